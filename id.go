@@ -1,0 +1,74 @@
+package usance
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"time"
+)
+
+// ID is a UUIDv7 (RFC 9562): its first 48 bits are the milliseconds of its
+// making, so that ids sort by time.
+type ID [16]byte
+
+// NewID makes the UUIDv7 of the instant t from ten random bytes.
+func NewID(t time.Time, random [10]byte) ID {
+	var id ID
+	binary.BigEndian.PutUint64(id[:8], uint64(t.UnixMilli())<<16)
+	copy(id[6:], random[:])
+	id[6] = 0x70 | id[6]&0x0f
+	id[8] = 0x80 | id[8]&0x3f
+	return id
+}
+
+// ParseID reads the 36-character form.
+func ParseID(s string) (ID, error) {
+	var id ID
+	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
+		return id, Invalid("id", "%.40q is not a UUID", s)
+	}
+	src := s[:8] + s[9:13] + s[14:18] + s[19:23] + s[24:]
+	if _, err := hex.Decode(id[:], []byte(src)); err != nil {
+		return ID{}, Invalid("id", "%.40q is not a UUID", s)
+	}
+	return id, nil
+}
+
+// IsZero tells whether the id was never set.
+func (id ID) IsZero() bool { return id == ID{} }
+
+func (id ID) String() string {
+	b, _ := id.MarshalText()
+	return string(b)
+}
+
+// MarshalText writes the 36-character form; the zero id is empty.
+func (id ID) MarshalText() ([]byte, error) {
+	if id.IsZero() {
+		return nil, nil
+	}
+	b := make([]byte, 36)
+	hex.Encode(b[0:8], id[0:4])
+	b[8] = '-'
+	hex.Encode(b[9:13], id[4:6])
+	b[13] = '-'
+	hex.Encode(b[14:18], id[6:8])
+	b[18] = '-'
+	hex.Encode(b[19:23], id[8:10])
+	b[23] = '-'
+	hex.Encode(b[24:36], id[10:16])
+	return b, nil
+}
+
+// UnmarshalText reads the 36-character form; empty text is the zero id.
+func (id *ID) UnmarshalText(b []byte) error {
+	if len(b) == 0 {
+		*id = ID{}
+		return nil
+	}
+	v, err := ParseID(string(b))
+	if err != nil {
+		return err
+	}
+	*id = v
+	return nil
+}

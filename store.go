@@ -1,0 +1,356 @@
+package usance
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// This file is the storage contract. The two stores (store/sqlite and
+// store/postgres) are proved equal by store/storetest. What an implementation
+// must hold to:
+//
+//   - Text compares by bytes (collation C), so that both stores sort alike.
+//   - Times are UTC and kept to the microsecond; a time read equals the time
+//     written after Truncate(time.Microsecond).
+//   - A Date is a local day of the licence it belongs to. SQL never computes
+//     one from a time.
+//   - Multi-row writes are given sorted by key and are carried out in that order.
+//   - A function given to Update may run twice; it must not touch anything but
+//     its Tx and variables that it sets anew on each run.
+
+// ErrKeyExists is what AddEvents answers when some event's licence and key are
+// there already. The transaction is of no more use: return the error, and judge
+// again with the keys looked up.
+var ErrKeyExists = errors.New("usance: an idempotency key exists")
+
+// ErrRetry aborts an Update, which then runs its function again.
+var ErrRetry = errors.New("usance: retry the transaction")
+
+// Store is everything that is kept.
+type Store interface {
+	Updater
+	Viewer
+	KeyStore
+	JobStore
+
+	// Ping tells whether the store answers.
+	Ping(ctx context.Context) error
+	// Secret gives the store's own random bytes of that name, made on first
+	// use and the same ever after: the key of session hashes, for one.
+	Secret(ctx context.Context, name string) ([]byte, error)
+	Close() error
+}
+
+// Locks names licences whose groups a transaction locks before all else.
+// Shared: it adds usage. Exclusive: it changes facts that usage is judged by,
+// or must see all that was counted.
+type Locks struct {
+	Shared    []string
+	Exclusive []string
+}
+
+// Updater carries out one transaction over events, counters, alerts and jobs.
+// On an error of fn, or of the commit, nothing is changed.
+type Updater interface {
+	Update(ctx context.Context, locks Locks, fn func(Tx) error) error
+}
+
+// Viewer gives fn one snapshot: all that it reads belongs to one instant.
+type Viewer interface {
+	View(ctx context.Context, fn func(View) error) error
+}
+
+// View is what can be read. Single look-ups answer an error of code NOT_FOUND
+// (LICENSE_NOT_FOUND for a licence) when there is no such row.
+type View interface {
+	PartyView
+	UsageView
+	LimitView
+}
+
+// Page bounds a listing: at most Limit rows (1 to 1,000), those after the one
+// that Cursor names; an empty cursor starts at the beginning. Listings answer
+// the next cursor, empty at the end. Cursors are opaque, and stay right while
+// rows are added.
+type Page struct {
+	Cursor string
+	Limit  int
+}
+
+// Scope narrows what a reader sees; a nil slice does not narrow. It is applied
+// in every listing, so that no row leaks by being counted or paged.
+type Scope struct {
+	BrandIDs   []string // licences of these brands
+	LicenseIDs []string // these licences
+	CreatorID  string   // licences of assets in which the creator holds a share on Today
+	Today      Date
+}
+
+// PartyView reads who is who.
+type PartyView interface {
+	Brand(ctx context.Context, id string) (Brand, error)
+	Creator(ctx context.Context, id string) (Creator, error)
+	Asset(ctx context.Context, id string) (Asset, error)
+	License(ctx context.Context, id string) (License, error)
+	// Facts gives what ingest judges the licences by, sorted by id; ids that
+	// do not exist are left out. Deleted licences are there.
+	Facts(ctx context.Context, ids []string) ([]Facts, error)
+	// HasUsage tells whether any event or rollup of the licence exists.
+	HasUsage(ctx context.Context, licenseID string) (bool, error)
+	// Visible tells whether the scope holds the licence.
+	Visible(ctx context.Context, scope Scope, licenseID string) (bool, error)
+
+	// Listings are in the order of ids.
+	Brands(ctx context.Context, scope Scope, p Page) ([]Brand, string, error)
+	Creators(ctx context.Context, scope Scope, p Page) ([]Creator, string, error)
+	Assets(ctx context.Context, scope Scope, p Page) ([]Asset, string, error)
+	Licenses(ctx context.Context, f LicenseFilter, p Page) ([]License, string, error)
+}
+
+// Facts is what an event is judged by: the licence and every threshold it ever
+// had, active or not.
+type Facts struct {
+	License    License
+	Thresholds []Threshold // in the order of ids
+}
+
+// LicenseFilter narrows a listing of licences; zero fields do not.
+type LicenseFilter struct {
+	Scope   Scope
+	BrandID string
+	AssetID string
+	Status  LicenseStatus
+	Deleted bool // deleted ones too
+}
+
+// UsageView reads events and rollups.
+type UsageView interface {
+	// Rollups yields the rows of one licence with from <= date < to, in key
+	// order; types nil means all. Rows whose counts are all zero are there too.
+	Rollups(ctx context.Context, licenseID string, from, to Date, types []string, yield func(*Rollup) error) error
+	// Tail yields the licence's events that are counted but not folded, with
+	// from <= LocalDate < to, in no order. Rollups and Tail of one View
+	// together hold each counted event exactly once.
+	Tail(ctx context.Context, licenseID string, from, to Date, yield func(*Event) error) error
+	// Folded yields the licence's events that are folded, with
+	// from <= LocalDate < to, in the order of LocalDate.
+	Folded(ctx context.Context, licenseID string, from, to Date, yield func(*Event) error) error
+	// DayUsage sums rollups and tail by local day and type (Tally only), in key
+	// order: what counters are seeded from.
+	DayUsage(ctx context.Context, licenseID string, from, to Date) ([]Rollup, error)
+	// DaySessions yields the licence's session sketches, as of the last fold.
+	DaySessions(ctx context.Context, licenseID string, from, to Date, yield func(Date, *Sessions) error) error
+	// Version is raised by each fold and recalculation that touches the
+	// licence: what is cached of folded rows is filed under it.
+	Version(ctx context.Context, licenseID string) (int64, error)
+
+	// EventByKey finds a counted event by its idempotency key (not its stored form).
+	EventByKey(ctx context.Context, licenseID, idempotencyKey string) (Event, error)
+	// EventByID finds a counted event of the licence by its id.
+	EventByID(ctx context.Context, licenseID string, id ID) (Event, error)
+	// EventsByKey gives the events whose licence and key are among refs, each
+	// with ID, LicenseID, IdempotencyKey, PayloadHash, LocalDate, OccurredAt, UsageType, Quantity set.
+	EventsByKey(ctx context.Context, refs []EventRef) ([]Event, error)
+	// Events lists counted events and voids of one licence, newest local day
+	// first, within it newest received first.
+	Events(ctx context.Context, f EventFilter, p Page) ([]Event, string, error)
+	// Evidence lists attempts that were not counted, latest attempt first.
+	Evidence(ctx context.Context, f EventFilter, p Page) ([]Evidence, string, error)
+	// ClosedDays gives those of the days that refuse events.
+	ClosedDays(ctx context.Context, days []Day) ([]Day, error)
+	// Pending gives batches that are not folded, oldest first.
+	Pending(ctx context.Context, limit int) ([]Batch, error)
+	// Status tells how far folding has come and how much is stored.
+	Status(ctx context.Context) (StoreStatus, error)
+}
+
+// EventRef names an event by licence and idempotency key.
+type EventRef struct{ LicenseID, IdempotencyKey string }
+
+// Day is a local day of a licence.
+type Day struct {
+	LicenseID string
+	Date      Date
+}
+
+// EventFilter narrows a listing of events; zero fields do not. LicenseID is required.
+type EventFilter struct {
+	LicenseID string
+	UsageType string
+	From, To  Date // half-open; To 0 means no bound
+	Status    EventStatus
+}
+
+// Batch is the events of one ingest transaction, which are folded together.
+// Memory hand-overs carry the events; a batch read from the store has none.
+type Batch struct {
+	ID     ID
+	At     time.Time
+	Count  int
+	Events []Event
+}
+
+// StoreStatus is the state of counting as a whole.
+type StoreStatus struct {
+	PendingBatches int64                   `json:"pendingBatches"`
+	PendingEvents  int64                   `json:"pendingEvents"`
+	OldestPending  time.Time               `json:"oldestPending,omitzero"`
+	TrackedActive  int64                   `json:"activeLicensesTracked"` // ACTIVE licences with tracking enabled
+	EventsToday    int64                   `json:"eventsToday"`           // received since UTC midnight of the newest event
+	Overages       map[OverageStatus]int64 `json:"overages"`
+}
+
+// LimitView reads thresholds and what follows from them.
+type LimitView interface {
+	Threshold(ctx context.Context, id string) (Threshold, error)
+	// Thresholds lists in the order of licence and id; active only unless all is set.
+	Thresholds(ctx context.Context, f ThresholdFilter, p Page) ([]Threshold, string, error)
+	// Counters gives those of the keys that exist, in key order.
+	Counters(ctx context.Context, keys []CounterKey) ([]Counter, error)
+	// CountersOf gives every counter of one threshold, in key order.
+	CountersOf(ctx context.Context, licenseID, thresholdID string) ([]Counter, error)
+	// Ended gives open or frozen counters whose period ends by local day `by`
+	// at the latest, in key order, at most limit, after the key `after`.
+	Ended(ctx context.Context, by Date, after CounterKey, limit int) ([]Counter, error)
+	// Due gives DETECTED overages with SettleAt <= now, in id order, at most limit.
+	Due(ctx context.Context, now time.Time, limit int) ([]Overage, error)
+	Overage(ctx context.Context, id ID) (Overage, error)
+	// Revisions gives every overage row of the counters, by key and revision.
+	Revisions(ctx context.Context, keys []CounterKey) ([]Overage, error)
+	// Overages lists newest first (by id, descending).
+	Overages(ctx context.Context, f OverageFilter, p Page) ([]Overage, string, error)
+	Alert(ctx context.Context, id ID) (Alert, error)
+	// Alerts lists newest first.
+	Alerts(ctx context.Context, f AlertFilter, p Page) ([]Alert, string, error)
+	// Audit lists newest first.
+	Audit(ctx context.Context, f AuditFilter, p Page) ([]AuditEntry, string, error)
+}
+
+// ThresholdFilter narrows a listing of thresholds; zero fields do not.
+type ThresholdFilter struct {
+	Scope     Scope
+	LicenseID string
+	UsageType string
+	Inactive  bool // retired ones too
+}
+
+// OverageFilter narrows a listing of overages; zero fields do not.
+type OverageFilter struct {
+	Scope       Scope
+	LicenseID   string
+	ThresholdID string
+	Status      OverageStatus
+}
+
+// AlertFilter narrows a listing of alerts; zero fields do not.
+type AlertFilter struct {
+	Scope     Scope
+	LicenseID string
+	Kind      AlertKind
+	Unread    bool // only those not acknowledged
+}
+
+// AuditFilter narrows the audit trail; zero fields do not.
+type AuditFilter struct {
+	LicenseID string
+	Subject   string
+}
+
+// Tx reads and writes within one transaction, its own writes included.
+type Tx interface {
+	View
+
+	PutBrand(ctx context.Context, b Brand) error
+	PutCreator(ctx context.Context, c Creator) error
+	PutAsset(ctx context.Context, a Asset) error // replaces its owners
+	PutLicense(ctx context.Context, l License) error
+
+	// AddEvents records counted events under one batch and leaves the batch
+	// pending; ErrKeyExists when any is there already. The events carry
+	// everything but their licence's existence, which the caller has checked.
+	AddEvents(ctx context.Context, batch ID, at time.Time, events []Event) error
+	// PutEvidence adds or refreshes one row per licence and key: the attempts
+	// are added up, FirstAt and ID are kept, the rest is of the latest attempt.
+	PutEvidence(ctx context.Context, rows []Evidence) error
+
+	PutThreshold(ctx context.Context, t Threshold) error
+	// WarnThresholds sets lastWarningLevel and lastWarningAt of thresholds,
+	// by id; level 0 clears the level and leaves the time.
+	WarnThresholds(ctx context.Context, levels map[string]int, licenseIDs map[string]string, at time.Time) error
+	// EnsureCounters inserts those of the counters that are missing.
+	EnsureCounters(ctx context.Context, counters []Counter) error
+	// LockCounters locks and gives those of the keys that exist, in key order.
+	LockCounters(ctx context.Context, keys []CounterKey) ([]Counter, error)
+	// AddToCounters adds each delta to a counter that exists and gives the
+	// counters as they are now, in key order; keys that do not exist, and
+	// frozen counters, are left out and left alone.
+	AddToCounters(ctx context.Context, deltas []CounterDelta) ([]Counter, error)
+	// PutCounters writes counters whole; they exist and are locked.
+	PutCounters(ctx context.Context, counters []Counter) error
+	// PutOverages inserts or rewrites rows by id.
+	PutOverages(ctx context.Context, rows []Overage) error
+	// AddAlerts inserts alerts; one that exists (same threshold, period, kind,
+	// level and epoch) is left as it is.
+	AddAlerts(ctx context.Context, alerts []Alert) error
+	AcknowledgeAlert(ctx context.Context, id ID, by string, at time.Time) error
+	AddAudit(ctx context.Context, entries []AuditEntry) error
+	PutAPIKey(ctx context.Context, k APIKey) error
+
+	// TakePending deletes those of the pending rows that are there and gives
+	// their ids: who deletes, folds.
+	TakePending(ctx context.Context, ids []ID) ([]ID, error)
+	// BatchEvents yields the events of the batches.
+	BatchEvents(ctx context.Context, ids []ID, yield func(*Event) error) error
+	// EnsureRollups inserts missing rows empty; LockRollups locks and gives
+	// those that exist, in key order, and PutRollups writes them whole.
+	EnsureRollups(ctx context.Context, keys []RollupKey) error
+	LockRollups(ctx context.Context, keys []RollupKey) ([]Rollup, error)
+	PutRollups(ctx context.Context, rows []Rollup) error
+	// MergeSessions merges sketches into those stored, with the new estimate
+	// beside them. days is sorted.
+	MergeSessions(ctx context.Context, days []DaySketch) error
+	// RaiseVersions raises the licences' versions; ids are sorted.
+	RaiseVersions(ctx context.Context, licenseIDs []string) error
+	// CloseDays marks days that refuse events from now on.
+	CloseDays(ctx context.Context, days []Day) error
+}
+
+// CounterDelta is an amount to add to a counter.
+type CounterDelta struct {
+	CounterKey
+	Quantity int64
+}
+
+// DaySketch is the sessions of one licence and local day.
+type DaySketch struct {
+	Day
+	Sessions Sessions
+}
+
+// KeyStore keeps API keys.
+type KeyStore interface {
+	// APIKeyByHash finds a key by the SHA-256 of its secret; NOT_FOUND if none.
+	APIKeyByHash(ctx context.Context, hash []byte) (APIKey, error)
+	APIKey(ctx context.Context, id string) (APIKey, error)
+	// APIKeys lists in the order of ids, revoked ones too.
+	APIKeys(ctx context.Context, p Page) ([]APIKey, string, error)
+	// KeysVersion changes whenever any key changes, so that nodes can keep keys.
+	KeysVersion(ctx context.Context) (int64, error)
+}
+
+// JobStore keeps the schedule: which jobs are paused, which are running where.
+type JobStore interface {
+	// SyncJobs makes the jobs exist; a job that exists keeps all but its schedule.
+	SyncJobs(ctx context.Context, jobs []Job) error
+	Jobs(ctx context.Context) ([]Job, error)
+	// ClaimJob takes the lease of a job that is due (or named by force), not
+	// paused and not leased, and sets its next run; ok false when there is nothing to take.
+	ClaimJob(ctx context.Context, name, owner string, now, next, until time.Time, force bool) (ok bool, err error)
+	// RenewJob prolongs a lease; ok false when it was lost.
+	RenewJob(ctx context.Context, name, owner string, until time.Time) (ok bool, err error)
+	// FinishJob ends the owner's lease and records how the run went.
+	FinishJob(ctx context.Context, name, owner string, at time.Time, took time.Duration, runErr string) error
+	// PauseJob stops or resumes a job's schedule; NOT_FOUND if there is none.
+	PauseJob(ctx context.Context, name string, paused bool) error
+}
