@@ -275,9 +275,9 @@ type Tx interface {
 	PutEvidence(ctx context.Context, rows []Evidence) error
 
 	PutThreshold(ctx context.Context, t Threshold) error
-	// WarnThresholds sets lastWarningLevel and lastWarningAt of thresholds,
-	// by id; level 0 clears the level and leaves the time.
-	WarnThresholds(ctx context.Context, levels map[string]int, licenseIDs map[string]string, at time.Time) error
+	// WarnThresholds sets lastWarningLevel and lastWarningAt; level 0 clears
+	// the level and leaves the time. warnings is sorted by licence and id.
+	WarnThresholds(ctx context.Context, warnings []Warning) error
 	// EnsureCounters inserts those of the counters that are missing.
 	EnsureCounters(ctx context.Context, counters []Counter) error
 	// LockCounters locks and gives those of the keys that exist, in key order.
@@ -320,6 +320,14 @@ type Tx interface {
 type CounterDelta struct {
 	CounterKey
 	Quantity int64
+}
+
+// Warning is the highest level that a threshold has reached in its current period.
+type Warning struct {
+	LicenseID   string
+	ThresholdID string
+	Level       int
+	At          time.Time
 }
 
 // DaySketch is the sessions of one licence and local day.
