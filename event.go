@@ -208,12 +208,13 @@ func VoidKey(id ID) string { return ReservedKeyPrefix + "void:" + id.String() }
 // that the server stamped is no part of it; metadata must be canonical.
 func (e *Event) HashPayload() {
 	b := make([]byte, 0, 256)
-	for _, s := range [...]string{e.UsageType, e.Platform, e.DeviceType, e.GeographicLocation, e.Referrer, e.SessionID, string(e.Metadata)} {
+	for _, s := range [...]string{e.UsageType, e.Platform, e.DeviceType, e.GeographicLocation, e.Referrer, string(e.Metadata)} {
 		b = binary.AppendUvarint(b, uint64(len(s)))
 		b = append(b, s...)
 	}
 	b = binary.AppendVarint(b, e.Quantity)
 	b = binary.AppendVarint(b, e.RevenueCents)
+	b = binary.LittleEndian.AppendUint64(b, e.SessionHash)
 	if !e.Stamped {
 		b = binary.AppendVarint(b, e.OccurredAt.UnixMicro())
 	}
