@@ -168,6 +168,14 @@ type UsageView interface {
 // EventRef names an event by licence and idempotency key.
 type EventRef struct{ LicenseID, IdempotencyKey string }
 
+// Compare orders refs by licence, then key.
+func (r EventRef) Compare(o EventRef) int {
+	if r.LicenseID != o.LicenseID {
+		return cmpString(r.LicenseID, o.LicenseID)
+	}
+	return cmpString(r.IdempotencyKey, o.IdempotencyKey)
+}
+
 // Day is a local day of a licence.
 type Day struct {
 	LicenseID string

@@ -1,0 +1,316 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/usance/usance"
+)
+
+// group is the state of one transaction: what the store said, and what the
+// events judged so far have changed of it.
+type group struct {
+	in       *Ingester
+	requests []*request
+	now      time.Time
+	careful  bool
+
+	facts    map[string]*facts
+	existing map[usance.EventRef]usance.Event // counted before, by licence and key
+	closed   map[usance.Day]bool
+	counters map[usance.CounterKey]*counter
+
+	batch    usance.ID
+	staged   []usance.Event // to be recorded, in the order of judging
+	stagedAt map[usance.EventRef]int
+	evidence []usance.Evidence
+	refused  bool // some event was refused or found: the careful way is needed
+
+	duplicates []duplicate // whose usage is filled in at the end
+	tracked    []tracked
+}
+
+// facts is a licence as events are judged by it.
+type facts struct {
+	usance.Facts
+	zone     *time.Location
+	from, to time.Time
+}
+
+// counter is a threshold's period that some event of the group moves.
+type counter struct {
+	key       usance.CounterKey
+	period    usance.Period
+	threshold *usance.Threshold
+	facts     *facts
+	exists    bool // it is in the store
+	must      bool // it has to be made when it is missing
+	locked    bool // state is the store's, under lock
+	state     usance.Counter
+	delta     int64
+}
+
+// tracked names a result whose usage is known once the counters are written.
+type tracked struct {
+	result   *usance.Result
+	counters []*counter
+}
+
+// duplicate is a result of an event that was counted by an earlier transaction.
+type duplicate struct {
+	result *usance.Result
+	event  usance.Event
+}
+
+// errCareful asks for the careful way.
+var errCareful = errors.New("ingest: judge with keys looked up")
+
+// commit judges and records a group in one transaction.
+func (in *Ingester) commit(requests []*request) (err error) {
+	ctx := context.Background() // a client that leaves does not undo its neighbours
+	ids := licenseIDs(requests)
+	start := time.Now()
+	var g *group
+	for _, careful := range []bool{false, true} {
+		err = in.store.Update(ctx, usance.Locks{Shared: ids}, func(tx usance.Tx) error {
+			g = newGroup(in, requests, careful)
+			return g.run(ctx, tx, ids)
+		})
+		if !careful && (errors.Is(err, errCareful) || errors.Is(err, usance.ErrKeyExists)) {
+			in.metrics.careful.Inc()
+			continue
+		}
+		break
+	}
+	for tries := 0; errors.Is(err, usance.ErrKeyExists) && tries < 10; tries++ {
+		// Another node was faster with one of the keys: judge again.
+		err = in.store.Update(ctx, usance.Locks{Shared: ids}, func(tx usance.Tx) error {
+			g = newGroup(in, requests, true)
+			return g.run(ctx, tx, ids)
+		})
+	}
+	if err != nil {
+		return err
+	}
+	in.metrics.observe(g, time.Since(start))
+	if len(g.staged) > 0 {
+		in.o.Committed(usance.Batch{ID: g.batch, At: g.now, Count: len(g.staged), Events: g.staged})
+	}
+	return nil
+}
+
+func licenseIDs(requests []*request) []string {
+	var ids []string
+	for _, r := range requests {
+		for i := range r.items {
+			if r.items[i].err == nil {
+				ids = append(ids, r.items[i].event.LicenseID)
+			}
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+func newGroup(in *Ingester, requests []*request, careful bool) *group {
+	now := in.o.Now().UTC().Truncate(time.Microsecond)
+	return &group{
+		in: in, requests: requests, now: now, careful: careful, batch: newID(now),
+		facts: make(map[string]*facts), counters: make(map[usance.CounterKey]*counter),
+		stagedAt: make(map[usance.EventRef]int),
+	}
+}
+
+// run is the transaction. Its order matters: facts, then counters locked, then
+// keys looked up, then judged, then written.
+func (g *group) run(ctx context.Context, tx usance.Tx, ids []string) error {
+	if err := g.load(ctx, tx, ids); err != nil {
+		return err
+	}
+	if err := g.lock(ctx, tx); err != nil {
+		return err
+	}
+	if g.careful {
+		if err := g.lookUp(ctx, tx); err != nil {
+			return err
+		}
+	}
+	if err := g.loadClosedDays(ctx, tx); err != nil {
+		return err
+	}
+	for _, r := range g.requests {
+		g.judge(r)
+	}
+	if g.refused && !g.careful {
+		return errCareful
+	}
+	if err := g.write(ctx, tx); err != nil {
+		return err
+	}
+	return g.fillUsage(ctx, tx)
+}
+
+// load reads the licences and places every event on its local day.
+func (g *group) load(ctx context.Context, tx usance.Tx, ids []string) error {
+	rows, err := tx.Facts(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for i := range rows {
+		f := &facts{Facts: rows[i]}
+		if f.zone, f.from, f.to, err = f.License.Term(); err != nil {
+			return usance.WrapError(err, usance.CodeInternal, "licence %q holds a term or zone that cannot be read; put it again", f.License.ID)
+		}
+		g.facts[f.License.ID] = f
+	}
+	for _, r := range g.requests {
+		for i := range r.items {
+			e := &r.items[i].event
+			f := g.facts[e.LicenseID]
+			if r.items[i].err != nil || f == nil {
+				continue
+			}
+			if e.VoidOf.IsZero() {
+				e.LocalDate = usance.DateOf(e.OccurredAt, f.zone)
+				e.HourSlot = usance.HourSlot(e.OccurredAt, f.zone)
+			}
+			g.countersOf(f, e.UsageType, e.LocalDate)
+		}
+	}
+	return nil
+}
+
+// countersOf names the counters that an event of the type and day moves. A
+// threshold that is active counts from its first period on; any other period,
+// and a retired threshold, moves only what was counted before.
+func (g *group) countersOf(f *facts, usageType string, day usance.Date) []*counter {
+	var out []*counter
+	for i := range f.Thresholds {
+		t := &f.Thresholds[i]
+		if !t.Covers(usageType) {
+			continue
+		}
+		p := usance.PeriodOf(t.PeriodType, day, f.License.BillingAnchorDay)
+		key := usance.CounterKey{LicenseID: f.License.ID, ThresholdID: t.ID, PeriodStart: p.Start}
+		c := g.counters[key]
+		if c == nil {
+			c = &counter{key: key, period: p, threshold: t, facts: f}
+			c.must = t.IsActive && (p.Start >= t.EffectiveFrom || p.Type == usance.PeriodTotal)
+			g.counters[key] = c
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// lock locks the counters that limit, all of them on the careful way, making
+// first those that are missing.
+func (g *group) lock(ctx context.Context, tx usance.Tx) error {
+	var keys []usance.CounterKey
+	for _, c := range g.counters {
+		if g.careful || c.threshold.Kind() == usance.KindHard {
+			keys = append(keys, c.key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	slices.SortFunc(keys, usance.CounterKey.Compare)
+	rows, err := tx.LockCounters(ctx, keys)
+	if err != nil {
+		return err
+	}
+	var missing []usance.Counter
+	if len(rows) < len(keys) {
+		have := make(map[usance.CounterKey]bool, len(rows))
+		for i := range rows {
+			have[rows[i].CounterKey] = true
+		}
+		for _, key := range keys {
+			if c := g.counters[key]; c.must && !have[key] {
+				missing = append(missing, c.empty())
+			}
+		}
+	}
+	if len(missing) > 0 {
+		if err := tx.EnsureCounters(ctx, missing); err != nil {
+			return err
+		}
+		if rows, err = tx.LockCounters(ctx, keys); err != nil {
+			return err
+		}
+	}
+	for i := range rows {
+		c := g.counters[rows[i].CounterKey]
+		c.state, c.exists, c.locked = rows[i], true, true
+	}
+	return nil
+}
+
+func (c *counter) empty() usance.Counter {
+	return usance.Counter{CounterKey: c.key, PeriodEnd: c.period.End, State: usance.CounterOpen}
+}
+
+// moves tells whether events count into the counter.
+func (c *counter) moves() bool {
+	if c.locked {
+		return c.state.State != usance.CounterFrozen
+	}
+	return c.must || c.exists
+}
+
+// lookUp finds the keys of the group that were counted before.
+func (g *group) lookUp(ctx context.Context, tx usance.Tx) error {
+	var refs []usance.EventRef
+	for _, r := range g.requests {
+		for i := range r.items {
+			if e := &r.items[i].event; r.items[i].err == nil && g.facts[e.LicenseID] != nil {
+				refs = append(refs, usance.EventRef{LicenseID: e.LicenseID, IdempotencyKey: e.IdempotencyKey})
+			}
+		}
+	}
+	rows, err := tx.EventsByKey(ctx, refs)
+	if err != nil {
+		return err
+	}
+	g.existing = make(map[usance.EventRef]usance.Event, len(rows))
+	for i := range rows {
+		g.existing[usance.EventRef{LicenseID: rows[i].LicenseID, IdempotencyKey: rows[i].IdempotencyKey}] = rows[i]
+	}
+	return nil
+}
+
+// loadClosedDays asks for the days that refuse events. Only a day whose first
+// event was received a whole retention ago (a day at least) is ever closed, so
+// yesterday's and today's events need no asking.
+func (g *group) loadClosedDays(ctx context.Context, tx usance.Tx) error {
+	asked := make(map[usance.Day]bool)
+	var days []usance.Day
+	for _, r := range g.requests {
+		for i := range r.items {
+			e := &r.items[i].event
+			f := g.facts[e.LicenseID]
+			if r.items[i].err != nil || f == nil || e.LocalDate >= usance.DateOf(g.now, f.zone)-1 {
+				continue
+			}
+			if d := (usance.Day{LicenseID: e.LicenseID, Date: e.LocalDate}); !asked[d] {
+				asked[d] = true
+				days = append(days, d)
+			}
+		}
+	}
+	if len(days) == 0 {
+		return nil
+	}
+	rows, err := tx.ClosedDays(ctx, days)
+	if err != nil {
+		return err
+	}
+	g.closed = make(map[usance.Day]bool, len(rows))
+	for _, d := range rows {
+		g.closed[d] = true
+	}
+	return nil
+}

@@ -1,0 +1,334 @@
+// Package ingest takes events in: it validates them, groups the requests that
+// arrive together into one transaction, and in that transaction looks their
+// keys up, holds them against licence and limits, and writes events, counters,
+// alerts and overages. It answers when the transaction is durable.
+//
+// A group is first judged as if every key were new, which is the rule. When
+// the store says otherwise, or when any event is refused, the transaction is
+// rolled back and the group judged again with its counters locked first and
+// its keys looked up after that: no refusal is answered for an event that was
+// counted before.
+package ingest
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/usance/usance"
+)
+
+// Store is what ingest asks of the store.
+type Store interface {
+	usance.Updater
+	usance.Viewer
+}
+
+// Options are the settings of an Ingester; zero fields take the defaults named.
+type Options struct {
+	Now        func() time.Time   // the clock; time.Now
+	LateGrace  time.Duration      // how far back an ordinary key may date an event; 24 h
+	MaxBatch   int                // events of a group, about; 4,000
+	MaxWait    time.Duration      // how long a group waits for company under load; 1 ms
+	Queue      int                // events that may wait; 100,000
+	SessionKey []byte             // the key of session hashes; required
+	Committed  func(usance.Batch) // told of every batch that is pending, with its events
+	Logger     *slog.Logger
+}
+
+// Request is the events of one call.
+type Request struct {
+	Events []usance.Event
+	// Errors, when not nil, holds for each event why it could not be decoded.
+	Errors []*usance.Error
+	// Atomic counts all events or none.
+	Atomic bool
+	// Backdate allows events older than the late grace.
+	Backdate bool
+}
+
+// Ingester groups requests and commits them. Its methods may be called at once
+// from many goroutines.
+type Ingester struct {
+	store   Store
+	o       Options
+	queue   chan *request
+	waiting atomic.Int64 // events in the queue
+	metrics *metrics
+
+	mu     sync.RWMutex // held shared while a request is put into the queue
+	closed bool
+	done   chan struct{}
+}
+
+// request is a Request on its way through.
+type request struct {
+	items    []item
+	atomic   bool
+	results  []usance.Result
+	received time.Time
+	done     chan error
+}
+
+// item is one event on its way through.
+type item struct {
+	event    usance.Event
+	err      *usance.Error // refused before the store was asked
+	backdate bool          // exempt from the rule on backdating
+}
+
+// New starts an Ingester. Close stops it.
+func New(store Store, o Options) *Ingester {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.LateGrace == 0 {
+		o.LateGrace = 24 * time.Hour
+	}
+	if o.MaxBatch == 0 {
+		o.MaxBatch = 4000
+	}
+	if o.MaxWait == 0 {
+		o.MaxWait = time.Millisecond
+	}
+	if o.Queue == 0 {
+		o.Queue = 100_000
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Committed == nil {
+		o.Committed = func(usance.Batch) {}
+	}
+	in := &Ingester{
+		store: store, o: o, metrics: newMetrics(), done: make(chan struct{}),
+		// Every request holds at least one event of the bound on waiting events.
+		queue: make(chan *request, o.Queue),
+	}
+	go in.run()
+	return in
+}
+
+// Track counts the events of a request and answers one result for each, in
+// order, once they are durable. An error is about the request as a whole and
+// then nothing of it was counted, but for a context that ended while the
+// commit was under way: retry with the same keys to learn what became of it.
+func (in *Ingester) Track(ctx context.Context, req Request) ([]usance.Result, error) {
+	if len(req.Events) == 0 {
+		return nil, usance.Invalid("events", "must hold at least one event")
+	}
+	if len(req.Events) > usance.MaxBatch {
+		return nil, usance.NewError(usance.CodeTooLarge, "a request holds at most %d events; send several, or NDJSON", usance.MaxBatch)
+	}
+	r := &request{atomic: req.Atomic, items: make([]item, len(req.Events))}
+	r.received = in.o.Now().UTC().Truncate(time.Microsecond)
+	for i := range req.Events {
+		it := &r.items[i]
+		it.event = req.Events[i]
+		it.backdate = req.Backdate
+		if req.Errors != nil && req.Errors[i] != nil {
+			it.err = req.Errors[i]
+			continue
+		}
+		in.prepare(it, r.received)
+	}
+	return in.submit(ctx, r)
+}
+
+// Aborted tells whether an atomic request was given up.
+func Aborted(results []usance.Result) bool {
+	for i := range results {
+		if results[i].Error != nil && results[i].Error.Code == usance.CodeAborted {
+			return true
+		}
+	}
+	return false
+}
+
+// prepare validates an event and sets what needs no store.
+func (in *Ingester) prepare(it *item, now time.Time) {
+	e := &it.event
+	if e.Quantity == 0 {
+		e.Quantity = 1
+	}
+	if e.OccurredAt.IsZero() {
+		e.OccurredAt, e.Stamped = now, true
+	}
+	e.OccurredAt = e.OccurredAt.UTC().Truncate(time.Microsecond)
+	if err := e.Validate(now); err != nil {
+		if !errors.As(err, &it.err) {
+			it.err = usance.WrapError(err, usance.CodeInternal, "the event could not be checked")
+		}
+		return
+	}
+	e.ReceivedAt = now
+	e.ID = newID(now)
+	if e.IdempotencyKey == "" {
+		e.IdempotencyKey = e.ID.String()
+	}
+	e.SessionHash = in.hashSession(e.SessionID)
+	e.VoidOf = usance.ID{}
+	e.HashPayload()
+	e.SessionID = ""
+}
+
+// hashSession is a keyed hash: SHA-256 over the store's secret and the id, cut
+// to 64 bits. 0 stands for no session.
+func (in *Ingester) hashSession(id string) uint64 {
+	if id == "" {
+		return 0
+	}
+	b := make([]byte, 0, 320)
+	b = append(append(b, in.o.SessionKey...), id...)
+	sum := sha256.Sum256(b)
+	return max(1, binary.LittleEndian.Uint64(sum[:8]))
+}
+
+func newID(t time.Time) usance.ID {
+	var random [10]byte
+	rand.Read(random[:])
+	return usance.NewID(t, random)
+}
+
+// submit queues a request and waits for its answer.
+func (in *Ingester) submit(ctx context.Context, r *request) ([]usance.Result, error) {
+	r.done = make(chan error, 1)
+	n := int64(len(r.items))
+	if err := in.enqueue(r, n); err != nil {
+		return nil, err
+	}
+	select {
+	case err := <-r.done:
+		if err != nil {
+			return nil, err
+		}
+		return r.results, nil
+	case <-ctx.Done():
+		return nil, usance.WrapError(ctx.Err(), usance.CodeUnavailable,
+			"the request ended before its commit; send it again with the same idempotency keys")
+	}
+}
+
+func (in *Ingester) enqueue(r *request, n int64) error {
+	in.mu.RLock()
+	defer in.mu.RUnlock()
+	if in.closed {
+		return usance.NewError(usance.CodeUnavailable, "the server is shutting down; send the request again")
+	}
+	if in.waiting.Add(n) > int64(in.o.Queue) {
+		in.waiting.Add(-n)
+		in.metrics.overloaded.Inc()
+		err := usance.NewError(usance.CodeOverloaded, "more events wait than can be counted; nothing of this request was; send it again")
+		err.RetryAfter = time.Second
+		return err
+	}
+	in.queue <- r // never blocks: it holds as many requests as events may wait
+	return nil
+}
+
+// Close stops taking requests, commits those that wait, and returns when the
+// last has been answered.
+func (in *Ingester) Close(ctx context.Context) error {
+	in.mu.Lock()
+	if !in.closed {
+		in.closed = true
+		close(in.queue)
+	}
+	in.mu.Unlock()
+	select {
+	case <-in.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("closing ingest: %w", ctx.Err())
+	}
+}
+
+// Accepting tells whether requests are taken.
+func (in *Ingester) Accepting() bool {
+	in.mu.RLock()
+	defer in.mu.RUnlock()
+	return !in.closed
+}
+
+// run commits groups until the queue is closed and empty.
+func (in *Ingester) run() {
+	defer close(in.done)
+	busy := false // the last group held several requests: wait for company
+	for first := range in.queue {
+		group := in.gather(first, busy)
+		busy = len(group) > 1
+		in.settle(group)
+	}
+}
+
+// gather takes what waits, up to about MaxBatch events, and under load waits a
+// moment for more.
+func (in *Ingester) gather(first *request, busy bool) []*request {
+	group := []*request{first}
+	n := len(first.items)
+	var timeout <-chan time.Time
+	if busy {
+		timer := time.NewTimer(in.o.MaxWait)
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	for n < in.o.MaxBatch {
+		var r *request
+		var ok bool
+		select {
+		case r, ok = <-in.queue:
+		default:
+			if timeout == nil {
+				return group
+			}
+			select {
+			case r, ok = <-in.queue:
+			case <-timeout:
+				return group
+			}
+		}
+		if !ok {
+			return group
+		}
+		group = append(group, r)
+		n += len(r.items)
+	}
+	return group
+}
+
+// settle commits a group and answers its requests. A group that fails is
+// tried again request by request, so that nobody's input harms a neighbour.
+func (in *Ingester) settle(group []*request) {
+	err := in.commit(group)
+	if err != nil && len(group) > 1 {
+		in.metrics.regrouped.Inc()
+		for _, r := range group {
+			in.settle([]*request{r})
+		}
+		return
+	}
+	if err != nil {
+		in.o.Logger.Error("ingest commit failed", "events", len(group[0].items), "error", err)
+		err = outward(err)
+	}
+	for _, r := range group {
+		in.waiting.Add(-int64(len(r.items)))
+		r.done <- err
+	}
+}
+
+// outward is a failed commit as the client sees it.
+func outward(err error) error {
+	var known *usance.Error
+	if errors.As(err, &known) {
+		return known
+	}
+	return usance.WrapError(err, usance.CodeInternal, "the events could not be counted; send them again with the same idempotency keys")
+}

@@ -1,0 +1,204 @@
+package ingest
+
+import (
+	"time"
+
+	"github.com/usance/usance"
+)
+
+// judge decides a request's events in input order and stages what they change.
+// An atomic request that holds any refusal is taken back as a whole; its
+// evidence stays.
+func (g *group) judge(r *request) {
+	r.results = make([]usance.Result, len(r.items))
+	mark := g.mark()
+	failed := false
+	for i := range r.items {
+		ok := g.judgeItem(&r.items[i], &r.results[i])
+		failed = failed || !ok
+	}
+	if !r.atomic || !failed {
+		return
+	}
+	g.undo(mark)
+	for i := range r.results {
+		res := &r.results[i]
+		// An event that repeats one of an earlier request stays a duplicate;
+		// one that repeats an event of this request goes with it.
+		if res.Error != nil || res.Duplicate && !g.stagedHere(r, res) {
+			continue
+		}
+		*res = refusal(&r.items[i].event, usance.StatusRefused,
+			usance.NewError(usance.CodeAborted, "another event of the atomic batch was refused; nothing of the batch was counted"))
+	}
+}
+
+// mark is what undo goes back to.
+type mark struct {
+	staged, tracked, duplicates int
+	deltas                      map[*counter]int64
+}
+
+func (g *group) mark() mark {
+	m := mark{staged: len(g.staged), tracked: len(g.tracked), duplicates: len(g.duplicates), deltas: make(map[*counter]int64)}
+	for _, c := range g.counters {
+		m.deltas[c] = c.delta
+	}
+	return m
+}
+
+func (g *group) undo(m mark) {
+	for i := m.staged; i < len(g.staged); i++ {
+		delete(g.stagedAt, usance.EventRef{LicenseID: g.staged[i].LicenseID, IdempotencyKey: g.staged[i].IdempotencyKey})
+	}
+	g.staged, g.tracked = g.staged[:m.staged], g.tracked[:m.tracked]
+	for c, delta := range m.deltas {
+		c.delta = delta
+	}
+}
+
+// stagedHere tells whether a duplicate's first was an event of the same request.
+func (g *group) stagedHere(r *request, res *usance.Result) bool {
+	for i := range r.items {
+		if r.items[i].event.ID == res.EventID {
+			return true
+		}
+	}
+	return false
+}
+
+// judgeItem decides one event. ok is false when it is refused in any way.
+func (g *group) judgeItem(it *item, res *usance.Result) (ok bool) {
+	e := &it.event
+	if it.err != nil {
+		*res = refusal(e, usance.StatusRefused, it.err)
+		return false
+	}
+	f := g.facts[e.LicenseID]
+	if f == nil {
+		g.refused = true
+		*res = refusal(e, usance.StatusRefused, usance.NewError(usance.CodeLicenseNotFound, "no licence %q; put it first, or check the id", e.LicenseID))
+		return false
+	}
+	ref := usance.EventRef{LicenseID: e.LicenseID, IdempotencyKey: e.IdempotencyKey}
+	if first, found := g.existing[ref]; found {
+		return g.repeat(e, &first, res)
+	}
+	if at, found := g.stagedAt[ref]; found {
+		return g.repeat(e, &g.staged[at], res)
+	}
+	if err := g.refuse(it, f); err != nil {
+		g.refused = true
+		status := usance.StatusRefused
+		switch err.Code {
+		case usance.CodeOutOfTerm:
+			status = usance.StatusOutOfTerm
+			g.keep(e, status, err.Code, "")
+		case usance.CodeLicenseNotActive:
+			g.keep(e, status, err.Code, "")
+		}
+		*res = refusal(e, status, err)
+		return false
+	}
+	counters := g.countersOf(f, e.UsageType, e.LocalDate)
+	if full, err := room(counters, e); err != nil {
+		g.refused = true
+		status := usance.StatusRefused
+		if err.Code == usance.CodeLimitExceeded {
+			status = usance.StatusBlocked
+			g.keep(e, status, err.Code, full.threshold.ID)
+			g.tracked = append(g.tracked, tracked{res, counters})
+		}
+		*res = refusal(e, status, err)
+		return false
+	}
+	for _, c := range counters {
+		if c.moves() {
+			c.delta += e.Quantity
+		}
+	}
+	g.stagedAt[ref] = len(g.staged)
+	g.staged = append(g.staged, *e)
+	*res = usance.Result{
+		EventID: e.ID, LicenseID: e.LicenseID, IdempotencyKey: e.IdempotencyKey,
+		Tracked: true, Status: usance.StatusCounted,
+	}
+	g.tracked = append(g.tracked, tracked{res, counters})
+	return true
+}
+
+// refuse applies what licence, clock and closed days say against an event.
+func (g *group) refuse(it *item, f *facts) *usance.Error {
+	e := &it.event
+	if !it.backdate && e.OccurredAt.Before(it.received(g).Add(-g.in.o.LateGrace)) {
+		return usance.NewError(usance.CodeBackdateForbidden,
+			"the event is older than %s; send it with an admin key or one of scope %q", g.in.o.LateGrace, usance.ScopeBackdate)
+	}
+	if err := f.License.Admit(e.OccurredAt, f.from, f.to); err != nil {
+		return err
+	}
+	if g.closed[usance.Day{LicenseID: e.LicenseID, Date: e.LocalDate}] {
+		return usance.NewError(usance.CodeTooLate, "the local day %s is closed: its raw events are due for pruning", e.LocalDate)
+	}
+	return nil
+}
+
+// received is when the event came in, which is what its age is measured from:
+// waiting in the queue makes no event late.
+func (it *item) received(g *group) time.Time {
+	if it.event.ReceivedAt.IsZero() {
+		return g.now
+	}
+	return it.event.ReceivedAt
+}
+
+// room looks for a counter that has none for the event. Voids always fit a
+// limit. On the way without locks the soft counters are not known; write
+// checks their sums.
+func room(counters []*counter, e *usance.Event) (*counter, *usance.Error) {
+	for _, c := range counters {
+		if !c.locked || !c.moves() {
+			continue
+		}
+		after := c.state.Quantity + c.delta + e.Quantity
+		terms := c.state.TermsOf(c.threshold)
+		if e.Quantity > 0 && terms.Kind() == usance.KindHard && after > terms.LimitWithGrace() {
+			return c, usance.NewError(usance.CodeLimitExceeded,
+				"the %s limit of %d %s has room for %d more; raise the limit or wait for the next period",
+				c.threshold.PeriodType, terms.LimitWithGrace(), c.threshold.UsageType,
+				max(0, terms.LimitWithGrace()-c.state.Quantity-c.delta))
+		}
+		if after > usance.MaxTotal {
+			return c, usance.Invalid("quantity", "the %s sum would pass %d, the largest that is kept", c.threshold.PeriodType, int64(usance.MaxTotal))
+		}
+	}
+	return nil, nil
+}
+
+// repeat answers an event whose key was counted before: the first answer
+// again, or a conflict when it is not the same event.
+func (g *group) repeat(e, first *usance.Event, res *usance.Result) bool {
+	if e.PayloadHash != first.PayloadHash {
+		g.refused = true
+		*res = refusal(e, usance.StatusRefused, usance.NewError(usance.CodeIdempotencyConflict,
+			"the idempotency key was used for another event; send this one under a key of its own"))
+		return false
+	}
+	*res = usance.Result{
+		EventID: first.ID, LicenseID: e.LicenseID, IdempotencyKey: e.IdempotencyKey,
+		Tracked: true, Duplicate: true, Status: usance.StatusCounted,
+	}
+	g.duplicates = append(g.duplicates, duplicate{res, *first})
+	return true
+}
+
+// keep stages evidence of an attempt that was not counted.
+func (g *group) keep(e *usance.Event, status usance.EventStatus, code usance.Code, thresholdID string) {
+	g.evidence = append(g.evidence, usance.Evidence{
+		Event: *e, Status: status, Code: code, ThresholdID: thresholdID, Attempts: 1, FirstAt: g.now, LastAt: g.now,
+	})
+}
+
+func refusal(e *usance.Event, status usance.EventStatus, err *usance.Error) usance.Result {
+	return usance.Result{LicenseID: e.LicenseID, IdempotencyKey: e.IdempotencyKey, Status: status, Error: err}
+}

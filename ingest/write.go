@@ -1,0 +1,191 @@
+package ingest
+
+import (
+	"context"
+	"slices"
+
+	"github.com/usance/usance"
+)
+
+// write records what was staged: events, counters, and what follows from them.
+func (g *group) write(ctx context.Context, tx usance.Tx) error {
+	if len(g.evidence) > 0 {
+		if err := tx.PutEvidence(ctx, mergeEvidence(g.evidence)); err != nil {
+			return err
+		}
+	}
+	if len(g.staged) == 0 {
+		return nil
+	}
+	if err := tx.AddEvents(ctx, g.batch, g.now, g.staged); err != nil {
+		return err
+	}
+	after, err := g.addToCounters(ctx, tx)
+	if err != nil {
+		return err
+	}
+	return g.follow(ctx, tx, after)
+}
+
+// mergeEvidence leaves one row per licence and key, sorted, with the attempts
+// of one group added up.
+func mergeEvidence(rows []usance.Evidence) []usance.Evidence {
+	slices.SortStableFunc(rows, func(a, b usance.Evidence) int {
+		ka := usance.EventRef{LicenseID: a.LicenseID, IdempotencyKey: a.IdempotencyKey}
+		kb := usance.EventRef{LicenseID: b.LicenseID, IdempotencyKey: b.IdempotencyKey}
+		return ka.Compare(kb)
+	})
+	out := rows[:0]
+	for _, r := range rows {
+		if n := len(out); n > 0 && out[n-1].LicenseID == r.LicenseID && out[n-1].IdempotencyKey == r.IdempotencyKey {
+			r.Attempts += out[n-1].Attempts
+			out[n-1] = r
+			continue
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// addToCounters adds the deltas and gives the moved counters as they are now,
+// in key order. A counter that is missing is made first, unless its threshold
+// does not judge the period.
+func (g *group) addToCounters(ctx context.Context, tx usance.Tx) ([]usance.Counter, error) {
+	var deltas []usance.CounterDelta
+	for _, c := range g.counters {
+		if c.delta != 0 && (!c.locked || c.moves()) {
+			deltas = append(deltas, usance.CounterDelta{CounterKey: c.key, Quantity: c.delta})
+		}
+	}
+	if len(deltas) == 0 {
+		return nil, nil
+	}
+	slices.SortFunc(deltas, func(a, b usance.CounterDelta) int { return a.Compare(b.CounterKey) })
+	after, err := tx.AddToCounters(ctx, deltas)
+	if err != nil {
+		return nil, err
+	}
+	if len(after) < len(deltas) {
+		more, err := g.addToMissing(ctx, tx, deltas, after)
+		if err != nil {
+			return nil, err
+		}
+		after = append(after, more...)
+		slices.SortFunc(after, func(a, b usance.Counter) int { return a.Compare(b.CounterKey) })
+	}
+	for i := range after {
+		c := g.counters[after[i].CounterKey]
+		c.state, c.exists = after[i], true
+		// The sums of soft counters are known only now.
+		if after[i].Quantity > usance.MaxTotal {
+			return nil, errCareful
+		}
+	}
+	return after, nil
+}
+
+// addToMissing makes the counters that were not there and adds to them.
+func (g *group) addToMissing(ctx context.Context, tx usance.Tx, deltas []usance.CounterDelta, after []usance.Counter) ([]usance.Counter, error) {
+	have := make(map[usance.CounterKey]bool, len(after))
+	for i := range after {
+		have[after[i].CounterKey] = true
+	}
+	var missing []usance.Counter
+	var again []usance.CounterDelta
+	for _, d := range deltas {
+		if c := g.counters[d.CounterKey]; c.must && !have[d.CounterKey] {
+			missing = append(missing, c.empty())
+			again = append(again, d)
+		}
+	}
+	if len(missing) == 0 {
+		return nil, nil
+	}
+	if err := tx.EnsureCounters(ctx, missing); err != nil {
+		return nil, err
+	}
+	return tx.AddToCounters(ctx, again)
+}
+
+// follow writes the alerts and overages that the moved counters bring about.
+func (g *group) follow(ctx context.Context, tx usance.Tx, after []usance.Counter) error {
+	revisions, err := g.revisions(ctx, tx, after)
+	if err != nil {
+		return err
+	}
+	var out usance.Consequences
+	for i := range after {
+		c := g.counters[after[i].CounterKey]
+		m := usance.Moment{Now: g.now, Zone: c.facts.zone, AnchorDay: c.facts.License.BillingAnchorDay, LateGrace: g.in.o.LateGrace}
+		v, err := c.threshold.Judge(after[i], revisions[after[i].CounterKey], m)
+		if err != nil {
+			return err
+		}
+		out.Add(after[i], v, c.facts.License.Currency, newID)
+	}
+	g.in.metrics.alerts.Add(float64(len(out.Alerts)))
+	return out.Write(ctx, tx)
+}
+
+// revisions reads the overage rows of the counters that may have any: rated
+// ones that are past their limit now or were before, and closed ones.
+func (g *group) revisions(ctx context.Context, tx usance.Tx, after []usance.Counter) (map[usance.CounterKey][]usance.Overage, error) {
+	var keys []usance.CounterKey
+	for i := range after {
+		a := &after[i]
+		c := g.counters[a.CounterKey]
+		terms := a.TermsOf(c.threshold)
+		if terms.Kind() == usance.KindRated && max(a.Quantity, a.Quantity-c.delta) > terms.LimitWithGrace() || a.State == usance.CounterClosed {
+			keys = append(keys, a.CounterKey)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	rows, err := tx.Revisions(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	return usance.GroupRevisions(rows), nil
+}
+
+// fillUsage gives every answer the live state of its thresholds. Those that
+// the group did not write are read.
+func (g *group) fillUsage(ctx context.Context, tx usance.Tx) error {
+	for _, d := range g.duplicates {
+		f := g.facts[d.event.LicenseID]
+		g.tracked = append(g.tracked, tracked{d.result, g.countersOf(f, d.event.UsageType, d.event.LocalDate)})
+	}
+	var unread []usance.CounterKey
+	for _, c := range g.counters {
+		if !c.exists {
+			unread = append(unread, c.key)
+		}
+	}
+	if len(unread) > 0 {
+		slices.SortFunc(unread, usance.CounterKey.Compare)
+		rows, err := tx.Counters(ctx, unread)
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			c := g.counters[rows[i].CounterKey]
+			c.state, c.exists = rows[i], true
+		}
+	}
+	for _, t := range g.tracked {
+		for _, c := range t.counters {
+			if !c.threshold.IsActive {
+				continue
+			}
+			if !c.exists {
+				if !c.must {
+					continue
+				}
+				c.state = c.empty()
+			}
+			t.result.Usage = append(t.result.Usage, c.state.Usage(c.threshold))
+		}
+	}
+	return nil
+}
