@@ -28,8 +28,7 @@ type group struct {
 	evidence []usance.Evidence
 	refused  bool // some event was refused or found: the careful way is needed
 
-	duplicates []duplicate // whose usage is filled in at the end
-	tracked    []tracked
+	answers []answer // whose usage is filled in at the end
 }
 
 // facts is a licence as events are judged by it.
@@ -52,16 +51,12 @@ type counter struct {
 	delta     int64
 }
 
-// tracked names a result whose usage is known once the counters are written.
-type tracked struct {
-	result   *usance.Result
-	counters []*counter
-}
-
-// duplicate is a result of an event that was counted by an earlier transaction.
-type duplicate struct {
-	result *usance.Result
-	event  usance.Event
+// answer is a result that shows the live state of the thresholds covering the
+// type on the day: for a duplicate, those of its first.
+type answer struct {
+	result    *usance.Result
+	usageType string
+	day       usance.Date
 }
 
 // errCareful asks for the careful way.
@@ -197,7 +192,7 @@ func (g *group) countersOf(f *facts, usageType string, day usance.Date) []*count
 		c := g.counters[key]
 		if c == nil {
 			c = &counter{key: key, period: p, threshold: t, facts: f}
-			c.must = t.IsActive && (p.Start >= t.EffectiveFrom || p.Type == usance.PeriodTotal)
+			c.must = t.IsActive && p.Start >= t.EffectiveFrom
 			g.counters[key] = c
 		}
 		out = append(out, c)

@@ -11,60 +11,62 @@ import (
 // evidence stays.
 func (g *group) judge(r *request) {
 	r.results = make([]usance.Result, len(r.items))
-	mark := g.mark()
+	var before snapshot
+	if r.atomic {
+		before = g.snapshot()
+	}
 	failed := false
 	for i := range r.items {
 		ok := g.judgeItem(&r.items[i], &r.results[i])
 		failed = failed || !ok
 	}
-	if !r.atomic || !failed {
-		return
-	}
-	g.undo(mark)
-	for i := range r.results {
-		res := &r.results[i]
-		// An event that repeats one of an earlier request stays a duplicate;
-		// one that repeats an event of this request goes with it.
-		if res.Error != nil || res.Duplicate && !g.stagedHere(r, res) {
-			continue
-		}
-		*res = refusal(&r.items[i].event, usance.StatusRefused,
-			usance.NewError(usance.CodeAborted, "another event of the atomic batch was refused; nothing of the batch was counted"))
+	if r.atomic && failed {
+		g.abort(r, before)
 	}
 }
 
-// mark is what undo goes back to.
-type mark struct {
-	staged, tracked, duplicates int
-	deltas                      map[*counter]int64
+// snapshot is what abort goes back to.
+type snapshot struct {
+	staged, answers int
+	deltas          map[*counter]int64
 }
 
-func (g *group) mark() mark {
-	m := mark{staged: len(g.staged), tracked: len(g.tracked), duplicates: len(g.duplicates), deltas: make(map[*counter]int64)}
+func (g *group) snapshot() snapshot {
+	s := snapshot{staged: len(g.staged), answers: len(g.answers), deltas: make(map[*counter]int64, len(g.counters))}
 	for _, c := range g.counters {
-		m.deltas[c] = c.delta
+		s.deltas[c] = c.delta
 	}
-	return m
+	return s
 }
 
-func (g *group) undo(m mark) {
-	for i := m.staged; i < len(g.staged); i++ {
-		delete(g.stagedAt, usance.EventRef{LicenseID: g.staged[i].LicenseID, IdempotencyKey: g.staged[i].IdempotencyKey})
+// abort takes back what an atomic request staged. An event that repeats one of
+// an earlier request stays a duplicate; one that repeats an event of this
+// request goes with it.
+func (g *group) abort(r *request, before snapshot) {
+	own := make(map[usance.ID]bool)
+	for i := before.staged; i < len(g.staged); i++ {
+		e := &g.staged[i]
+		own[e.ID] = true
+		delete(g.stagedAt, usance.EventRef{LicenseID: e.LicenseID, IdempotencyKey: e.IdempotencyKey})
 	}
-	g.staged, g.tracked = g.staged[:m.staged], g.tracked[:m.tracked]
-	for c, delta := range m.deltas {
+	g.staged = g.staged[:before.staged]
+	for c, delta := range before.deltas {
 		c.delta = delta
 	}
-}
-
-// stagedHere tells whether a duplicate's first was an event of the same request.
-func (g *group) stagedHere(r *request, res *usance.Result) bool {
-	for i := range r.items {
-		if r.items[i].event.ID == res.EventID {
-			return true
+	for i := range r.results {
+		res := &r.results[i]
+		if res.Error == nil && own[res.EventID] {
+			*res = refusal(&r.items[i].event, usance.StatusRefused,
+				usance.NewError(usance.CodeAborted, "another event of the atomic batch was refused; nothing of the batch was counted"))
 		}
 	}
-	return false
+	kept := g.answers[:before.answers]
+	for _, a := range g.answers[before.answers:] {
+		if a.result.Error == nil || a.result.Error.Code != usance.CodeAborted {
+			kept = append(kept, a)
+		}
+	}
+	g.answers = kept
 }
 
 // judgeItem decides one event. ok is false when it is refused in any way.
@@ -107,7 +109,7 @@ func (g *group) judgeItem(it *item, res *usance.Result) (ok bool) {
 		if err.Code == usance.CodeLimitExceeded {
 			status = usance.StatusBlocked
 			g.keep(e, status, err.Code, full.threshold.ID)
-			g.tracked = append(g.tracked, tracked{res, counters})
+			g.answers = append(g.answers, answer{res, e.UsageType, e.LocalDate})
 		}
 		*res = refusal(e, status, err)
 		return false
@@ -123,7 +125,7 @@ func (g *group) judgeItem(it *item, res *usance.Result) (ok bool) {
 		EventID: e.ID, LicenseID: e.LicenseID, IdempotencyKey: e.IdempotencyKey,
 		Tracked: true, Status: usance.StatusCounted,
 	}
-	g.tracked = append(g.tracked, tracked{res, counters})
+	g.answers = append(g.answers, answer{res, e.UsageType, e.LocalDate})
 	return true
 }
 
@@ -188,7 +190,7 @@ func (g *group) repeat(e, first *usance.Event, res *usance.Result) bool {
 		EventID: first.ID, LicenseID: e.LicenseID, IdempotencyKey: e.IdempotencyKey,
 		Tracked: true, Duplicate: true, Status: usance.StatusCounted,
 	}
-	g.duplicates = append(g.duplicates, duplicate{res, *first})
+	g.answers = append(g.answers, answer{res, first.UsageType, first.LocalDate})
 	return true
 }
 

@@ -152,9 +152,8 @@ func (g *group) revisions(ctx context.Context, tx usance.Tx, after []usance.Coun
 // fillUsage gives every answer the live state of its thresholds. Those that
 // the group did not write are read.
 func (g *group) fillUsage(ctx context.Context, tx usance.Tx) error {
-	for _, d := range g.duplicates {
-		f := g.facts[d.event.LicenseID]
-		g.tracked = append(g.tracked, tracked{d.result, g.countersOf(f, d.event.UsageType, d.event.LocalDate)})
+	for _, a := range g.answers {
+		g.countersOf(g.facts[a.result.LicenseID], a.usageType, a.day)
 	}
 	var unread []usance.CounterKey
 	for _, c := range g.counters {
@@ -173,8 +172,8 @@ func (g *group) fillUsage(ctx context.Context, tx usance.Tx) error {
 			c.state, c.exists = rows[i], true
 		}
 	}
-	for _, t := range g.tracked {
-		for _, c := range t.counters {
+	for _, a := range g.answers {
+		for _, c := range g.countersOf(g.facts[a.result.LicenseID], a.usageType, a.day) {
 			if !c.threshold.IsActive {
 				continue
 			}
@@ -184,7 +183,7 @@ func (g *group) fillUsage(ctx context.Context, tx usance.Tx) error {
 				}
 				c.state = c.empty()
 			}
-			t.result.Usage = append(t.result.Usage, c.state.Usage(c.threshold))
+			a.result.Usage = append(a.result.Usage, c.state.Usage(c.threshold))
 		}
 	}
 	return nil
