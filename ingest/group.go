@@ -26,6 +26,7 @@ type group struct {
 	staged   []usance.Event // to be recorded, in the order of judging
 	stagedAt map[usance.EventRef]int
 	evidence []usance.Evidence
+	audit    []usance.AuditEntry
 	refused  bool // some event was refused or found: the careful way is needed
 
 	answers []answer // whose usage is filled in at the end
@@ -148,7 +149,7 @@ func (g *group) run(ctx context.Context, tx usance.Tx, ids []string) error {
 }
 
 // load reads the licences and places every event on its local day.
-func (g *group) load(ctx context.Context, tx usance.Tx, ids []string) error {
+func (g *group) load(ctx context.Context, tx usance.View, ids []string) error {
 	rows, err := tx.Facts(ctx, ids)
 	if err != nil {
 		return err
@@ -280,7 +281,7 @@ func (g *group) lookUp(ctx context.Context, tx usance.Tx) error {
 // loadClosedDays asks for the days that refuse events. Only a day whose first
 // event was received a whole retention ago (a day at least) is ever closed, so
 // yesterday's and today's events need no asking.
-func (g *group) loadClosedDays(ctx context.Context, tx usance.Tx) error {
+func (g *group) loadClosedDays(ctx context.Context, tx usance.View) error {
 	asked := make(map[usance.Day]bool)
 	var days []usance.Day
 	for _, r := range g.requests {

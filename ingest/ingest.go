@@ -80,8 +80,9 @@ type request struct {
 // item is one event on its way through.
 type item struct {
 	event    usance.Event
-	err      *usance.Error // refused before the store was asked
-	backdate bool          // exempt from the rule on backdating
+	err      *usance.Error      // refused before the store was asked
+	backdate bool               // exempt from the rule on backdating
+	audit    *usance.AuditEntry // written when the event is counted
 }
 
 // New starts an Ingester. Close stops it.

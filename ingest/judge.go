@@ -121,6 +121,9 @@ func (g *group) judgeItem(it *item, res *usance.Result) (ok bool) {
 	}
 	g.stagedAt[ref] = len(g.staged)
 	g.staged = append(g.staged, *e)
+	if it.audit != nil {
+		g.audit = append(g.audit, *it.audit)
+	}
 	*res = usance.Result{
 		EventID: e.ID, LicenseID: e.LicenseID, IdempotencyKey: e.IdempotencyKey,
 		Tracked: true, Status: usance.StatusCounted,

@@ -20,6 +20,11 @@ func (g *group) write(ctx context.Context, tx usance.Tx) error {
 	if err := tx.AddEvents(ctx, g.batch, g.now, g.staged); err != nil {
 		return err
 	}
+	if len(g.audit) > 0 {
+		if err := tx.AddAudit(ctx, g.audit); err != nil {
+			return err
+		}
+	}
 	after, err := g.addToCounters(ctx, tx)
 	if err != nil {
 		return err
@@ -172,6 +177,12 @@ func (g *group) fillUsage(ctx context.Context, tx usance.Tx) error {
 			c.state, c.exists = rows[i], true
 		}
 	}
+	g.showUsage()
+	return nil
+}
+
+// showUsage writes the counters' states into the answers.
+func (g *group) showUsage() {
 	for _, a := range g.answers {
 		for _, c := range g.countersOf(g.facts[a.result.LicenseID], a.usageType, a.day) {
 			if !c.threshold.IsActive {
@@ -186,5 +197,4 @@ func (g *group) fillUsage(ctx context.Context, tx usance.Tx) error {
 			a.result.Usage = append(a.result.Usage, c.state.Usage(c.threshold))
 		}
 	}
-	return nil
 }

@@ -1,0 +1,229 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/usance/usance"
+)
+
+// Check is what would happen to an event now.
+type Check struct {
+	Allowed bool           `json:"allowed"`
+	Error   *usance.Error  `json:"error,omitempty"` // why not
+	Usage   []usance.Usage `json:"usage,omitempty"` // as it is now, without the event
+}
+
+// Check tells whether quantity more units of the type would be counted at the
+// instant (zero: now). It records nothing; only an event holds its place.
+func (in *Ingester) Check(ctx context.Context, licenseID, usageType string, quantity int64, at time.Time) (Check, error) {
+	now := in.o.Now().UTC().Truncate(time.Microsecond)
+	it := item{event: usance.Event{LicenseID: licenseID, UsageType: usageType, Quantity: quantity, OccurredAt: at}, backdate: true}
+	in.prepare(&it, now)
+	if it.err != nil {
+		return Check{}, it.err
+	}
+	var out Check
+	err := in.store.View(ctx, func(v usance.View) error {
+		g := newGroup(in, []*request{{items: []item{it}, received: now}}, true)
+		res, err := g.dryRun(ctx, v, licenseID)
+		if err != nil {
+			return err
+		}
+		out = Check{Allowed: res.Error == nil, Error: res.Error, Usage: res.Usage}
+		return nil
+	})
+	return out, err
+}
+
+// dryRun judges the one event of the group against a snapshot.
+func (g *group) dryRun(ctx context.Context, v usance.View, licenseID string) (*usance.Result, error) {
+	if err := g.load(ctx, v, []string{licenseID}); err != nil {
+		return nil, err
+	}
+	if err := g.loadClosedDays(ctx, v); err != nil {
+		return nil, err
+	}
+	keys := make([]usance.CounterKey, 0, len(g.counters))
+	for key := range g.counters {
+		keys = append(keys, key)
+	}
+	rows, err := v.Counters(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range g.counters {
+		c.state, c.locked = c.empty(), c.must
+	}
+	for i := range rows {
+		c := g.counters[rows[i].CounterKey]
+		c.state, c.exists, c.locked = rows[i], true, true
+	}
+	r := g.requests[0]
+	g.judge(r)
+	res := &r.results[0]
+	e := &r.items[0].event
+	if f := g.facts[licenseID]; f != nil {
+		g.answers = []answer{{res, e.UsageType, e.LocalDate}}
+		res.Usage = nil
+		g.showUsage()
+	}
+	return res, nil
+}
+
+// Explanation answers "why is this licence's usage not counted" step by step.
+type Explanation struct {
+	LicenseID string `json:"licenseId"`
+	Verdict   string `json:"verdict"` // what would happen to one unit of each type sent now
+	Steps     []Step `json:"steps"`
+}
+
+// Step is one thing that must hold for usage to count.
+type Step struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"`
+	Fix    string `json:"fix,omitempty"`
+}
+
+// Explain goes through all that decides about an event of the licence now:
+// the licence, its tracking, status and term, its thresholds, and the state of
+// folding.
+func (in *Ingester) Explain(ctx context.Context, licenseID string) (Explanation, error) {
+	out := Explanation{LicenseID: licenseID}
+	now := in.o.Now().UTC()
+	step := func(name string, ok bool, detail, fix string) {
+		if ok {
+			fix = ""
+		}
+		out.Steps = append(out.Steps, Step{name, ok, detail, fix})
+	}
+	err := in.store.View(ctx, func(v usance.View) error {
+		out.Steps = nil
+		l, err := v.License(ctx, licenseID)
+		if err != nil {
+			return err
+		}
+		zone, from, to, err := l.Term()
+		if err != nil {
+			return err
+		}
+		step("license exists", l.DeletedAt == nil, fmt.Sprintf("brand %s, asset %s", l.BrandID, l.AssetID), "the licence is deleted; put it again without deletedAt")
+		step("usage_tracking_enabled", l.UsageTrackingEnabled, fmt.Sprintf("%t", l.UsageTrackingEnabled),
+			fmt.Sprintf("PUT /v1/licenses/%s with {\"usageTrackingEnabled\": true}", licenseID))
+		step("status", l.Status.Counts(), string(l.Status), "usage counts once the licence is ACTIVE")
+		step("term", !now.Before(from) && now.Before(to), fmt.Sprintf("%s to %s in %s", orOpen(l.StartDate), orOpen(l.EndDate), l.Timezone),
+			"change startDate or endDate, or send events whose occurredAt lies within")
+		thresholds, _, err := v.Thresholds(ctx, usance.ThresholdFilter{LicenseID: licenseID, Inactive: true}, usance.Page{Limit: 1000})
+		if err != nil {
+			return err
+		}
+		if err := explainThresholds(ctx, v, thresholds, &l, usance.DateOf(now, zone), step); err != nil {
+			return err
+		}
+		status, err := v.Status(ctx)
+		if err != nil {
+			return err
+		}
+		behind := status.PendingEvents > 0 && now.Sub(status.OldestPending) > time.Minute
+		step("aggregation", !behind, fmt.Sprintf("%d events wait to be folded", status.PendingEvents),
+			"answers are right all the same; see the log for errors of the fold")
+		return nil
+	})
+	if err != nil {
+		return Explanation{}, err
+	}
+	check, err := in.Check(ctx, licenseID, "view", 1, time.Time{})
+	switch {
+	case err != nil:
+		return Explanation{}, err
+	case check.Allowed:
+		out.Verdict = "one view sent now would be counted"
+	default:
+		out.Verdict = fmt.Sprintf("one view sent now would not be counted: %s: %s", check.Error.Code, check.Error.Message)
+	}
+	return out, nil
+}
+
+func explainThresholds(ctx context.Context, v usance.View, thresholds []usance.Threshold, l *usance.License, today usance.Date, step func(name string, ok bool, detail, fix string)) error {
+	if len(thresholds) == 0 {
+		step("thresholds", true, "none: usage is counted without limit, no alert or overage can arise", "")
+	}
+	for i := range thresholds {
+		t := &thresholds[i]
+		p := usance.PeriodOf(t.PeriodType, today, l.BillingAnchorDay)
+		key := usance.CounterKey{LicenseID: l.ID, ThresholdID: t.ID, PeriodStart: p.Start}
+		rows, err := v.Counters(ctx, []usance.CounterKey{key})
+		if err != nil {
+			return err
+		}
+		c := usance.Counter{CounterKey: key}
+		if len(rows) > 0 {
+			c = rows[0]
+		}
+		u := c.Usage(t)
+		what := map[usance.Kind]string{usance.KindHard: "blocks", usance.KindRated: "bills overage", usance.KindAlert: "alerts only"}[t.Kind()]
+		detail := fmt.Sprintf("%s per %s, %s: %d of %d used", t.UsageType, t.PeriodType, what, u.Used, u.Limit)
+		name := "threshold " + t.ID
+		switch {
+		case !t.IsActive:
+			step(name, true, detail+"; is_active is false, so it neither limits nor bills", "")
+		case t.EffectiveFrom > today:
+			step(name, true, fmt.Sprintf("%s; judges from %s on", detail, t.EffectiveFrom), "")
+		case t.Kind() == usance.KindHard:
+			step(name, u.Remaining > 0, detail, "raise limitQuantity or gracePercentage, or allow overage")
+		default:
+			step(name, true, detail, "")
+		}
+	}
+	return nil
+}
+
+func orOpen(s string) string {
+	if s == "" {
+		return "(open)"
+	}
+	return s
+}
+
+// errRollback undoes the self test.
+var errRollback = errors.New("ingest: rolled back on purpose")
+
+// SelfTest counts a test event under a test licence and rolls all of it back.
+func (in *Ingester) SelfTest(ctx context.Context) error {
+	now := in.o.Now().UTC().Truncate(time.Microsecond)
+	id := "usance-check-" + newID(now).String()
+	l := usance.NewLicense(id)
+	l.BrandID, l.AssetID, l.Status, l.CreatedAt, l.UpdatedAt = id, id, usance.LicenseActive, now, now
+	it := item{event: usance.Event{LicenseID: id, UsageType: "view"}}
+	in.prepare(&it, now)
+	if it.err != nil {
+		return it.err
+	}
+	r := &request{items: []item{it}, received: now}
+	err := in.store.Update(ctx, usance.Locks{Shared: []string{id}}, func(tx usance.Tx) error {
+		for _, put := range []func() error{
+			func() error { return tx.PutBrand(ctx, usance.Brand{ID: id, Name: id, CreatedAt: now, UpdatedAt: now}) },
+			func() error { return tx.PutAsset(ctx, usance.Asset{ID: id, Name: id, CreatedAt: now, UpdatedAt: now}) },
+			func() error { return tx.PutLicense(ctx, l) },
+		} {
+			if err := put(); err != nil {
+				return err
+			}
+		}
+		g := newGroup(in, []*request{r}, true)
+		if err := g.run(ctx, tx, []string{id}); err != nil {
+			return err
+		}
+		if res := r.results[0]; !res.Tracked {
+			return res.Error
+		}
+		return errRollback
+	})
+	if errors.Is(err, errRollback) {
+		return nil
+	}
+	return err
+}
