@@ -159,6 +159,8 @@ type UsageView interface {
 	Evidence(ctx context.Context, f EventFilter, p Page) ([]Evidence, string, error)
 	// ClosedDays gives those of the days that refuse events.
 	ClosedDays(ctx context.Context, days []Day) ([]Day, error)
+	// SealedDays gives the licence's sealed days with from <= date < to, in order.
+	SealedDays(ctx context.Context, licenseID string, from, to Date) ([]Date, error)
 	// Pending gives batches that are not folded, oldest first.
 	Pending(ctx context.Context, limit int) ([]Batch, error)
 	// Status tells how far folding has come and how much is stored.
@@ -180,6 +182,14 @@ func (r EventRef) Compare(o EventRef) int {
 type Day struct {
 	LicenseID string
 	Date      Date
+}
+
+// Compare orders days by licence, then date.
+func (d Day) Compare(o Day) int {
+	if d.LicenseID != o.LicenseID {
+		return cmpString(d.LicenseID, o.LicenseID)
+	}
+	return int(d.Date) - int(o.Date)
 }
 
 // EventFilter narrows a listing of events; zero fields do not. LicenseID is required.
@@ -320,8 +330,10 @@ type Tx interface {
 	MergeSessions(ctx context.Context, days []DaySketch) error
 	// RaiseVersions raises the licences' versions; ids are sorted.
 	RaiseVersions(ctx context.Context, licenseIDs []string) error
-	// CloseDays marks days that refuse events from now on.
+	// CloseDays marks days that refuse events from now on; SealDays marks
+	// closed days whose raw events may be pruned, which no recalculation touches.
 	CloseDays(ctx context.Context, days []Day) error
+	SealDays(ctx context.Context, days []Day) error
 }
 
 // CounterDelta is an amount to add to a counter.

@@ -1,0 +1,291 @@
+package fold
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/usance/usance"
+)
+
+// Recalculation is what recomputing a range from its raw events came to.
+type Recalculation struct {
+	LicenseID string        `json:"licenseId"`
+	StartDate usance.Date   `json:"startDate"`
+	EndDate   usance.Date   `json:"endDate"` // inclusive
+	Days      int           `json:"days"`    // days recomputed
+	Events    int64         `json:"events"`  // raw events read
+	Changed   int           `json:"changed"` // rollup rows that differed
+	Counters  int           `json:"counters"`
+	Sealed    []usance.Date `json:"sealed"` // days skipped: their raw events are pruned
+}
+
+// chunkDays is how many days one snapshot and one transaction recompute.
+const chunkDays = 31
+
+// maxTries bounds how often a chunk is recomputed when another recalculation
+// got in between.
+const maxTries = 10
+
+// Recalculate recomputes the licence's rollups of the local days [from, to)
+// from their folded events, and the counters of the periods they touch. It
+// adds only the difference, so that usage may go on meanwhile. Sealed days are
+// skipped and listed.
+func (f *Folder) Recalculate(ctx context.Context, licenseID string, from, to usance.Date, actor string) (Recalculation, error) {
+	out := Recalculation{LicenseID: licenseID, StartDate: from, EndDate: to - 1, Sealed: []usance.Date{}}
+	for start := from; start < to; start += chunkDays {
+		end := min(start+chunkDays, to)
+		if err := f.recalculateChunk(ctx, licenseID, start, end, &out); err != nil {
+			return out, err
+		}
+	}
+	now := f.o.Now().UTC().Truncate(time.Microsecond)
+	err := f.store.Update(ctx, usance.Locks{Exclusive: []string{licenseID}}, func(tx usance.Tx) error {
+		out.Counters = 0
+		facts, err := tx.Facts(ctx, []string{licenseID})
+		if err != nil {
+			return err
+		}
+		if len(facts) == 0 {
+			return usance.NewError(usance.CodeLicenseNotFound, "no licence %q", licenseID)
+		}
+		l := &facts[0].License
+		zone, _, _, err := l.Term()
+		if err != nil {
+			return err
+		}
+		m := usance.Moment{Now: now, Zone: zone, AnchorDay: l.BillingAnchorDay, LateGrace: f.o.LateGrace}
+		for i := range facts[0].Thresholds {
+			n, err := usance.Recount(ctx, tx, l, &facts[0].Thresholds[i], from, to, false, m, newID)
+			if err != nil {
+				return err
+			}
+			out.Counters += n
+		}
+		return tx.AddAudit(ctx, []usance.AuditEntry{{
+			ID: newID(now), At: now, Actor: actor, Action: "usage.recalculate", Subject: licenseID, LicenseID: licenseID,
+			Reason: fmt.Sprintf("%s to %s: %d rows and %d counters changed", from, to-1, out.Changed, out.Counters),
+		}})
+	})
+	return out, err
+}
+
+// recalculateChunk corrects the rows of a few days.
+func (f *Folder) recalculateChunk(ctx context.Context, licenseID string, from, to usance.Date, out *Recalculation) error {
+	for range maxTries {
+		d, err := f.diff(ctx, licenseID, from, to)
+		if err != nil {
+			return err
+		}
+		ok, err := f.correct(ctx, licenseID, d)
+		if err != nil {
+			return err
+		}
+		if ok {
+			out.Days += int(to-from) - len(d.sealed)
+			out.Sealed = append(out.Sealed, d.sealed...)
+			out.Events += d.events
+			out.Changed += len(d.rows)
+			f.metrics.drift.Add(float64(len(d.rows)))
+			return nil
+		}
+	}
+	return usance.NewError(usance.CodeUnavailable, "other recalculations of %q are under way; try again", licenseID)
+}
+
+// difference is what rows lack, or have too much, against their events.
+type difference struct {
+	rows      []usance.Rollup // by key; Revision is the row's when it was read
+	revisions map[usance.RollupKey]int
+	sessions  []usance.DaySketch
+	sealed    []usance.Date
+	events    int64
+	compared  int
+}
+
+// diff compares rows and folded events in one snapshot. The events of a day
+// are summed in bites, so that memory does not grow with them.
+func (f *Folder) diff(ctx context.Context, licenseID string, from, to usance.Date) (*difference, error) {
+	d := &difference{revisions: make(map[usance.RollupKey]int)}
+	err := f.store.View(ctx, func(v usance.View) (err error) {
+		if d.sealed, err = v.SealedDays(ctx, licenseID, from, to); err != nil {
+			return err
+		}
+		fresh := make(map[usance.RollupKey]*usance.Rollup)
+		stored := make(map[usance.RollupKey]*usance.Rollup)
+		err = v.Rollups(ctx, licenseID, from, to, nil, func(r *usance.Rollup) error {
+			if slices.Contains(d.sealed, r.Date) {
+				return nil
+			}
+			row, names := r.Clone(), r.Names()
+			stored[r.RollupKey], fresh[r.RollupKey] = &row, &names
+			d.revisions[r.RollupKey] = r.Revision
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		bite := newSum()
+		spill := func() {
+			for key, r := range bite.rollups {
+				if fresh[key] == nil {
+					fresh[key] = &usance.Rollup{RollupKey: key}
+				}
+				fresh[key].Merge(r)
+			}
+			bite.rollups, bite.events = make(map[usance.RollupKey]*usance.Rollup), 0
+		}
+		err = v.Folded(ctx, licenseID, from, to, func(e *usance.Event) error {
+			if slices.Contains(d.sealed, e.LocalDate) {
+				return nil
+			}
+			bite.add(e)
+			d.events++
+			if bite.events >= f.o.Bite {
+				spill()
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		spill()
+		for _, key := range slices.SortedFunc(maps.Keys(fresh), usance.RollupKey.Compare) {
+			r := fresh[key]
+			if old := stored[key]; old != nil {
+				r.Subtract(old)
+			}
+			d.compared++
+			if !r.IsZero() {
+				d.rows = append(d.rows, *r)
+			}
+		}
+		for day, s := range bite.sessions {
+			d.sessions = append(d.sessions, usance.DaySketch{Day: day, Sessions: *s})
+		}
+		slices.SortFunc(d.sessions, func(a, b usance.DaySketch) int { return a.Compare(b.Day) })
+		return nil
+	})
+	return d, err
+}
+
+// correct adds the difference under the rows' locks; ok is false when another
+// recalculation changed one of them since it was read.
+func (f *Folder) correct(ctx context.Context, licenseID string, d *difference) (ok bool, err error) {
+	if len(d.rows) == 0 && len(d.sessions) == 0 {
+		return true, nil
+	}
+	err = f.store.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+		ok = true
+		keys := make([]usance.RollupKey, len(d.rows))
+		for i := range d.rows {
+			keys[i] = d.rows[i].RollupKey
+		}
+		if err := tx.EnsureRollups(ctx, keys); err != nil {
+			return err
+		}
+		rows, err := tx.LockRollups(ctx, keys)
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			if rows[i].Revision != d.revisions[rows[i].RollupKey] {
+				ok = false
+				return nil
+			}
+			rows[i].Merge(&d.rows[i])
+			rows[i].Revision++
+		}
+		if err := tx.PutRollups(ctx, rows); err != nil {
+			return err
+		}
+		if err := tx.MergeSessions(ctx, d.sessions); err != nil {
+			return err
+		}
+		return tx.RaiseVersions(ctx, []string{licenseID})
+	})
+	return ok, err
+}
+
+// Drift is what verification found: rows that differ from their raw events.
+type Drift struct {
+	Licenses int          `json:"licenses"`
+	Rows     int          `json:"rows"` // compared
+	Drifted  int          `json:"drifted"`
+	Events   int64        `json:"events"`
+	Keys     []DriftedRow `json:"keys,omitempty"` // the first hundred
+}
+
+// DriftedRow names a row and its difference: events less rollup.
+type DriftedRow struct {
+	LicenseID  string       `json:"licenseId"`
+	Date       usance.Date  `json:"date"`
+	UsageType  string       `json:"usageType"`
+	Difference usance.Tally `json:"difference"`
+}
+
+// Verify compares the licence's rollups of [from, to) with their raw events
+// and changes nothing.
+func (f *Folder) Verify(ctx context.Context, licenseID string, from, to usance.Date) (Drift, error) {
+	out := Drift{Licenses: 1}
+	for start := from; start < to; start += chunkDays {
+		d, err := f.diff(ctx, licenseID, start, min(start+chunkDays, to))
+		if err != nil {
+			return out, err
+		}
+		out.Rows += d.compared
+		out.Events += d.events
+		out.Drifted += len(d.rows)
+		for i := range d.rows {
+			if len(out.Keys) < 100 {
+				r := &d.rows[i]
+				out.Keys = append(out.Keys, DriftedRow{r.LicenseID, r.Date, r.UsageType, r.Tally})
+			}
+		}
+	}
+	return out, nil
+}
+
+// VerifyDays verifies every licence's last days that have ended, as the job at
+// 02:00 does. Drift is a metric, and must be 0.
+func (f *Folder) VerifyDays(ctx context.Context, days int) (Drift, error) {
+	var out Drift
+	page := usance.Page{Limit: 500}
+	for {
+		var licenses []usance.License
+		err := f.store.View(ctx, func(v usance.View) (err error) {
+			licenses, page.Cursor, err = v.Licenses(ctx, usance.LicenseFilter{Deleted: true}, page)
+			return err
+		})
+		if err != nil {
+			return out, err
+		}
+		for i := range licenses {
+			zone, _, _, err := licenses[i].Term()
+			if err != nil {
+				return out, err
+			}
+			today := usance.DateOf(f.o.Now(), zone)
+			d, err := f.Verify(ctx, licenses[i].ID, today.AddDays(-days), today)
+			if err != nil {
+				return out, err
+			}
+			out.Licenses++
+			out.Rows += d.Rows
+			out.Events += d.Events
+			out.Drifted += d.Drifted
+			out.Keys = append(out.Keys, d.Keys[:min(len(d.Keys), 100-len(out.Keys))]...)
+		}
+		if page.Cursor == "" {
+			break
+		}
+	}
+	f.metrics.verified.Add(float64(out.Rows))
+	f.metrics.drift.Add(float64(out.Drifted))
+	if out.Drifted > 0 {
+		f.o.Logger.Error("rollups differ from their events; recalculate the days named", "rows", out.Drifted, "first", out.Keys)
+	}
+	return out, nil
+}
