@@ -2,6 +2,7 @@ package usance
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -73,6 +74,14 @@ func (d Date) YMD() (int, time.Month, int) {
 
 // ParseDate reads YYYY-MM-DD, four, two and two digits, a day that exists.
 func ParseDate(s string) (Date, error) {
+	d, err := parseDate(s)
+	if err != nil {
+		return 0, Invalid("date", "%v", err)
+	}
+	return d, nil
+}
+
+func parseDate(s string) (Date, error) {
 	if len(s) != 10 || s[4] != '-' || s[7] != '-' {
 		return 0, fmt.Errorf("%q is not a date of the form YYYY-MM-DD", clip(s))
 	}
@@ -116,7 +125,7 @@ func (d Date) MarshalText() ([]byte, error) {
 func (d *Date) UnmarshalText(text []byte) error {
 	parsed, err := ParseDate(string(text))
 	if err != nil {
-		return Invalid("date", "%v", err)
+		return err
 	}
 	*d = parsed
 	return nil
@@ -152,14 +161,12 @@ func (d Date) Start(loc *time.Location) time.Time {
 	// Within a span of constant offset local time just runs on, so the first span
 	// that reaches midnight or begins after it holds the answer. At the instant
 	// we begin with, d has come in no zone.
-	for t := time.Unix(midnight-maxOffset, 0).In(loc); ; {
-		_, offset := t.Zone()
-		_, end := t.ZoneBounds()
-		first := max(t.Unix(), midnight-int64(offset))
-		if end.IsZero() || first < end.Unix() {
+	for t := midnight - maxOffset; ; {
+		offset, until := zoneSpan(t, loc)
+		if first := max(t, midnight-offset); first < until {
 			return time.Unix(first, 0).UTC()
 		}
-		t = end
+		t = until
 	}
 }
 
@@ -168,21 +175,34 @@ func (d Date) Start(loc *time.Location) time.Time {
 func (d Date) end(loc *time.Location) time.Time {
 	midnight := int64(d+1) * secondsPerDay
 	var last int64
-	for t := time.Unix(midnight-maxOffset, 0).In(loc); ; {
-		_, offset := t.Zone()
-		_, end := t.ZoneBounds()
-		reached := midnight - int64(offset)
-		if !end.IsZero() {
-			reached = min(reached, end.Unix())
-		}
-		if reached >= t.Unix() {
+	for t := midnight - maxOffset; t <= midnight+maxOffset; {
+		offset, until := zoneSpan(t, loc)
+		if reached := min(midnight-offset, until); reached > t {
 			last = reached
 		}
-		if end.IsZero() || end.Unix() > midnight+maxOffset {
-			return time.Unix(last, 0).UTC()
-		}
-		t = end
+		t = until
 	}
+	return time.Unix(last, 0).UTC()
+}
+
+// zoneSpan gives loc's offset from UTC at the instant t and an instant until
+// which it holds at least, in seconds.
+func zoneSpan(t int64, loc *time.Location) (offset, until int64) {
+	at := time.Unix(t, 0).In(loc)
+	_, seconds := at.Zone()
+	_, end := at.ZoneBounds()
+	switch {
+	case end.IsZero():
+		until = math.MaxInt64
+	case end.After(at):
+		until = end.Unix()
+	default:
+		// Where a zone's rule goes on past its table, package time ends each year
+		// after 365 days, so that on December 31 of a leap year the span is over
+		// before it began. The offset holds for the rest of that day.
+		until = (floorDiv(t, secondsPerDay) + 1) * secondsPerDay
+	}
+	return int64(seconds), until
 }
 
 // HourSlot gives the whole hours elapsed between the start of t's local date and

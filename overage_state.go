@@ -55,18 +55,13 @@ var overageMoves = map[OverageAction]map[OverageStatus]OverageStatus{
 // the only code that moves an overage. For resolve, from is the state that the
 // disputed overage left; otherwise it is ignored.
 //
-//	               auto_approve
-//	   ┌──────────────────────────────────┐
-//	   │                                  ▼
-//	DETECTED ─settle─► PENDING_APPROVAL ─approve─► APPROVED ─bill─► BILLED ─pay─► PAID
-//	                       │     │                  │    │             │            │
-//	                       │     └──── dispute ─────│────┴──dispute────┴──dispute───┤
-//	                       │                        │                               ▼
-//	                       │                        │     (back to the state) ◄─resolve─ DISPUTED
-//	                       │                        │     (   it left       )            │
-//	                       └───────── waive ────────┴────────── waive ───────────────────┤
-//	                                                                                     ▼
-//	                                                                                  WAIVED
+//	    ┌────────────────auto_approve──────────────────┐
+//	    │                                              ▼
+//	DETECTED ──settle──► PENDING_APPROVAL ──approve──► APPROVED ──bill──► BILLED ──pay──► PAID
+//
+//	PENDING_APPROVAL, APPROVED, BILLED, PAID ──dispute──► DISPUTED ──resolve──► the state it left
+//
+//	PENDING_APPROVAL, APPROVED, DISPUTED ──waive──► WAIVED
 //
 // What is billed or paid must be disputed before it can be waived. WAIVED is
 // final, PAID but for a dispute.

@@ -180,7 +180,7 @@ func rangeEnd(field, s string, days int, loc *time.Location) (t time.Time, d Dat
 		return time.Time{}, 0, 0, Invalid(field, format, args...)
 	}
 	if !strings.ContainsAny(s, "Tt") {
-		d, err = ParseDate(s)
+		d, err = parseDate(s)
 		if err != nil {
 			return fail("%v", err)
 		}
