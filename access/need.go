@@ -1,0 +1,122 @@
+package access
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/usance/usance"
+)
+
+// Need is a right that an operation demands of its caller. Its text completes
+// the sentence "a brand key may not …".
+type Need string
+
+// The needs. Those that only admins meet are apart, so that a table of
+// operations reads well and a role can be given one of them later.
+const (
+	ReadParties  Need = "read brands and creators"
+	ReadLicenses Need = "read licences and assets"
+	ReadUsage    Need = "read usage and analytics"
+	ReadEvents   Need = "read events and refused attempts"
+	ReadLimits   Need = "read thresholds, overages and alerts"
+	ReadAudit    Need = "read the audit trail" // of a licence; all of it is ReadAll
+	ReadSelf     Need = "read its own key"     // every key may
+
+	Track Need = "track events"
+	Check Need = "check whether usage fits"
+	Void  Need = "void events"
+
+	ManageAlertThresholds Need = "set thresholds that only alert"
+	AcknowledgeAlerts     Need = "acknowledge alerts"
+	Dispute               Need = "dispute overages"
+
+	ManageThresholds Need = "set limits, grace and overage rates"
+	DecideOverages   Need = "approve, resolve or waive overages"
+	ManageCatalog    Need = "change brands, creators, assets and licences"
+	ManageKeys       Need = "manage API keys"
+	ManageJobs       Need = "manage jobs"
+	Recalculate      Need = "recalculate or backfill aggregates"
+	ReadAll          Need = "read what concerns all parties" // aggregation status, the whole audit trail
+)
+
+var (
+	everybody = []usance.Role{usance.RoleAdmin, usance.RoleBrand, usance.RoleCreator, usance.RoleIngest}
+	parties   = []usance.Role{usance.RoleAdmin, usance.RoleBrand, usance.RoleCreator}
+	brands    = []usance.Role{usance.RoleAdmin, usance.RoleBrand}
+	senders   = []usance.Role{usance.RoleAdmin, usance.RoleIngest}
+	admins    = []usance.Role{usance.RoleAdmin}
+)
+
+// rights is the whole matrix: which roles meet a need.
+var rights = map[Need][]usance.Role{
+	ReadSelf:     everybody,
+	ReadParties:  parties,
+	ReadLicenses: parties,
+	ReadUsage:    parties,
+	ReadEvents:   brands,
+	ReadLimits:   brands,
+	ReadAudit:    brands,
+
+	Track: senders,
+	Check: {usance.RoleAdmin, usance.RoleBrand, usance.RoleIngest},
+	Void:  admins,
+
+	ManageAlertThresholds: brands,
+	AcknowledgeAlerts:     brands,
+	Dispute:               brands,
+
+	ManageThresholds: admins,
+	DecideOverages:   admins,
+	ManageCatalog:    admins,
+	ManageKeys:       admins,
+	ManageJobs:       admins,
+	Recalculate:      admins,
+	ReadAll:          admins,
+}
+
+// Needs lists every need, sorted: a table of operations can be checked against it.
+func Needs() []Need {
+	out := make([]Need, 0, len(rights))
+	for n := range rights {
+		out = append(out, n)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Authorize answers nil when the principal meets the need, else FORBIDDEN with
+// the roles that do. A need that is not in the matrix is met by nobody.
+func Authorize(p Principal, need Need) error {
+	if p.May(need) {
+		return nil
+	}
+	names := make([]string, 0, 4)
+	for _, r := range rights[need] {
+		names = append(names, string(r))
+	}
+	if len(names) == 0 {
+		names = []string{"different"}
+	}
+	return usance.NewError(usance.CodeForbidden, "%s %s key may not %s; it takes a key of the role %s",
+		article(p.Key.Role), p.Key.Role, need, strings.Join(names, " or "))
+}
+
+// May tells whether the principal meets the need.
+func (p Principal) May(need Need) bool { return slices.Contains(rights[need], p.Key.Role) }
+
+// MayBackdate tells whether the principal may send events older than the late
+// grace: an admin, or an ingest key with that scope.
+func (p Principal) MayBackdate() bool {
+	return p.IsAdmin() || p.Key.Role == usance.RoleIngest && slices.Contains(p.Key.Scopes, usance.ScopeBackdate)
+}
+
+// AlertOnly tells whether the thresholds that the principal sets may only
+// alert: limits, grace and rates are the admins' to set.
+func (p Principal) AlertOnly() bool { return !p.May(ManageThresholds) }
+
+func article(r usance.Role) string {
+	if r != "" && strings.ContainsRune("aeiou", rune(r[0])) {
+		return "an"
+	}
+	return "a"
+}
