@@ -1,0 +1,139 @@
+// Package catalog keeps what usage is judged by: brands, creators, assets,
+// licences, thresholds and API keys. A host platform mirrors its own tables
+// here, under its own ids.
+//
+// Every change that ingest relies on holds the licence's group exclusively for
+// a moment, so that no event in flight is judged by half of it, and every
+// change leaves an audit row.
+package catalog
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/usance/usance"
+)
+
+// Store is what the catalog asks of the store.
+type Store interface {
+	usance.Updater
+	usance.Viewer
+	usance.KeyStore
+}
+
+// Options are the settings of a Catalog; zero fields take the defaults named.
+type Options struct {
+	Now       func() time.Time // the clock; time.Now
+	LateGrace time.Duration    // as ingest has it; 24 h
+	// NewSecret makes an API key's secret and the hash that is stored of it.
+	NewSecret func() (secret string, hash []byte)
+}
+
+// Catalog changes the facts. Its methods may be called at once.
+type Catalog struct {
+	store Store
+	o     Options
+}
+
+// New makes a Catalog.
+func New(store Store, o Options) *Catalog {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.LateGrace == 0 {
+		o.LateGrace = 24 * time.Hour
+	}
+	return &Catalog{store: store, o: o}
+}
+
+func (c *Catalog) now() time.Time { return c.o.Now().UTC().Truncate(time.Microsecond) }
+
+func newID(t time.Time) usance.ID {
+	var random [10]byte
+	rand.Read(random[:])
+	return usance.NewID(t, random)
+}
+
+// decode reads a JSON object onto v, whose fields keep their value where the
+// object omits them. Unknown and repeated fields are refused.
+func decode(body []byte, v any) error {
+	err := json.Unmarshal(body, v, json.RejectUnknownMembers(true))
+	if err == nil {
+		return nil
+	}
+	var known *usance.Error
+	if errors.As(err, &known) {
+		return known
+	}
+	var sem *json.SemanticError
+	if errors.As(err, &sem) {
+		field := string(sem.JSONPointer)
+		if len(field) > 1 {
+			field = field[1:]
+		}
+		if errors.Is(err, json.ErrUnknownName) {
+			return usance.Invalid(field, "is not a field of this object")
+		}
+		return usance.Invalid(field, "cannot be a JSON %s", sem.JSONKind)
+	}
+	return usance.Invalid("", "the body is not a JSON object: %s", clip(err.Error()))
+}
+
+func clip(s string) string {
+	if len(s) > 200 {
+		s = s[:200]
+	}
+	return s
+}
+
+// entry makes an audit row of a change; before is nil for a new thing.
+func (c *Catalog) entry(now time.Time, actor, action, subject, licenseID string, before, after any) (usance.AuditEntry, error) {
+	e := usance.AuditEntry{ID: newID(now), At: now, Actor: actor, Action: action, Subject: subject, LicenseID: licenseID}
+	for _, side := range []struct {
+		from any
+		to   *usance.RawJSON
+	}{{before, &e.Before}, {after, &e.After}} {
+		if side.from == nil {
+			continue
+		}
+		b, err := json.Marshal(side.from)
+		if err != nil {
+			return e, fmt.Errorf("auditing %s: %w", action, err)
+		}
+		*side.to = b
+	}
+	return e, nil
+}
+
+func (c *Catalog) audit(ctx context.Context, tx usance.Tx, now time.Time, actor, action, subject, licenseID string, before, after any) error {
+	e, err := c.entry(now, actor, action, subject, licenseID, before, after)
+	if err != nil {
+		return err
+	}
+	return tx.AddAudit(ctx, []usance.AuditEntry{e})
+}
+
+// found tells whether a look-up found something; other errors are passed on.
+func found(err error) (bool, error) {
+	if err == nil {
+		return true, nil
+	}
+	switch usance.ErrorCode(err) {
+	case usance.CodeNotFound, usance.CodeLicenseNotFound:
+		return false, nil
+	}
+	return false, err
+}
+
+// sameID refuses a body whose id is not the path's.
+func sameID(path, body string) error {
+	if path != body {
+		return usance.Invalid("id", "must be %q as in the path, or be left out", path)
+	}
+	return nil
+}

@@ -1,0 +1,305 @@
+package catalog
+
+import (
+	"context"
+	"slices"
+
+	"github.com/usance/usance"
+)
+
+// CreateThreshold puts a threshold in force. It judges from the period that
+// contains this moment on, seeded with what that period has counted already,
+// and raises the alert of the level that was reached.
+//
+// At most one threshold that limits or bills stands for a licence, usage type
+// and period type (THRESHOLD_EXISTS). Where one was retired it is revived with
+// the new terms: same id, counters and overages. One that bills a usage type
+// which an active one bills is refused as well; when that one was retired
+// within its period, the new one begins with its own first period after that.
+func (c *Catalog) CreateThreshold(ctx context.Context, t usance.Threshold, actor string, alertOnly bool) (usance.Threshold, error) {
+	t.WarningLevels = usance.SortedLevels(t.WarningLevels)
+	if t.UsageType == "" {
+		t.UsageType = usance.AllTypes
+	}
+	if err := t.Validate(); err != nil {
+		return t, err
+	}
+	if alertOnly && t.Kind() != usance.KindAlert {
+		return t, errAlertOnly()
+	}
+	asked := t
+	err := c.change(ctx, t.LicenseID, func(ctx context.Context, tx usance.Tx, l *usance.License, all []usance.Threshold, m usance.Moment) error {
+		t = asked
+		t.ID, t.IsActive = newID(m.Now).String(), true
+		t.LastWarningLevel, t.LastWarningAt, t.CreatedAt, t.UpdatedAt = nil, nil, m.Now, m.Now
+		var old *usance.Threshold
+		if t.Kind() != usance.KindAlert {
+			for i := range all {
+				if o := &all[i]; o.Kind() != usance.KindAlert && o.UsageType == t.UsageType && o.PeriodType == t.PeriodType {
+					if o.IsActive {
+						return exists(o)
+					}
+					old = o
+				}
+			}
+		}
+		action, before := "threshold.create", any(nil)
+		if old != nil {
+			t.ID, t.CreatedAt, t.Epoch = old.ID, old.CreatedAt, old.Epoch+1
+			action, before = "threshold.revive", *old
+		}
+		if err := c.enforce(ctx, tx, l, &t, all, m); err != nil {
+			return err
+		}
+		return c.audit(ctx, tx, m.Now, actor, action, t.ID, l.ID, before, t)
+	})
+	return t, err
+}
+
+// UpdateThreshold changes terms, warning levels or isActive; fields that body
+// omits keep their value. A period that has ended keeps the terms it ended
+// with. A changed limit opens the warning levels of the current period anew.
+func (c *Catalog) UpdateThreshold(ctx context.Context, id string, body []byte, actor string, alertOnly bool) (usance.Threshold, error) {
+	var t usance.Threshold
+	licenseID, err := c.licenseOf(ctx, id)
+	if err != nil {
+		return t, err
+	}
+	err = c.change(ctx, licenseID, func(ctx context.Context, tx usance.Tx, l *usance.License, all []usance.Threshold, m usance.Moment) error {
+		old, err := pick(all, id)
+		if err != nil {
+			return err
+		}
+		t = old
+		t.WarningLevels = slices.Clone(old.WarningLevels)
+		if err := decode(body, &t); err != nil {
+			return err
+		}
+		t.WarningLevels = usance.SortedLevels(t.WarningLevels)
+		if err := fixed(&old, &t); err != nil {
+			return err
+		}
+		if err := t.Validate(); err != nil {
+			return err
+		}
+		if alertOnly && (t.Kind() != usance.KindAlert || old.Kind() != usance.KindAlert) {
+			return errAlertOnly()
+		}
+		t.UpdatedAt = m.Now
+		if t.LimitQuantity != old.LimitQuantity || t.IsActive && !old.IsActive {
+			t.Epoch++
+		}
+		if err := c.keepTerms(ctx, tx, &old, m); err != nil {
+			return err
+		}
+		switch {
+		case !t.IsActive && old.IsActive:
+			err = c.freeze(ctx, tx, &old, &t, m)
+		case t.IsActive && (!old.IsActive || t.Kind() != old.Kind()):
+			err = c.enforce(ctx, tx, l, &t, all, m)
+		case t.IsActive:
+			if err = tx.PutThreshold(ctx, t); err == nil {
+				_, err = usance.Recount(ctx, tx, l, &t, t.EffectiveFrom, usance.MaxDate, t.Epoch != old.Epoch, m, newID)
+			}
+		default:
+			err = tx.PutThreshold(ctx, t)
+		}
+		if err != nil {
+			return err
+		}
+		return c.audit(ctx, tx, m.Now, actor, "threshold.update", id, l.ID, old, t)
+	})
+	return t, err
+}
+
+// RetireThreshold ends a threshold: what it counted of the current period
+// stays and is billed, nothing after this moment adds to it.
+func (c *Catalog) RetireThreshold(ctx context.Context, id, actor string, alertOnly bool) (usance.Threshold, error) {
+	return c.UpdateThreshold(ctx, id, []byte(`{"isActive":false}`), actor, alertOnly)
+}
+
+// change runs fn with the licence and its thresholds, in a transaction that
+// holds the licence's group exclusively.
+func (c *Catalog) change(ctx context.Context, licenseID string, fn func(context.Context, usance.Tx, *usance.License, []usance.Threshold, usance.Moment) error) error {
+	return c.store.Update(ctx, usance.Locks{Exclusive: []string{licenseID}}, func(tx usance.Tx) error {
+		facts, err := tx.Facts(ctx, []string{licenseID})
+		if err != nil {
+			return err
+		}
+		if len(facts) == 0 {
+			return usance.NewError(usance.CodeLicenseNotFound, "no licence %q; put it first, or check the id", licenseID)
+		}
+		l := &facts[0].License
+		zone, _, _, err := l.Term()
+		if err != nil {
+			return err
+		}
+		m := usance.Moment{Now: c.now(), Zone: zone, AnchorDay: l.BillingAnchorDay, LateGrace: c.o.LateGrace}
+		return fn(ctx, tx, l, facts[0].Thresholds, m)
+	})
+}
+
+// enforce puts t in force from its first period on: it settles where that
+// begins, opens counters that a retirement froze, and counts what is there.
+func (c *Catalog) enforce(ctx context.Context, tx usance.Tx, l *usance.License, t *usance.Threshold, all []usance.Threshold, m usance.Moment) error {
+	today := usance.DateOf(m.Now, m.Zone)
+	t.EffectiveFrom = usance.PeriodOf(t.PeriodType, today, l.BillingAnchorDay).Start
+	if t.Kind() != usance.KindAlert {
+		free, err := c.freeFrom(ctx, tx, l, t, all, today)
+		if err != nil {
+			return err
+		}
+		if free > today {
+			if t.PeriodType == usance.PeriodTotal {
+				return usance.NewError(usance.CodeConflict, "another threshold billed this usage type until %s, and a total would bill it twice; choose a period", free)
+			}
+			p := usance.PeriodOf(t.PeriodType, free, l.BillingAnchorDay)
+			if p.Start < free {
+				p = p.Next(l.BillingAnchorDay)
+			}
+			t.EffectiveFrom = p.Start
+		}
+	}
+	if err := tx.PutThreshold(ctx, *t); err != nil {
+		return err
+	}
+	counters, err := tx.CountersOf(ctx, l.ID, t.ID)
+	if err != nil {
+		return err
+	}
+	counters = slices.DeleteFunc(counters, func(k usance.Counter) bool {
+		return k.State != usance.CounterFrozen || k.PeriodEnd <= today
+	})
+	for i := range counters {
+		counters[i].State, counters[i].Terms = usance.CounterOpen, nil
+	}
+	if len(counters) > 0 {
+		if err := tx.PutCounters(ctx, counters); err != nil {
+			return err
+		}
+	}
+	_, err = usance.Recount(ctx, tx, l, t, t.EffectiveFrom, usance.MaxDate, true, m, newID)
+	return err
+}
+
+// freeFrom is the first day on which t bills nothing that another threshold
+// bills already: today, or the end of the period in which an overlapping one
+// was retired. An overlapping active one is THRESHOLD_EXISTS.
+func (c *Catalog) freeFrom(ctx context.Context, tx usance.Tx, l *usance.License, t *usance.Threshold, all []usance.Threshold, today usance.Date) (usance.Date, error) {
+	free := today
+	for i := range all {
+		o := &all[i]
+		if o.ID == t.ID || o.Kind() == usance.KindAlert {
+			continue
+		}
+		same := o.UsageType == t.UsageType && o.PeriodType == t.PeriodType
+		bothBill := o.Kind() == usance.KindRated && t.Kind() == usance.KindRated && o.Overlaps(t)
+		if o.IsActive && (same || bothBill) {
+			return 0, exists(o)
+		}
+		if !bothBill {
+			continue
+		}
+		counters, err := tx.CountersOf(ctx, l.ID, o.ID)
+		if err != nil {
+			return 0, err
+		}
+		for _, k := range counters {
+			end := k.PeriodEnd
+			if o.PeriodType == usance.PeriodTotal {
+				end = usance.PeriodOf(usance.PeriodMonthly, today, l.BillingAnchorDay).End
+			}
+			if end > free && k.State != usance.CounterClosed {
+				free = end
+			}
+		}
+	}
+	return free, nil
+}
+
+// keepTerms gives ended periods the terms they ended with, before those change.
+func (c *Catalog) keepTerms(ctx context.Context, tx usance.Tx, old *usance.Threshold, m usance.Moment) error {
+	counters, err := tx.CountersOf(ctx, old.LicenseID, old.ID)
+	if err != nil {
+		return err
+	}
+	today := usance.DateOf(m.Now, m.Zone)
+	counters = slices.DeleteFunc(counters, func(k usance.Counter) bool { return k.Terms != nil || k.PeriodEnd > today })
+	for i := range counters {
+		terms := old.Terms
+		counters[i].Terms = &terms
+	}
+	if len(counters) == 0 {
+		return nil
+	}
+	return tx.PutCounters(ctx, counters)
+}
+
+// freeze retires t: the counters of periods that have not ended stay as they are.
+func (c *Catalog) freeze(ctx context.Context, tx usance.Tx, old, t *usance.Threshold, m usance.Moment) error {
+	if err := tx.PutThreshold(ctx, *t); err != nil {
+		return err
+	}
+	counters, err := tx.CountersOf(ctx, t.LicenseID, t.ID)
+	if err != nil {
+		return err
+	}
+	today := usance.DateOf(m.Now, m.Zone)
+	counters = slices.DeleteFunc(counters, func(k usance.Counter) bool {
+		return k.State != usance.CounterOpen || k.PeriodEnd <= today
+	})
+	for i := range counters {
+		terms := old.Terms
+		counters[i].State, counters[i].Terms = usance.CounterFrozen, &terms
+	}
+	if len(counters) == 0 {
+		return nil
+	}
+	return tx.PutCounters(ctx, counters)
+}
+
+func (c *Catalog) licenseOf(ctx context.Context, thresholdID string) (licenseID string, err error) {
+	err = c.store.View(ctx, func(v usance.View) error {
+		t, err := v.Threshold(ctx, thresholdID)
+		licenseID = t.LicenseID
+		return err
+	})
+	return licenseID, err
+}
+
+func pick(all []usance.Threshold, id string) (usance.Threshold, error) {
+	for i := range all {
+		if all[i].ID == id {
+			return all[i], nil
+		}
+	}
+	return usance.Threshold{}, usance.NewError(usance.CodeNotFound, "no threshold %q", id)
+}
+
+// fixed refuses changes of what a threshold is about, and restores what only
+// the program sets.
+func fixed(old, t *usance.Threshold) error {
+	switch {
+	case t.ID != old.ID:
+		return usance.Invalid("id", "cannot be changed")
+	case t.LicenseID != old.LicenseID:
+		return usance.Invalid("licenseId", "cannot be changed; create a threshold for the other licence")
+	case t.UsageType != old.UsageType:
+		return usance.Invalid("usageType", "cannot be changed; retire this threshold and create another")
+	case t.PeriodType != old.PeriodType:
+		return usance.Invalid("periodType", "cannot be changed; retire this threshold and create another")
+	}
+	t.LastWarningLevel, t.LastWarningAt = old.LastWarningLevel, old.LastWarningAt
+	t.EffectiveFrom, t.CreatedAt, t.Epoch = old.EffectiveFrom, old.CreatedAt, old.Epoch
+	return nil
+}
+
+func exists(o *usance.Threshold) error {
+	return usance.NewError(usance.CodeThresholdExists,
+		"threshold %s is in force for %s per %s; update or retire it", o.ID, o.UsageType, o.PeriodType)
+}
+
+func errAlertOnly() error {
+	return usance.NewError(usance.CodeForbidden,
+		"a brand's thresholds only alert: send allowOverage: true without overageRateCents and overageTiers; limits and prices are the licensor's")
+}
