@@ -67,6 +67,8 @@ type View interface {
 	PartyView
 	UsageView
 	LimitView
+	// APIKey finds a key by its id.
+	APIKey(ctx context.Context, id string) (APIKey, error)
 }
 
 // Page bounds a listing: at most Limit rows (1 to 1,000), those after the one
@@ -360,7 +362,6 @@ type DaySketch struct {
 type KeyStore interface {
 	// APIKeyByHash finds a key by the SHA-256 of its secret; NOT_FOUND if none.
 	APIKeyByHash(ctx context.Context, hash []byte) (APIKey, error)
-	APIKey(ctx context.Context, id string) (APIKey, error)
 	// APIKeys lists in the order of ids, revoked ones too.
 	APIKeys(ctx context.Context, p Page) ([]APIKey, string, error)
 	// KeysVersion changes whenever any key changes, so that nodes can keep keys.

@@ -23,7 +23,6 @@ import (
 type Store interface {
 	usance.Updater
 	usance.Viewer
-	usance.KeyStore
 }
 
 // Options are the settings of a Catalog; zero fields take the defaults named.

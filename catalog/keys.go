@@ -54,7 +54,11 @@ func (c *Catalog) RotateKey(ctx context.Context, id string, overlap time.Duratio
 	if overlap < 0 || overlap > 90*24*time.Hour {
 		return usance.APIKey{}, "", usance.Invalid("overlap", "must be 0 to 90 days")
 	}
-	old, err := c.store.APIKey(ctx, id)
+	var old usance.APIKey
+	err := c.store.View(ctx, func(v usance.View) (err error) {
+		old, err = v.APIKey(ctx, id)
+		return err
+	})
 	if err != nil {
 		return old, "", err
 	}
@@ -75,14 +79,15 @@ func (c *Catalog) RotateKey(ctx context.Context, id string, overlap time.Duratio
 }
 
 func (c *Catalog) endKey(ctx context.Context, id, action, actor string, end func(*usance.APIKey, time.Time)) (usance.APIKey, error) {
-	old, err := c.store.APIKey(ctx, id)
-	if err != nil {
-		return old, err
-	}
-	now := c.now()
-	k := old
-	end(&k, now)
-	err = c.store.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+	var k usance.APIKey
+	err := c.store.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+		now := c.now()
+		old, err := tx.APIKey(ctx, id)
+		if err != nil {
+			return err
+		}
+		k = old
+		end(&k, now)
 		if err := tx.PutAPIKey(ctx, k); err != nil {
 			return err
 		}
