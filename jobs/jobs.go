@@ -116,18 +116,14 @@ func (r *Runner) Run(ctx context.Context) error {
 	r.mu.Lock()
 	r.base = ctx
 	r.mu.Unlock()
-	for {
-		wait := r.tick(ctx)
-		timer := time.NewTimer(wait)
+	for ctx.Err() == nil {
+		timer := time.NewTimer(r.tick(ctx))
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
 		case <-r.wake:
 		}
 		timer.Stop()
-		if ctx.Err() != nil {
-			break
-		}
 	}
 	r.mu.Lock()
 	r.base = nil

@@ -199,7 +199,7 @@ func TestAStoppedRunIsTakenUpAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &memory{}
 		var began, ended atomic.Int64
-		task := Task{Name: "a", Schedule: []string{"0 0 1 1 *"}, Run: func(ctx context.Context, fired []string) error {
+		task := Task{Name: "a", Schedule: []string{"0 0 1 1 *"}, Run: func(ctx context.Context, _ []string) error {
 			began.Add(1)
 			select {
 			case <-ctx.Done():

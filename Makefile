@@ -1,0 +1,61 @@
+# Every target that a person types says what it is for; `make help` lists them.
+
+GO      ?= go
+BIN     := bin/usance
+DATA    ?= usance-data
+ADDR    ?= 127.0.0.1:8080
+FUZZ    ?= 5s
+LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+.DEFAULT_GOAL := help
+.PHONY: help build run demo test test-short tools lint fmt bench fuzz generate verify smoke ci clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+build: ## build bin/usance
+	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) ./cmd/usance
+
+run: build ## serve on $(ADDR) with the data in $(DATA)
+	USANCE_DATA_DIR=$(DATA) $(BIN) serve --addr $(ADDR)
+
+demo: build ## serve a year of made-up usage in a temporary folder
+	$(BIN) demo --addr $(ADDR)
+
+test: tools ## every test, as CI runs them (race detector on)
+	$(GO) test -race -timeout 30m ./...
+
+test-short: ## the quick tests
+	$(GO) test -short ./...
+
+tools: ## install what the tests need and is missing (as root, from Debian)
+	@.ci/tools
+
+lint: ## gofmt, go vet and golangci-lint
+	@.ci/lint
+
+fmt: ## format the code
+	gofmt -w $$(git ls-files '*.go')
+
+bench: ## the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## each fuzz target for $(FUZZ)
+	@.ci/fuzz $(FUZZ)
+
+generate: ## write anew what is derived from code (OpenAPI, TypeScript, tables of the docs)
+	$(GO) generate ./...
+
+verify: generate ## regenerate, and fail when that makes a difference
+	@git diff --exit-code -- . || { echo "verify: commit what 'make generate' wrote"; exit 1; }
+	@test -z "$$(git ls-files --others --exclude-standard)" || { git ls-files --others --exclude-standard; echo "verify: commit the new files"; exit 1; }
+
+smoke: ## build, serve, and run the README's commands against it
+	@.ci/smoke
+
+ci: ## all that CI does
+	@.ci/run
+
+clean: ## remove what was built
+	rm -rf bin dist
