@@ -1,0 +1,342 @@
+package usance_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/usance/usance"
+	"github.com/usance/usance/billing"
+	"github.com/usance/usance/catalog"
+	"github.com/usance/usance/fold"
+	"github.com/usance/usance/ingest"
+	"github.com/usance/usance/store/sqlite"
+)
+
+// TestRules runs the data scripts of testdata/rules on every store: once with
+// a fold after each step and once without any, since folding must never change
+// an answer. testdata/rules/README.md describes their language.
+func TestRules(t *testing.T) {
+	files, err := filepath.Glob("testdata/rules/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	stores := map[string]func(t *testing.T) usance.Store{
+		"sqlite": func(t *testing.T) usance.Store {
+			s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "usance.db"), sqlite.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		},
+	}
+	for name, open := range stores {
+		for _, file := range files {
+			for _, eager := range []bool{true, false} {
+				script := strings.TrimSuffix(filepath.Base(file), ".txt")
+				t.Run(fmt.Sprintf("%s/%s/fold=%t", name, script, eager), func(t *testing.T) {
+					t.Parallel()
+					runScript(t, file, open(t), eager)
+				})
+			}
+		}
+	}
+}
+
+// script is the state of one run.
+type script struct {
+	t       *testing.T
+	store   usance.Store
+	in      *ingest.Ingester
+	fold    *fold.Folder
+	catalog *catalog.Catalog
+	billing *billing.Billing
+	now     time.Time
+	names   map[string]string // threshold names of the script → ids
+}
+
+func runScript(t *testing.T, file string, store usance.Store, eager bool) {
+	s := &script{t: t, store: store, now: time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC), names: make(map[string]string)}
+	clock := func() time.Time { return s.now }
+	s.fold = fold.New(store, fold.Options{Now: clock})
+	s.in = ingest.New(store, ingest.Options{Now: clock, SessionKey: []byte("test"), Committed: s.fold.Offer})
+	s.catalog = catalog.New(store, catalog.Options{Now: clock})
+	s.billing = billing.New(store, billing.Options{Now: clock})
+	t.Cleanup(func() {
+		if err := s.in.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var step string
+	var want []string
+	number, stepAt := 0, 0
+	finish := func() {
+		if step == "" {
+			return
+		}
+		got, err := s.run(step)
+		if err != nil {
+			got = []string{"error " + string(usance.ErrorCode(err))}
+			if usance.ErrorCode(err) == usance.CodeInternal {
+				t.Fatalf("%s:%d: %s: %v", file, stepAt, step, err)
+			}
+		}
+		// A step that answers is compared when an answer is written below it,
+		// and always when it is a question.
+		if len(want) > 0 || strings.HasPrefix(step, "expect ") || err != nil {
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s:%d: %s (-want +got)\n%s", file, stepAt, step, diff)
+			}
+		}
+		if eager {
+			if _, err := s.fold.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	lines := bufio.NewScanner(strings.NewReader(string(text)))
+	for lines.Scan() {
+		number++
+		line := strings.TrimRight(lines.Text(), " ")
+		switch {
+		case strings.TrimSpace(line) == "" || strings.HasPrefix(line, "#"):
+		case strings.HasPrefix(line, "  "):
+			want = append(want, strings.TrimSpace(line))
+		default:
+			finish()
+			step, stepAt, want = line, number, nil
+		}
+	}
+	finish()
+}
+
+// run carries out one step and gives its answer, a line each.
+func (s *script) run(step string) ([]string, error) {
+	ctx := s.t.Context()
+	verb, rest, _ := strings.Cut(step, " ")
+	words := strings.Fields(rest)
+	switch verb {
+	case "clock":
+		now, err := time.Parse(time.RFC3339, rest)
+		s.now = now
+		return nil, err
+	case "license":
+		id, body, _ := strings.Cut(rest, " ")
+		_, _, err := s.catalog.PutLicense(ctx, id, []byte(body), "script")
+		return nil, err
+	case "delete":
+		_, err := s.catalog.DeleteLicense(ctx, rest, "script")
+		return nil, err
+	case "threshold":
+		return nil, s.threshold(ctx, words[0], words[1], strings.Join(words[2:], " "))
+	case "update":
+		_, err := s.catalog.UpdateThreshold(ctx, s.names[words[0]], []byte(strings.Join(words[1:], " ")), "script", false)
+		return nil, err
+	case "retire":
+		_, err := s.catalog.RetireThreshold(ctx, s.names[rest], "script", false)
+		return nil, err
+	case "events", "atomic", "late":
+		return s.events(ctx, words, verb)
+	case "void":
+		res, err := s.in.Void(ctx, ingest.VoidRequest{LicenseID: words[0], IdempotencyKey: words[1], Actor: "script"})
+		return []string{show(&res)}, err
+	case "check":
+		n, err := strconv.ParseInt(words[2], 10, 64)
+		if err != nil {
+			return nil, err
+		}
+		c, err := s.in.Check(ctx, words[0], words[1], n, time.Time{})
+		if err != nil || c.Error == nil {
+			return []string{fmt.Sprint("allowed ", c.Allowed)}, err
+		}
+		return []string{fmt.Sprint("allowed ", c.Allowed, " ", c.Error.Code)}, nil
+	case "close":
+		closed, settled, err := s.billing.ClosePeriods(ctx)
+		return []string{fmt.Sprintf("closed %d settled %d", closed, settled)}, err
+	case "recalculate":
+		from, err := usance.ParseDate(words[1])
+		if err != nil {
+			return nil, err
+		}
+		to, err := usance.ParseDate(words[2])
+		if err != nil {
+			return nil, err
+		}
+		r, err := s.fold.Recalculate(ctx, words[0], from, to+1, "script")
+		return []string{fmt.Sprintf("days %d changed %d counters %d", r.Days, r.Changed, r.Counters)}, err
+	case "approve", "dispute", "resolve", "waive":
+		return s.move(ctx, verb, words)
+	case "expect":
+		return s.expect(ctx, words)
+	}
+	return nil, fmt.Errorf("no step %q", verb)
+}
+
+func (s *script) threshold(ctx context.Context, name, licenseID, body string) error {
+	t := usance.Threshold{LicenseID: licenseID}
+	if err := decodeStrict(body, &t); err != nil {
+		return err
+	}
+	made, err := s.catalog.CreateThreshold(ctx, t, "script", false)
+	if err == nil {
+		s.names[name] = made.ID
+	}
+	return err
+}
+
+// events sends lines of the form LICENSE TYPE QUANTITY [key=K] [at=T] [revenue=C]
+// separated by commas, as one request.
+func (s *script) events(ctx context.Context, words []string, verb string) ([]string, error) {
+	req := ingest.Request{Atomic: verb == "atomic", Backdate: verb == "late"}
+	for _, one := range strings.Split(strings.Join(words, " "), ",") {
+		f := strings.Fields(one)
+		n, err := strconv.ParseInt(f[2], 10, 64)
+		if err != nil {
+			return nil, err
+		}
+		e := usance.Event{LicenseID: f[0], UsageType: f[1], Quantity: n}
+		for _, opt := range f[3:] {
+			name, value, _ := strings.Cut(opt, "=")
+			switch name {
+			case "key":
+				e.IdempotencyKey = value
+			case "at":
+				if e.OccurredAt, err = time.Parse(time.RFC3339, value); err != nil {
+					return nil, err
+				}
+			case "revenue":
+				if e.RevenueCents, err = strconv.ParseInt(value, 10, 64); err != nil {
+					return nil, err
+				}
+			case "session":
+				e.SessionID = value
+			default:
+				return nil, fmt.Errorf("no event option %q", opt)
+			}
+		}
+		req.Events = append(req.Events, e)
+	}
+	results, err := s.in.Track(ctx, req)
+	out := make([]string, len(results))
+	for i := range results {
+		out[i] = show(&results[i])
+	}
+	return out, err
+}
+
+// show is a result as scripts expect it: what became of the event, then used
+// of limit for each threshold.
+func show(r *usance.Result) string {
+	out := string(r.Status)
+	if r.Duplicate {
+		out = "DUPLICATE"
+	}
+	if r.Error != nil {
+		out += " " + string(r.Error.Code)
+	}
+	for _, u := range r.Usage {
+		out += fmt.Sprintf(" %d/%d", u.Used, u.Limit)
+	}
+	return out
+}
+
+// move finds the overage by LICENSE PERIOD-START REVISION and moves it.
+func (s *script) move(ctx context.Context, verb string, words []string) ([]string, error) {
+	var id usance.ID
+	err := s.eachOverage(ctx, words[0], func(o *usance.Overage) {
+		if o.PeriodDate.String() == words[1] && fmt.Sprint(o.Revision) == words[2] {
+			id = o.ID
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	do := map[string]func(context.Context, usance.ID, string, string) (usance.Overage, error){
+		"approve": s.billing.Approve, "dispute": s.billing.Dispute, "resolve": s.billing.Resolve, "waive": s.billing.Waive,
+	}[verb]
+	o, err := do(ctx, id, "script", "because")
+	return []string{string(o.Status)}, err
+}
+
+func (s *script) eachOverage(ctx context.Context, licenseID string, yield func(*usance.Overage)) error {
+	return s.store.View(ctx, func(v usance.View) error {
+		rows, _, err := v.Overages(ctx, usance.OverageFilter{LicenseID: licenseID}, usance.Page{Limit: 1000})
+		slices.SortFunc(rows, func(a, b usance.Overage) int {
+			return strings.Compare(fmt.Sprint(a.PeriodDate, a.UsageType, a.Revision), fmt.Sprint(b.PeriodDate, b.UsageType, b.Revision))
+		})
+		for i := range rows {
+			yield(&rows[i])
+		}
+		return err
+	})
+}
+
+// expect shows a table of what is stored about a licence.
+func (s *script) expect(ctx context.Context, words []string) (out []string, err error) {
+	what, licenseID := words[0], words[1]
+	if what == "overages" {
+		err = s.eachOverage(ctx, licenseID, func(o *usance.Overage) {
+			out = append(out, fmt.Sprintf("%s %s %d %s actual %d over %d fee %d", o.PeriodDate, o.UsageType, o.Revision, o.Status,
+				o.ActualQuantity, o.OverageQuantity, o.CalculatedFeeCents))
+		})
+		return out, err
+	}
+	err = s.store.View(ctx, func(v usance.View) error {
+		switch what {
+		case "usage":
+			rows, err := v.DayUsage(ctx, licenseID, usance.MinDate, usance.MaxDate)
+			for _, r := range rows {
+				out = append(out, fmt.Sprintf("%s %s %d %d %d", r.Date, r.UsageType, r.Events, r.Quantity, r.RevenueCents))
+			}
+			return err
+		case "alerts":
+			rows, _, err := v.Alerts(ctx, usance.AlertFilter{LicenseID: licenseID}, usance.Page{Limit: 1000})
+			slices.Reverse(rows)
+			for _, a := range rows {
+				out = append(out, fmt.Sprintf("%s %s %s level %d at %d of %d", a.PeriodStart, a.UsageType, a.Kind, a.Level, a.Quantity, a.LimitQuantity))
+			}
+			return err
+		case "evidence":
+			rows, _, err := v.Evidence(ctx, usance.EventFilter{LicenseID: licenseID}, usance.Page{Limit: 1000})
+			for _, e := range rows {
+				out = append(out, fmt.Sprintf("%s %s %d attempts %d", e.Status, e.Code, e.Quantity, e.Attempts))
+			}
+			slices.Sort(out)
+			return err
+		case "counters":
+			for _, name := range words[2:] {
+				rows, err := v.CountersOf(ctx, licenseID, s.names[name])
+				if err != nil {
+					return err
+				}
+				for _, c := range rows {
+					out = append(out, fmt.Sprintf("%s %s %s %d level %d", name, c.PeriodStart, c.State, c.Quantity, c.Level))
+				}
+			}
+			return nil
+		}
+		return fmt.Errorf("nothing to expect of %q", what)
+	})
+	return out, err
+}
+
+func decodeStrict(body string, v any) error {
+	return json.Unmarshal([]byte(body), v, json.RejectUnknownMembers(true))
+}
