@@ -168,7 +168,7 @@ func (c *Catalog) enforce(ctx context.Context, tx usance.Tx, l *usance.License, 
 		return err
 	}
 	counters = slices.DeleteFunc(counters, func(k usance.Counter) bool {
-		return k.State != usance.CounterFrozen || k.PeriodEnd <= today
+		return k.State != usance.CounterFrozen || k.PeriodEnd <= today || k.PeriodStart < t.EffectiveFrom
 	})
 	for i := range counters {
 		counters[i].State, counters[i].Terms = usance.CounterOpen, nil
