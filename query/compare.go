@@ -1,0 +1,141 @@
+package query
+
+import (
+	"context"
+
+	"github.com/usance/usance"
+)
+
+// CompareRequest asks for two ranges side by side. Without the previous range
+// it is the one of equal length before the first.
+type CompareRequest struct {
+	Viewer            Viewer   `json:"-"`
+	LicenseID         string   `json:"licenseId"`
+	UsageTypes        []string `json:"usageTypes,omitempty"` // none or "all": all
+	StartDate         string   `json:"startDate,omitempty"`
+	EndDate           string   `json:"endDate,omitempty"`
+	PreviousStartDate string   `json:"previousStartDate,omitempty"`
+	PreviousEndDate   string   `json:"previousEndDate,omitempty"`
+}
+
+// PeriodUsage is the usage of one range.
+type PeriodUsage struct {
+	Span
+	Totals
+	UniqueSessions *int64 `json:"uniqueSessions"` // null where it is not known
+}
+
+// TypeComparison is one usage type in two ranges.
+type TypeComparison struct {
+	Current  usance.Tally `json:"current"`
+	Previous usance.Tally `json:"previous"`
+	Change   Changes      `json:"change"`
+}
+
+// Comparison is two ranges side by side, with what changed from the previous to
+// the current one.
+type Comparison struct {
+	Current        PeriodUsage               `json:"current"`
+	Previous       PeriodUsage               `json:"previous"`
+	Change         Changes                   `json:"change"`
+	UniqueSessions *Change                   `json:"uniqueSessionsChange,omitempty"`
+	ByType         map[string]TypeComparison `json:"byType"`
+}
+
+// PeriodComparison is the answer to a CompareRequest.
+type PeriodComparison struct {
+	LicenseID string `json:"licenseId"`
+	Timezone  string `json:"timezone"`
+	Currency  string `json:"currency"`
+	Comparison
+	Notes []string `json:"notes,omitempty"`
+}
+
+// ComparePeriods sets two ranges side by side, each type with its differences.
+func (q *Query) ComparePeriods(ctx context.Context, req CompareRequest) (out PeriodComparison, err error) {
+	types, err := checkTypes(req.UsageTypes)
+	if err != nil {
+		return out, err
+	}
+	if (req.PreviousStartDate == "") != (req.PreviousEndDate == "") {
+		return out, usance.Invalid("previousStartDate", "give both previousStartDate and previousEndDate, or neither for the range before")
+	}
+	err = q.read(ctx, "comparePeriods", req.Viewer, req.LicenseID, func(r *reading) error {
+		rng, err := r.rangeOf(req.StartDate, req.EndDate)
+		if err != nil {
+			return err
+		}
+		prev, ok := usance.Range{}, true
+		if req.PreviousStartDate == "" {
+			if prev, ok = r.previous(rng); !ok {
+				return usance.Invalid("previousStartDate", "%s; name the previous range", noteNoPrevious)
+			}
+		} else if prev, err = usance.DateRange(req.PreviousStartDate, req.PreviousEndDate, r.zone); err != nil {
+			return previousField(err)
+		}
+		current, err := r.usageOf(ctx, rng, types)
+		if err != nil {
+			return err
+		}
+		previous, err := r.usageOf(ctx, prev, types)
+		if err != nil {
+			return err
+		}
+		out = PeriodComparison{
+			LicenseID: r.license.ID, Timezone: r.license.Timezone, Currency: r.license.Currency,
+			Comparison: compare(current, previous),
+		}
+		if current.UniqueSessions == nil || previous.UniqueSessions == nil {
+			out.Notes = (&question{rng: rng, types: types}).notes()
+			if out.Notes == nil {
+				out.Notes = (&question{rng: prev, types: types}).notes()
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// previousField renames the field of an error about the previous range.
+func previousField(err error) error {
+	e, ok := err.(*usance.Error)
+	if !ok {
+		return err
+	}
+	named := *e
+	switch named.Field {
+	case "startDate":
+		named.Field = "previousStartDate"
+	case "endDate":
+		named.Field = "previousEndDate"
+	}
+	return &named
+}
+
+// usageOf sums up one range.
+func (r *reading) usageOf(ctx context.Context, rng usance.Range, types []string) (PeriodUsage, error) {
+	qu := question{rng: rng, types: types, sessions: wholeDays(rng) && types == nil}
+	s, _, err := r.summarize(ctx, qu)
+	if err != nil {
+		return PeriodUsage{}, err
+	}
+	sessions, err := s.uniqueSessions(qu)
+	return PeriodUsage{r.span(rng), s.totals(qu), sessions}, err
+}
+
+func compare(current, previous PeriodUsage) Comparison {
+	c := Comparison{
+		Current: current, Previous: previous,
+		Change: changes(current.Tally, previous.Tally),
+		ByType: make(map[string]TypeComparison),
+	}
+	if current.UniqueSessions != nil && previous.UniqueSessions != nil {
+		d := change(*current.UniqueSessions, *previous.UniqueSessions)
+		c.UniqueSessions = &d
+	}
+	for _, name := range union(current.ByType, previous.ByType) {
+		now, before := current.ByType[name], previous.ByType[name]
+		c.ByType[name] = TypeComparison{Current: now, Previous: before, Change: changes(now, before)}
+	}
+	return c
+}
