@@ -163,6 +163,9 @@ type UsageView interface {
 	ClosedDays(ctx context.Context, days []Day) ([]Day, error)
 	// SealedDays gives the licence's sealed days with from <= date < to, in order.
 	SealedDays(ctx context.Context, licenseID string, from, to Date) ([]Date, error)
+	// DueDays gives the days, in order and after the day named, that hold raw
+	// events received before the instant and are not sealed.
+	DueDays(ctx context.Context, before time.Time, after Day, limit int) ([]Day, error)
 	// Pending gives batches that are not folded, oldest first.
 	Pending(ctx context.Context, limit int) ([]Batch, error)
 	// Status tells how far folding has come and how much is stored.
@@ -336,6 +339,10 @@ type Tx interface {
 	// closed days whose raw events may be pruned, which no recalculation touches.
 	CloseDays(ctx context.Context, days []Day) error
 	SealDays(ctx context.Context, days []Day) error
+	// PruneEvents deletes at most limit raw events that were received before
+	// the instant, are folded and lie on sealed days, in order of receipt, and
+	// tells how many.
+	PruneEvents(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
 // CounterDelta is an amount to add to a counter.

@@ -13,6 +13,7 @@ type metrics struct {
 	failures prometheus.Counter
 	verified prometheus.Counter
 	drift    prometheus.Counter
+	pruned   prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -33,6 +34,9 @@ func newMetrics() *metrics {
 		drift: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "usance_drifted_rows_total", Help: "Rollup rows that differed from their raw events; must stay 0.",
 		}),
+		pruned: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "usance_pruned_events_total", Help: "Raw events deleted after the retention.",
+		}),
 	}
 }
 
@@ -44,5 +48,5 @@ func (m *metrics) observe(events int, took time.Duration) {
 // Metrics gives the collectors of the stage.
 func (f *Folder) Metrics() []prometheus.Collector {
 	m := f.metrics
-	return []prometheus.Collector{m.events, m.seconds, m.failures, m.verified, m.drift}
+	return []prometheus.Collector{m.events, m.seconds, m.failures, m.verified, m.drift, m.pruned}
 }

@@ -1,0 +1,113 @@
+package fold
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/usance/usance"
+)
+
+// Retention is what one run of the retention came to.
+type Retention struct {
+	Days    int `json:"days"`    // local days of licences that were sealed
+	Drifted int `json:"drifted"` // days left alone because their rollups differ from their events
+	Events  int `json:"events"`  // raw events pruned
+}
+
+// Bounds of one step of the retention.
+const (
+	retainDays  = 200  // days looked up at once
+	pruneEvents = 5000 // events deleted by one transaction
+)
+
+// Retain prunes the raw events that were received longer ago than keep. The
+// order is what makes it safe: a local day whose first raw event is due is
+// closed, so that it takes no event any more; what is pending is folded; its
+// rollups are verified against its events; it is sealed, so that no
+// recalculation reads what is no longer whole; and only then are its due events
+// deleted, a bounded bite at a time. A day whose rollups differ is left closed
+// with its events, and reported. A run that a crash cut short is gone on with
+// by the next.
+func (f *Folder) Retain(ctx context.Context, keep time.Duration) (Retention, error) {
+	var out Retention
+	due := f.o.Now().UTC().Add(-keep)
+	var after usance.Day
+	for {
+		var days []usance.Day
+		err := f.store.View(ctx, func(v usance.View) (err error) {
+			days, err = v.DueDays(ctx, due, after, retainDays)
+			return err
+		})
+		if err != nil {
+			return out, err
+		}
+		if len(days) == 0 {
+			break
+		}
+		after = days[len(days)-1]
+		if err := f.seal(ctx, days, &out); err != nil {
+			return out, err
+		}
+	}
+	for {
+		n := 0
+		err := f.store.Update(ctx, usance.Locks{}, func(tx usance.Tx) (err error) {
+			n, err = tx.PruneEvents(ctx, due, pruneEvents)
+			return err
+		})
+		if err != nil {
+			return out, fmt.Errorf("pruning: %w", err)
+		}
+		out.Events += n
+		f.metrics.pruned.Add(float64(n))
+		if n == 0 {
+			return out, nil
+		}
+	}
+}
+
+// seal closes, folds, verifies and seals the days, which are sorted.
+func (f *Folder) seal(ctx context.Context, days []usance.Day, out *Retention) error {
+	err := f.store.Update(ctx, usance.Locks{Exclusive: licensesOfDays(days)}, func(tx usance.Tx) error {
+		return tx.CloseDays(ctx, days)
+	})
+	if err != nil {
+		return fmt.Errorf("closing days: %w", err)
+	}
+	if _, err := f.Flush(ctx); err != nil {
+		return err
+	}
+	var whole []usance.Day
+	for _, d := range days {
+		drift, err := f.Verify(ctx, d.LicenseID, d.Date, d.Date+1)
+		if err != nil {
+			return fmt.Errorf("verifying %s of %s: %w", d.Date, d.LicenseID, err)
+		}
+		if drift.Drifted > 0 {
+			out.Drifted++
+			f.metrics.drift.Add(float64(drift.Drifted))
+			f.o.Logger.Error("a day due for pruning differs from its events and is kept; recalculate it", "license", d.LicenseID, "date", d.Date)
+			continue
+		}
+		whole = append(whole, d)
+	}
+	err = f.store.Update(ctx, usance.Locks{Exclusive: licensesOfDays(whole)}, func(tx usance.Tx) error {
+		return tx.SealDays(ctx, whole)
+	})
+	if err != nil {
+		return fmt.Errorf("sealing days: %w", err)
+	}
+	out.Days += len(whole)
+	return nil
+}
+
+func licensesOfDays(days []usance.Day) []string {
+	var ids []string
+	for _, d := range days {
+		if n := len(ids); n == 0 || ids[n-1] != d.LicenseID {
+			ids = append(ids, d.LicenseID)
+		}
+	}
+	return ids
+}
