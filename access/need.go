@@ -14,7 +14,8 @@ type Need string
 // The needs. Those that only admins meet are apart, so that a table of
 // operations reads well and a role can be given one of them later.
 const (
-	ReadParties  Need = "read brands and creators"
+	ReadBrands   Need = "read brands"
+	ReadCreators Need = "read creators"
 	ReadLicenses Need = "read licences and assets"
 	ReadUsage    Need = "read usage and analytics"
 	ReadEvents   Need = "read events and refused attempts"
@@ -42,6 +43,7 @@ const (
 var (
 	everybody = []usance.Role{usance.RoleAdmin, usance.RoleBrand, usance.RoleCreator, usance.RoleIngest}
 	parties   = []usance.Role{usance.RoleAdmin, usance.RoleBrand, usance.RoleCreator}
+	creators  = []usance.Role{usance.RoleAdmin, usance.RoleCreator}
 	brands    = []usance.Role{usance.RoleAdmin, usance.RoleBrand}
 	senders   = []usance.Role{usance.RoleAdmin, usance.RoleIngest}
 	admins    = []usance.Role{usance.RoleAdmin}
@@ -50,7 +52,8 @@ var (
 // rights is the whole matrix: which roles meet a need.
 var rights = map[Need][]usance.Role{
 	ReadSelf:     everybody,
-	ReadParties:  parties,
+	ReadBrands:   brands,
+	ReadCreators: creators,
 	ReadLicenses: parties,
 	ReadUsage:    parties,
 	ReadEvents:   brands,

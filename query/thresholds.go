@@ -48,8 +48,8 @@ type ThresholdStatus struct {
 	Level           int               `json:"level"` // highest warning level reached, 0 for none
 	LastWarningAt   *time.Time        `json:"lastWarningAt,omitempty"`
 	EffectiveFrom   usance.Date       `json:"effectiveFrom"`
-	// The period's bounds: local dates and instants, both ends exclusive. The
-	// one period of a total threshold has none.
+	// The period's bounds as local dates and as instants, ends exclusive. The one
+	// period of a total threshold has none.
 	PeriodStart   *usance.Date `json:"periodStart,omitempty"`
 	PeriodEnd     *usance.Date `json:"periodEnd,omitempty"`
 	PeriodStartAt *time.Time   `json:"periodStartAt,omitempty"`
