@@ -125,9 +125,6 @@ type Price struct {
 	Tiers []Tier
 }
 
-// IsZero tells whether there is no price: usage is allowed and not charged.
-func (p Price) IsZero() bool { return p.Rate == nil && len(p.Tiers) == 0 }
-
 // Validate checks that the price is one that Fee can apply to any quantity.
 func (p Price) Validate() error {
 	if p.Rate != nil && len(p.Tiers) > 0 {

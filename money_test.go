@@ -72,6 +72,9 @@ func TestRateJSON(t *testing.T) {
 			t.Errorf("%s was read as %s, %v", in, r, err)
 		}
 	}
+	if out, err := rate(t, "1.50").MarshalText(); err != nil || string(out) != "1.5" {
+		t.Errorf("as text: %s, %v", out, err)
+	}
 	var missing struct {
 		R *Rate `json:"r"`
 	}

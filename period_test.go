@@ -72,6 +72,11 @@ func TestTotalPeriod(t *testing.T) {
 }
 
 func TestPeriodTypes(t *testing.T) {
+	for _, p := range []PeriodType{"daily", "weekly", "monthly", "quarterly", "yearly", "total"} {
+		if !p.Valid() {
+			t.Errorf("%q is not valid", p)
+		}
+	}
 	for _, p := range []PeriodType{"", "hourly", "MONTHLY", "monthly "} {
 		if p.Valid() {
 			t.Errorf("%q is valid", p)
