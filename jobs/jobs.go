@@ -67,6 +67,10 @@ type Runner struct {
 type task struct {
 	Task
 	lines []line
+
+	// When the schedule was changed since the job was last planned, the time in
+	// the store is of the old one: stale. Until it moves, planned holds.
+	stale, planned time.Time
 }
 
 // New makes a runner of the tasks. It refuses schedules that cannot be read.
@@ -140,9 +144,18 @@ func (r *Runner) Sync(ctx context.Context) error {
 		return nil
 	}
 	now := r.o.Now()
+	stored, err := r.store.Jobs(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the schedule of the jobs: %w", err)
+	}
 	jobs := make([]usance.Job, len(r.tasks))
 	for i, t := range r.tasks {
 		jobs[i] = usance.Job{Name: t.Name, Schedule: t.Schedule, NextRunAt: t.next(now)}
+		for _, j := range stored {
+			if j.Name == t.Name && !slices.Equal(j.Schedule, t.Schedule) {
+				t.stale, t.planned = j.NextRunAt, t.next(now)
+			}
+		}
 	}
 	if err := r.store.SyncJobs(ctx, jobs); err != nil {
 		return fmt.Errorf("writing the schedule of the jobs: %w", err)
@@ -163,9 +176,14 @@ func (r *Runner) List(ctx context.Context) ([]usance.Job, error) {
 	out := make([]usance.Job, 0, len(r.tasks))
 	for _, t := range r.tasks {
 		i := slices.IndexFunc(stored, func(j usance.Job) bool { return j.Name == t.Name })
-		if i >= 0 {
-			out = append(out, stored[i])
+		if i < 0 {
+			continue
 		}
+		j := stored[i]
+		if !t.planned.IsZero() && j.NextRunAt.Equal(t.stale) {
+			j.NextRunAt = t.planned
+		}
+		out = append(out, j)
 	}
 	return out, nil
 }
@@ -299,7 +317,7 @@ func (r *Runner) tick(ctx context.Context) time.Duration {
 			if !cut {
 				fired = t.fired(j.NextRunAt, now)
 			}
-			r.start(ctx, t, cut, fired)
+			r.start(ctx, t, cut || !t.planned.IsZero() && j.NextRunAt.Equal(t.planned), fired)
 		default:
 			wait = min(wait, j.NextRunAt.Sub(now))
 		}

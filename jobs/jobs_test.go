@@ -195,6 +195,35 @@ func TestPauseSurvivesARestart(t *testing.T) {
 	})
 }
 
+func TestAChangedScheduleHoldsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &memory{}
+		var n atomic.Int64
+		weekly := start(t, store, Task{Name: "a", Schedule: []string{"0 4 * * 0"}, Run: counting(&n)})
+		synctest.Wait()
+		weekly.stop()
+		hourly := start(t, store, Task{Name: "a", Schedule: []string{"0 * * * *"}, Run: counting(&n)})
+		time.Sleep(150 * time.Minute)
+		if n.Load() != 2 {
+			t.Errorf("%d runs in two and a half hours of the new schedule, want 2", n.Load())
+		}
+		list, err := hourly.List(t.Context())
+		if err != nil || list[0].NextRunAt.Sub(time.Now()) > time.Hour {
+			t.Errorf("List gives %+v, %v; want the next run within the hour", list, err)
+		}
+		hourly.stop()
+		start(t, store, Task{Name: "a", Schedule: []string{"0 4 * * *"}, Run: counting(&n)})
+		time.Sleep(60 * time.Minute)
+		if n.Load() != 2 {
+			t.Error("the old schedule still holds")
+		}
+		time.Sleep(60 * time.Minute)
+		if n.Load() != 3 {
+			t.Errorf("%d runs, want the third at 04:00", n.Load())
+		}
+	})
+}
+
 func TestAStoppedRunIsTakenUpAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &memory{}
@@ -229,7 +258,7 @@ func TestACrashedRunIsTakenUpWhenItsLeaseEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n atomic.Int64
 		now := time.Now()
-		store := &memory{jobs: []usance.Job{{Name: "a", NextRunAt: now.Add(time.Hour), LeaseOwner: "dead", LeaseUntil: now.Add(40 * time.Second)}}}
+		store := &memory{jobs: []usance.Job{{Name: "a", Schedule: []string{"0 * * * *"}, NextRunAt: now.Add(time.Hour), LeaseOwner: "dead", LeaseUntil: now.Add(40 * time.Second)}}}
 		start(t, store, Task{Name: "a", Schedule: []string{"0 * * * *"}, Run: counting(&n)})
 		time.Sleep(39 * time.Second)
 		if n.Load() != 0 {
@@ -332,7 +361,7 @@ func TestAnUnreachableStoreIsAskedAgain(t *testing.T) {
 func TestMetricsTellOfEveryNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		at := time.Now().Add(-time.Hour)
-		store := &memory{jobs: []usance.Job{{Name: "a", Paused: true, NextRunAt: at, LastRunAt: at, Runs: 1}}}
+		store := &memory{jobs: []usance.Job{{Name: "a", Schedule: []string{"0 * * * *"}, Paused: true, NextRunAt: at, LastRunAt: at, Runs: 1}}}
 		r := start(t, store, Task{Name: "a", Schedule: []string{"0 * * * *"}, Run: func(context.Context, []string) error { return nil }})
 		synctest.Wait()
 		for name, want := range map[string]float64{
