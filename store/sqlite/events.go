@@ -1,0 +1,393 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/usance/usance"
+)
+
+// seqRange is a batch's events: those from first to last, inclusively.
+type seqRange struct{ first, last int64 }
+
+const eventColumns = `e.seq, e.id, e.license_id, e.key, e.long_key, e.local_date, e.usage_type, e.quantity, e.revenue_cents,
+	e.occurred_at, e.received_at, e.payload_hash, e.hour_slot, e.stamped, e.session_hash, e.void_of,
+	e.platform, e.device_type, e.geographic_location, e.referrer, e.metadata`
+
+// isVoided is the derived state of event e.
+const isVoided = `EXISTS (SELECT 1 FROM license_usage_events v WHERE v.license_id = e.license_id AND v.void_of = e.id)`
+
+// eventRow is an event on its way out of the store. It is read by the million,
+// hence the plain fields, one set of them for all rows.
+type eventRow struct {
+	seq                                                      int64
+	id, key, payload, voidOf                                 sql.RawBytes
+	license, usageType                                       string
+	longKey, platform, device, geography, referrer, metadata sql.NullString
+	date, occurred, received, session                        int64
+	hour                                                     int64
+	stamped                                                  bool
+	quantity, revenue                                        int64
+	dest                                                     []any
+}
+
+func newEventRow(extra ...any) *eventRow {
+	r := new(eventRow)
+	r.dest = append([]any{
+		&r.seq, &r.id, &r.license, &r.key, &r.longKey, &r.date, &r.usageType, &r.quantity, &r.revenue,
+		&r.occurred, &r.received, &r.payload, &r.hour, &r.stamped, &r.session, &r.voidOf,
+		&r.platform, &r.device, &r.geography, &r.referrer, &r.metadata,
+	}, extra...)
+	return r
+}
+
+func (r *eventRow) scan(rows *sql.Rows, e *usance.Event) error {
+	if err := rows.Scan(r.dest...); err != nil {
+		return err
+	}
+	*e = usance.Event{
+		LicenseID: r.license, UsageType: r.usageType, Quantity: r.quantity, RevenueCents: r.revenue,
+		OccurredAt: micros(r.occurred), ReceivedAt: micros(r.received),
+		LocalDate: usance.Date(r.date), HourSlot: int(r.hour), Stamped: r.stamped, SessionHash: uint64(r.session),
+		Platform: r.platform.String, DeviceType: r.device.String, GeographicLocation: r.geography.String,
+		Referrer: r.referrer.String,
+	}
+	if r.longKey.Valid {
+		e.IdempotencyKey = r.longKey.String
+	} else {
+		e.IdempotencyKey = string(r.key)
+	}
+	if r.metadata.Valid {
+		e.Metadata = usance.RawJSON(r.metadata.String)
+	}
+	copy(e.ID[:], r.id)
+	copy(e.VoidOf[:], r.voidOf)
+	copy(e.PayloadHash[:], r.payload)
+	return nil
+}
+
+// AddEvents inserts row by row through one prepared statement: rows of several
+// VALUES gained nothing.
+func (t *tx) AddEvents(ctx context.Context, batch usance.ID, at time.Time, events []usance.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	var added seqRange
+	received := make(map[int64]int64, 1) // UTC day → events
+	err := t.writing(ctx, `INSERT INTO license_usage_events (license_id, key, local_date, usage_type, quantity, revenue_cents,
+			occurred_at, received_at, id, payload_hash, hour_slot, stamped, session_hash, void_of,
+			platform, device_type, geographic_location, referrer, metadata, long_key)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		func(ctx context.Context, s *sql.Stmt) error {
+			args := make([]any, 0, 20)
+			for i := range events {
+				e := &events[i]
+				args = appendEvent(args[:0], e)
+				res, err := s.ExecContext(ctx, args...)
+				if isUnique(err) {
+					return usance.ErrKeyExists
+				}
+				if err != nil {
+					return err
+				}
+				if i == 0 {
+					if added.first, err = res.LastInsertId(); err != nil {
+						return err
+					}
+				}
+				received[floorDay(e.ReceivedAt)]++
+			}
+			return nil
+		})
+	if err != nil {
+		return err
+	}
+	added.last = added.first + int64(len(events)) - 1
+	if err := t.countReceived(ctx, received); err != nil {
+		return err
+	}
+	return t.leavePending(ctx, batch, at, added)
+}
+
+func appendEvent(args []any, e *usance.Event) []any {
+	key, long := storedKey(e.IdempotencyKey)
+	var voidOf any
+	if !e.VoidOf.IsZero() {
+		voidOf = e.VoidOf[:]
+	}
+	return append(args, e.LicenseID, key, int64(e.LocalDate), e.UsageType, e.Quantity, e.RevenueCents,
+		e.OccurredAt.UnixMicro(), e.ReceivedAt.UnixMicro(), e.ID[:], e.PayloadHash[:], int64(e.HourSlot), e.Stamped, int64(e.SessionHash), voidOf,
+		text(e.Platform), text(e.DeviceType), text(e.GeographicLocation), text(e.Referrer), raw(e.Metadata), long)
+}
+
+// storedKey gives the columns key and long_key.
+func storedKey(idempotencyKey string) (key []byte, long any) {
+	stored := usance.Key(idempotencyKey)
+	if stored != idempotencyKey {
+		long = idempotencyKey
+	}
+	return []byte(stored), long
+}
+
+func floorDay(t time.Time) int64 { return int64(usance.DateOf(t, time.UTC)) }
+
+func (t *tx) countReceived(ctx context.Context, days map[int64]int64) error {
+	for day, n := range days {
+		_, err := t.exec(ctx, `INSERT INTO license_usage_received (day, events) VALUES (?, ?)
+			ON CONFLICT (day) DO UPDATE SET events = events + excluded.events`, day, n)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leavePending records the batch, or lengthens it when the transaction adds to
+// it once more.
+func (t *tx) leavePending(ctx context.Context, batch usance.ID, at time.Time, r seqRange) error {
+	n, err := t.exec(ctx, `INSERT INTO pending_batches (batch_id, at, count, first_seq, last_seq) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (batch_id) DO UPDATE SET count = count + excluded.count, last_seq = excluded.last_seq
+			WHERE last_seq + 1 = excluded.first_seq`,
+		batch[:], at.UnixMicro(), r.last-r.first+1, r.first, r.last)
+	if err == nil && n == 0 {
+		err = t.fail(fmt.Errorf("sqlite: the batch %s exists", batch))
+	}
+	return err
+}
+
+func (v *view) EventByKey(ctx context.Context, licenseID, idempotencyKey string) (usance.Event, error) {
+	key, _ := storedKey(idempotencyKey)
+	return v.event(ctx, `SELECT `+eventColumns+`, `+isVoided+` FROM license_usage_events e
+		WHERE e.license_id = ? AND e.key = ?`, licenseID, key)
+}
+
+func (v *view) EventByID(ctx context.Context, licenseID string, id usance.ID) (usance.Event, error) {
+	return v.event(ctx, `SELECT `+eventColumns+`, `+isVoided+` FROM license_usage_events e
+		WHERE +e.license_id = ? AND e.id = ?`, licenseID, id[:])
+}
+
+func (v *view) event(ctx context.Context, query string, args ...any) (usance.Event, error) {
+	return single(ctx, v, "event", query, args, func(rows *sql.Rows, e *usance.Event) error {
+		var voided bool
+		err := newEventRow(&voided).scan(rows, e)
+		e.Voided = voided
+		return err
+	})
+}
+
+func (v *view) EventsByKey(ctx context.Context, refs []usance.EventRef) ([]usance.Event, error) {
+	// Keys are bytes, which JSON cannot hold: they go in hexadecimal.
+	b := make([]byte, 0, 64*len(refs))
+	b = append(b, '[')
+	for i, r := range refs {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, '[')
+		b = appendQuoted(b, r.LicenseID)
+		b = append(b, ',', '"')
+		b = hex.AppendEncode(b, []byte(usance.Key(r.IdempotencyKey)))
+		b = append(b, '"', ']')
+	}
+	b = append(b, ']')
+	var id, hash []byte
+	return all(ctx, v, `SELECT e.id, e.license_id, e.idempotency_key, e.payload_hash, e.local_date, e.occurred_at, e.usage_type, e.quantity
+		FROM json_each(?) r CROSS JOIN license_usage_events e
+		WHERE e.license_id = r.value ->> 0 AND e.key = unhex(r.value ->> 1)`, []any{string(b)},
+		func(rows *sql.Rows, e *usance.Event) error {
+			err := rows.Scan(&id, &e.LicenseID, &e.IdempotencyKey, &hash, &e.LocalDate, toTime{&e.OccurredAt}, &e.UsageType, &e.Quantity)
+			copy(e.ID[:], id)
+			copy(e.PayloadHash[:], hash)
+			return err
+		})
+}
+
+// Events lists in the order of commits within a day, which is that of receipt
+// as far as one writer can tell.
+func (v *view) Events(ctx context.Context, f usance.EventFilter, p usance.Page) ([]usance.Event, string, error) {
+	q := newListing("events", p, `SELECT `+eventColumns+`, `+isVoided+` FROM license_usage_events e WHERE e.license_id = ?`, f.LicenseID)
+	q.after("ii", `(e.local_date, e.seq) < (?, ?)`)
+	q.andIf(f.UsageType != "", `e.usage_type = ?`, f.UsageType)
+	q.andIf(f.From != 0, `e.local_date >= ?`, int64(f.From))
+	q.andIf(f.To != 0, `e.local_date < ?`, int64(f.To))
+	switch f.Status {
+	case "":
+	case usance.StatusCounted:
+		q.and(`NOT ` + isVoided)
+	case usance.StatusVoided:
+		q.and(isVoided)
+	default:
+		q.and(`FALSE`)
+	}
+	type row struct {
+		seq int64
+		e   usance.Event
+	}
+	var voided bool
+	scanner := newEventRow(&voided)
+	rows, next, err := list(ctx, v, q, `e.local_date DESC, e.seq DESC`,
+		func(rows *sql.Rows, r *row) error {
+			err := scanner.scan(rows, &r.e)
+			r.seq, r.e.Voided = scanner.seq, voided
+			return err
+		},
+		func(r *row) []string {
+			return []string{strconv.Itoa(int(r.e.LocalDate)), strconv.FormatInt(r.seq, 10)}
+		})
+	var out []usance.Event
+	for i := range rows {
+		out = append(out, rows[i].e)
+	}
+	return out, next, err
+}
+
+func (v *view) Pending(ctx context.Context, limit int) ([]usance.Batch, error) {
+	return all(ctx, v, `SELECT batch_id, at, count FROM pending_batches ORDER BY at, batch_id LIMIT ?`, []any{limit},
+		func(rows *sql.Rows, b *usance.Batch) error {
+			return rows.Scan(toID{&b.ID}, toTime{&b.At}, &b.Count)
+		})
+}
+
+func (t *tx) TakePending(ctx context.Context, ids []usance.ID) ([]usance.ID, error) {
+	var out []usance.ID
+	if t.taken == nil {
+		t.taken = make(map[usance.ID]seqRange)
+	}
+	err := t.writing(ctx, `DELETE FROM pending_batches WHERE batch_id = ? RETURNING first_seq, last_seq`,
+		func(ctx context.Context, s *sql.Stmt) error {
+			for _, id := range ids {
+				var r seqRange
+				found, err := t.returning(ctx, s, []any{id[:]}, &r.first, &r.last)
+				if err != nil {
+					return err
+				}
+				if found {
+					t.taken[id] = r
+					out = append(out, id)
+				}
+			}
+			return nil
+		})
+	return out, err
+}
+
+// BatchEvents knows the batches that are pending and those that this
+// transaction took.
+func (t *tx) BatchEvents(ctx context.Context, ids []usance.ID, yield func(*usance.Event) error) error {
+	var e usance.Event
+	row := newEventRow()
+	for _, id := range ids {
+		r, ok := t.taken[id]
+		if !ok {
+			found, err := t.one(ctx, `SELECT first_seq, last_seq FROM pending_batches WHERE batch_id = ?`, []any{id[:]}, &r.first, &r.last)
+			if err != nil {
+				return err
+			}
+			if !found {
+				continue
+			}
+		}
+		err := t.each(ctx, `SELECT `+eventColumns+` FROM license_usage_events e WHERE e.seq BETWEEN ? AND ? ORDER BY e.seq`,
+			[]any{r.first, r.last}, func(rows *sql.Rows) error {
+				if err := row.scan(rows, &e); err != nil {
+					return err
+				}
+				return yield(&e)
+			})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isPending tells of event e whether its batch is pending: whether the last
+// pending range that begins before it reaches it.
+const isPending = `coalesce((SELECT p.last_seq FROM pending_batches p WHERE p.first_seq <= e.seq ORDER BY p.first_seq DESC LIMIT 1), 0) >= e.seq`
+
+// A tail is read from the pending ranges, since they are short as a rule. When
+// folding lags, reading them all would cost more than the licence's own days.
+const (
+	tailByRange = ` FROM pending_batches p CROSS JOIN license_usage_events e
+		WHERE e.seq BETWEEN p.first_seq AND p.last_seq AND e.license_id = ? AND e.local_date >= ? AND e.local_date < ?`
+	tailByDay = ` FROM license_usage_events e INDEXED BY license_usage_events_day
+		WHERE e.license_id = ? AND e.local_date >= ? AND e.local_date < ?
+		AND e.seq >= (SELECT min(first_seq) FROM pending_batches) AND ` + isPending
+
+	shortTail = 20_000 // events
+)
+
+// tail gives the better of the two.
+func (v *view) tail(ctx context.Context) (string, error) {
+	var pending int64
+	if _, err := v.one(ctx, `SELECT coalesce(sum(count), 0) FROM pending_batches`, nil, &pending); err != nil {
+		return "", err
+	}
+	if pending <= shortTail {
+		return tailByRange, nil
+	}
+	return tailByDay, nil
+}
+
+func (v *view) Tail(ctx context.Context, licenseID string, from, to usance.Date, yield func(*usance.Event) error) error {
+	tail, err := v.tail(ctx)
+	if err != nil {
+		return err
+	}
+	return v.events(ctx, `SELECT `+eventColumns+tail, []any{licenseID, int64(from), int64(to)}, yield)
+}
+
+func (v *view) Folded(ctx context.Context, licenseID string, from, to usance.Date, yield func(*usance.Event) error) error {
+	return v.events(ctx, `SELECT `+eventColumns+` FROM license_usage_events e INDEXED BY license_usage_events_day
+		WHERE e.license_id = ? AND e.local_date >= ? AND e.local_date < ? AND NOT (`+isPending+`)
+		ORDER BY e.local_date`, []any{licenseID, int64(from), int64(to)}, yield)
+}
+
+func (v *view) events(ctx context.Context, query string, args []any, yield func(*usance.Event) error) error {
+	var e usance.Event
+	row := newEventRow()
+	return v.each(ctx, query, args, func(rows *sql.Rows) error {
+		if err := row.scan(rows, &e); err != nil {
+			return err
+		}
+		return yield(&e)
+	})
+}
+
+// DayUsage sums in SQL what is folded and what is not, and joins the two.
+func (v *view) DayUsage(ctx context.Context, licenseID string, from, to usance.Date) ([]usance.Rollup, error) {
+	sums := make(map[usance.RollupKey]usance.Tally)
+	add := func(rows *sql.Rows) error {
+		k := usance.RollupKey{LicenseID: licenseID}
+		var t usance.Tally
+		err := rows.Scan(&k.Date, &k.UsageType, &t.Events, &t.Quantity, &t.RevenueCents)
+		sums[k] = sums[k].Plus(t)
+		return err
+	}
+	args := []any{licenseID, int64(from), int64(to)}
+	err := v.each(ctx, `SELECT date, usage_type, events, quantity, revenue_cents FROM license_usage_rollups
+		WHERE license_id = ? AND date >= ? AND date < ?`, args, add)
+	if err != nil {
+		return nil, err
+	}
+	tail, err := v.tail(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = v.each(ctx, `SELECT e.local_date, e.usage_type, sum(CASE WHEN e.void_of IS NULL THEN 1 ELSE -1 END), sum(e.quantity), sum(e.revenue_cents)`+
+		tail+` GROUP BY e.local_date, e.usage_type`, args, add)
+	if err != nil {
+		return nil, err
+	}
+	var out []usance.Rollup
+	for k, t := range sums {
+		out = append(out, usance.Rollup{RollupKey: k, Tally: t})
+	}
+	slices.SortFunc(out, func(a, b usance.Rollup) int { return a.Compare(b.RollupKey) })
+	return out, nil
+}

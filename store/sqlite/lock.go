@@ -1,0 +1,52 @@
+package sqlite
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/usance/usance"
+)
+
+// fileLock keeps a second process from opening the same database file, in
+// which both would keep counts of their own in memory. SQLite's own locks stay
+// free for other programs. The kernel drops the lock with its process, so none
+// is left behind by a crash.
+type fileLock struct{ f *os.File }
+
+func lockFile(path string) (*fileLock, error) {
+	f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, unavailable(err, "the lock file beside the database file cannot be made; check the permissions of its folder")
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		defer f.Close()
+		holder := "another process"
+		b := make([]byte, 20)
+		n, _ := f.ReadAt(b, 0)
+		if pid, err := strconv.Atoi(string(bytes.TrimSpace(b[:n]))); err == nil {
+			holder = "process " + strconv.Itoa(pid)
+		}
+		return nil, usance.NewError(usance.CodeUnavailable,
+			"the database file is in use by %s; stop it or talk to it over HTTP", holder)
+	}
+	if err != nil {
+		f.Close()
+		return nil, unavailable(err, "the database file cannot be locked")
+	}
+	if err := f.Truncate(0); err == nil {
+		f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	return &fileLock{f}, nil
+}
+
+// release lets others in. The file stays: were it removed, two processes could
+// hold locks on two files of its name.
+func (l *fileLock) release() {
+	l.f.Truncate(0)
+	l.f.Close()
+}

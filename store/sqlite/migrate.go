@@ -1,0 +1,152 @@
+package sqlite
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/pressly/goose/v3"
+
+	"github.com/usance/usance"
+)
+
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+// Migrations are the steps that brought the schema to where it is.
+type Migrations struct{ s *Store }
+
+// Migration is one step of the schema.
+type Migration struct {
+	Name      string    // such as 20241012000001_add_license_usage_tracking
+	AppliedAt time.Time // zero while it is pending
+}
+
+// Pending tells whether the step was not taken yet.
+func (m Migration) Pending() bool { return m.AppliedAt.IsZero() }
+
+// Migrations gives the steps of the store's schema.
+func (s *Store) Migrations() Migrations { return Migrations{s} }
+
+func (m Migrations) provider() (*goose.Provider, error) {
+	files, err := fs.Sub(migrationFiles, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(goose.DialectSQLite3, m.s.db, files, goose.WithDisableGlobalRegistry(true))
+}
+
+// check refuses a schema that a newer program made, and brings an older one up
+// to date when up is set.
+func (m Migrations) check(ctx context.Context, up bool) error {
+	p, err := m.provider()
+	if err != nil {
+		return failure(err)
+	}
+	current, known, err := p.GetVersions(ctx)
+	if err != nil {
+		return failure(err)
+	}
+	if current > known {
+		return usance.NewError(usance.CodeUnavailable,
+			"the database's schema %d is newer than this program, which knows %d; start the newer program", current, known)
+	}
+	if !up {
+		return nil
+	}
+	_, err = p.Up(ctx)
+	return failure(err)
+}
+
+// Status lists every step in order.
+func (m Migrations) Status(ctx context.Context) ([]Migration, error) {
+	p, err := m.provider()
+	if err != nil {
+		return nil, failure(err)
+	}
+	steps, err := p.Status(ctx)
+	if err != nil {
+		return nil, failure(err)
+	}
+	out := make([]Migration, len(steps))
+	for i, s := range steps {
+		out[i].Name = name(s.Source.Path)
+		if s.State == goose.StateApplied {
+			out[i].AppliedAt = s.AppliedAt.UTC()
+		}
+	}
+	return out, nil
+}
+
+// Up takes the steps that are pending and names them.
+func (m Migrations) Up(ctx context.Context) (applied []string, err error) {
+	err = m.run(ctx, func(p *goose.Provider) error {
+		results, err := p.Up(ctx)
+		for _, r := range results {
+			applied = append(applied, name(r.Source.Path))
+		}
+		return err
+	})
+	return applied, err
+}
+
+// Down takes the latest step back, with all that its tables hold, and names it;
+// the name is empty when there is none.
+func (m Migrations) Down(ctx context.Context) (undone string, err error) {
+	err = m.run(ctx, func(p *goose.Provider) error {
+		result, err := p.Down(ctx)
+		if errors.Is(err, goose.ErrNoNextVersion) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		undone = name(result.Source.Path)
+		return nil
+	})
+	return undone, err
+}
+
+// Resolve marks a step as rolled back without touching its tables: for one that
+// was undone by hand.
+func (m Migrations) Resolve(ctx context.Context, migration string) error {
+	return m.run(ctx, func(p *goose.Provider) error {
+		for _, s := range p.ListSources() {
+			if name(s.Path) != migration {
+				continue
+			}
+			return m.s.update(ctx, func(t *tx) error {
+				n, err := t.exec(ctx, `DELETE FROM goose_db_version WHERE version_id = ?`, s.Version)
+				if err == nil && n == 0 {
+					err = usance.NewError(usance.CodeConflict, "the migration %s is not applied", migration)
+				}
+				return err
+			})
+		}
+		return usance.NewError(usance.CodeNotFound, "there is no migration %q", migration)
+	})
+}
+
+// run carries out a change of the schema, which SQLite keeps apart from every
+// other transaction.
+func (m Migrations) run(ctx context.Context, fn func(*goose.Provider) error) error {
+	p, err := m.provider()
+	if err != nil {
+		return failure(err)
+	}
+	if err := fn(p); err != nil {
+		var e *usance.Error
+		if errors.As(err, &e) {
+			return err
+		}
+		return fmt.Errorf("migrating: %w", failure(err))
+	}
+	return nil
+}
+
+func name(file string) string { return strings.TrimSuffix(path.Base(file), ".sql") }

@@ -1,0 +1,311 @@
+// Package sqlite keeps everything in one SQLite file: the store of a laptop, a
+// test and a small server. It needs nothing installed and nothing configured.
+//
+// One connection writes, each transaction taken with BEGIN IMMEDIATE, so that
+// writers stand in line in Go rather than fail in SQLite; that line is also the
+// lock that the storage contract speaks of, so Locks are not looked at. Other
+// connections read, each View being one read transaction, that is one snapshot
+// of the write-ahead log. A commit is on the disk when Update returns
+// (synchronous=FULL).
+//
+// A process holds the file for itself by a lock beside it, yet other programs,
+// such as the sqlite3 shell, can read and change it meanwhile: what they write
+// counts from the next transaction on.
+package sqlite
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/usance/usance"
+)
+
+// Options are the settings of a Store; zero fields take the defaults named.
+type Options struct {
+	// Readers is how many Views can run at once; 4.
+	Readers int
+	// LeaveSchema opens the file as it is, without migrating it.
+	LeaveSchema bool
+	// Volatile gives up durability for speed: for tests, whose files nobody keeps.
+	Volatile bool
+}
+
+// Store is a usance.Store in one SQLite file. Its methods may be called at once
+// from many goroutines.
+type Store struct {
+	db      *sql.DB
+	lock    *fileLock
+	writer  chan *conn // holds the one connection that writes, while nobody uses it
+	readers chan *conn // holds idle ones; a nil one is opened when taken
+	closed  chan struct{}
+}
+
+var _ usance.Store = (*Store)(nil)
+
+// maxRuns bounds how often Update runs its function before it gives up.
+const maxRuns = 10
+
+// Open opens the file, making it and its folder when they do not exist, and
+// brings its schema up to date. It fails when another process has it open.
+func Open(ctx context.Context, path string, o Options) (*Store, error) {
+	if o.Readers <= 0 {
+		o.Readers = 4
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, unavailable(err, "the path of the database file cannot be resolved")
+	}
+	if err := makeFile(path); err != nil {
+		return nil, err
+	}
+	lock, err := lockFile(path)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		lock:    lock,
+		writer:  make(chan *conn, 1),
+		readers: make(chan *conn, o.Readers),
+		closed:  make(chan struct{}),
+	}
+	if s.db, err = sql.Open("sqlite", dsn(path, o)); err != nil {
+		lock.release()
+		return nil, failure(err)
+	}
+	// Connections are counted here, by the two channels.
+	s.db.SetMaxIdleConns(0)
+	if err := s.start(ctx, o); err != nil {
+		s.db.Close()
+		lock.release()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Store) start(ctx context.Context, o Options) error {
+	if err := s.Migrations().check(ctx, !o.LeaveSchema); err != nil {
+		return err
+	}
+	c, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	// Sized for the hot end of the key indexes of ten thousand licences.
+	if _, err := c.c.ExecContext(ctx, "PRAGMA cache_size = -65536"); err != nil {
+		return failure(err)
+	}
+	s.writer <- c
+	for range o.Readers {
+		s.readers <- nil
+	}
+	return nil
+}
+
+// makeFile makes the folder and the file readable by nobody else; SQLite gives
+// the mode of the file to those that it puts beside it.
+func makeFile(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return unavailable(err, "the data folder cannot be made; check USANCE_DATA_DIR and its permissions")
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return unavailable(err, "the database file cannot be opened for writing; check its path and permissions")
+	}
+	return f.Close()
+}
+
+func dsn(path string, o Options) string {
+	synchronous := "FULL"
+	if o.Volatile {
+		synchronous = "OFF"
+	}
+	q := url.Values{
+		"_txlock": {"immediate"},
+		"_pragma": {
+			"busy_timeout(5000)",
+			"journal_mode(WAL)",
+			"synchronous(" + synchronous + ")",
+			"foreign_keys(ON)",
+			"temp_store(MEMORY)",
+			"mmap_size(0)",
+			"cache_size(-4096)",
+			// Fewer, larger checkpoints write a page once that many transactions
+			// touched: 10,000 pages are 40 MB of log.
+			"wal_autocheckpoint(10000)",
+			"journal_size_limit(67108864)",
+		},
+	}
+	u := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: q.Encode()}
+	return u.String()
+}
+
+// Close waits for what is under way and closes the file.
+func (s *Store) Close() error {
+	select {
+	case <-s.closed:
+		return nil
+	default:
+		close(s.closed)
+	}
+	var errs []error
+	for range cap(s.readers) {
+		if c := <-s.readers; c != nil {
+			errs = append(errs, c.close())
+		}
+	}
+	// The last connection to close moves the log into the file.
+	if c := <-s.writer; c != nil {
+		errs = append(errs, c.close())
+	}
+	errs = append(errs, s.db.Close())
+	s.lock.release()
+	return errors.Join(errs...)
+}
+
+// Ping tells whether the file can be read.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.view(ctx, func(v *view) error {
+		var n int64
+		_, err := v.one(ctx, `SELECT count(*) FROM api_keys_version`, nil, &n)
+		return err
+	})
+}
+
+// take waits for a connection of the pool and opens it when it is none yet.
+func (s *Store) take(ctx context.Context, pool chan *conn) (*conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	select {
+	case <-s.closed:
+		return nil, errClosed()
+	default:
+	}
+	select {
+	case <-s.closed:
+		return nil, errClosed()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case c := <-pool:
+		if c != nil {
+			return c, nil
+		}
+		c, err := s.connect(ctx)
+		if err != nil {
+			pool <- nil
+			return nil, err
+		}
+		return c, nil
+	}
+}
+
+func errClosed() error {
+	return usance.NewError(usance.CodeUnavailable, "the store is closed")
+}
+
+// end rolls back what is left of a transaction and gives the connection back;
+// one that cannot be rolled back is replaced by another when it is next needed.
+func (s *Store) end(c *conn, pool chan *conn) {
+	if !c.rollback() {
+		c.close()
+		c = nil
+	}
+	pool <- c
+}
+
+// View gives fn one snapshot of everything.
+func (s *Store) View(ctx context.Context, fn func(usance.View) error) error {
+	return s.view(ctx, func(v *view) error { return fn(v) })
+}
+
+func (s *Store) view(ctx context.Context, fn func(*view) error) error {
+	c, err := s.take(ctx, s.readers)
+	if err != nil {
+		return err
+	}
+	defer s.end(c, s.readers)
+	if err := c.begin(ctx, "BEGIN"); err != nil {
+		return err
+	}
+	return fn(&view{c})
+}
+
+// Update carries out one transaction. Whoever comes while another one runs
+// waits for it, or for the end of ctx.
+func (s *Store) Update(ctx context.Context, _ usance.Locks, fn func(usance.Tx) error) error {
+	return s.update(ctx, func(t *tx) error { return fn(t) })
+}
+
+func (s *Store) update(ctx context.Context, fn func(*tx) error) error {
+	for run := 1; ; run++ {
+		err := s.updateOnce(ctx, fn)
+		if err == nil || !errors.Is(err, usance.ErrRetry) && !isBusy(err) {
+			return err
+		}
+		if run == maxRuns {
+			return unavailable(err, "the transaction met others %d times; try again", run)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Duration(run) * time.Millisecond):
+		}
+	}
+}
+
+func (s *Store) updateOnce(ctx context.Context, fn func(*tx) error) error {
+	c, err := s.take(ctx, s.writer)
+	if err != nil {
+		return err
+	}
+	defer s.end(c, s.writer) // also when fn panics
+	if err := c.begin(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	t := &tx{view: view{c}}
+	if err := fn(t); err != nil {
+		return err
+	}
+	if t.err != nil {
+		return t.err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return c.commit()
+}
+
+// Secret gives the store's random bytes of that name.
+func (s *Store) Secret(ctx context.Context, name string) ([]byte, error) {
+	const read = `SELECT value FROM secrets WHERE name = ?`
+	var value []byte
+	var found bool
+	err := s.view(ctx, func(v *view) (err error) {
+		found, err = v.one(ctx, read, []any{name}, &value)
+		return err
+	})
+	if err != nil || found {
+		return value, err
+	}
+	fresh := make([]byte, 32)
+	if _, err := rand.Read(fresh); err != nil {
+		return nil, fmt.Errorf("making the secret %s: %w", name, err)
+	}
+	err = s.update(ctx, func(t *tx) error {
+		if _, err := t.exec(ctx, `INSERT INTO secrets (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING`, name, fresh); err != nil {
+			return err
+		}
+		_, err := t.one(ctx, read, []any{name}, &value)
+		return err
+	})
+	return value, err
+}
