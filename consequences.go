@@ -3,7 +3,6 @@ package usance
 import (
 	"context"
 	"slices"
-	"time"
 )
 
 // Consequences gathers what several verdicts bring about, so that it is
@@ -16,20 +15,20 @@ type Consequences struct {
 }
 
 // Add takes in the verdict on the counter that is stored as before; currency
-// is the licence's. newID makes ids for new rows.
-func (q *Consequences) Add(before Counter, v Verdict, currency string, newID func(time.Time) ID) {
+// is the licence's.
+func (q *Consequences) Add(before Counter, v Verdict, currency string) {
 	if v.Counter.Level != before.Level || v.Counter.State != before.State || v.Counter.Quantity != before.Quantity || v.Counter.Terms != before.Terms {
 		q.Counters = append(q.Counters, v.Counter)
 	}
 	if v.Overage != nil {
 		o := *v.Overage
 		if o.ID.IsZero() {
-			o.ID, o.Currency = newID(o.DetectedAt), currency
+			o.ID, o.Currency = NewID(o.DetectedAt), currency
 		}
 		q.Overages = append(q.Overages, o)
 	}
 	for _, a := range v.Alerts {
-		a.ID = newID(a.CreatedAt)
+		a.ID = NewID(a.CreatedAt)
 		q.Alerts = append(q.Alerts, a)
 		if v.Warned && a.Kind == AlertThreshold {
 			q.Warnings = append(q.Warnings, Warning{LicenseID: a.LicenseID, ThresholdID: a.ThresholdID, Level: a.Level, At: a.CreatedAt})

@@ -1,21 +1,23 @@
 package usance
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
 	"time"
 )
 
 // ID is a UUIDv7 (RFC 9562): its first 48 bits are the milliseconds of its
-// making, so that ids sort by time.
+// making and the next 12 the fraction of that millisecond, so that ids sort by
+// time to about a quarter of a microsecond.
 type ID [16]byte
 
-// NewID makes the UUIDv7 of the instant t from ten random bytes.
-func NewID(t time.Time, random [10]byte) ID {
+// NewID makes the UUIDv7 of the instant t.
+func NewID(t time.Time) ID {
 	var id ID
-	binary.BigEndian.PutUint64(id[:8], uint64(t.UnixMilli())<<16)
-	copy(id[6:], random[:])
-	id[6] = 0x70 | id[6]&0x0f
+	_, _ = rand.Read(id[6:]) // never fails: crypto/rand
+	fraction := uint64(t.Nanosecond()) % 1e6 * 4096 / 1e6
+	binary.BigEndian.PutUint64(id[:8], uint64(t.UnixMilli())<<16|0x7000|fraction)
 	id[8] = 0x80 | id[8]&0x3f
 	return id
 }

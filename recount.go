@@ -3,7 +3,6 @@ package usance
 import (
 	"context"
 	"slices"
-	"time"
 )
 
 // Recount sets the counters of threshold t whose periods touch the local days
@@ -13,7 +12,7 @@ import (
 //
 // anew says that the threshold's limit changed: levels that are no longer
 // reached may alert again, and levels that are reached now alert at once.
-func Recount(ctx context.Context, tx Tx, l *License, t *Threshold, from, to Date, anew bool, m Moment, newID func(time.Time) ID) (int, error) {
+func Recount(ctx context.Context, tx Tx, l *License, t *Threshold, from, to Date, anew bool, m Moment) (int, error) {
 	stored, err := tx.CountersOf(ctx, l.ID, t.ID)
 	if err != nil {
 		return 0, err
@@ -78,7 +77,7 @@ func Recount(ctx context.Context, tx Tx, l *License, t *Threshold, from, to Date
 		if err != nil {
 			return 0, err
 		}
-		out.Add(before, v, l.Currency, newID)
+		out.Add(before, v, l.Currency)
 	}
 	return changed, out.Write(ctx, tx)
 }

@@ -2,6 +2,7 @@ package usance_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -13,7 +14,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/usance/usance"
 	"github.com/usance/usance/billing"
@@ -101,7 +102,7 @@ func runScript(t *testing.T, file string, store usance.Store, eager bool) {
 		// A step that answers is compared when an answer is written below it,
 		// and always when it is a question.
 		if len(want) > 0 || strings.HasPrefix(step, "expect ") || err != nil {
-			if diff := cmp.Diff(want, got); diff != "" {
+			if diff := gocmp.Diff(want, got); diff != "" {
 				t.Errorf("%s:%d: %s (-want +got)\n%s", file, stepAt, step, diff)
 			}
 		}
@@ -308,7 +309,10 @@ func (s *script) expect(ctx context.Context, words []string) (out []string, err 
 			return err
 		case "alerts":
 			rows, _, err := v.Alerts(ctx, usance.AlertFilter{LicenseID: licenseID}, usance.Page{Limit: 1000})
-			slices.Reverse(rows)
+			// A frozen clock leaves the order of ids to chance.
+			slices.SortFunc(rows, func(a, b usance.Alert) int {
+				return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), int(a.Quantity-b.Quantity), a.Level-b.Level, strings.Compare(string(b.Kind), string(a.Kind)))
+			})
 			for _, a := range rows {
 				out = append(out, fmt.Sprintf("%s %s %s level %d at %d of %d", a.PeriodStart, a.UsageType, a.Kind, a.Level, a.Quantity, a.LimitQuantity))
 			}

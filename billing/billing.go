@@ -7,7 +7,6 @@ package billing
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -341,10 +340,8 @@ func audit(ctx context.Context, tx usance.Tx, now time.Time, actor, action, reas
 	if err != nil {
 		return err
 	}
-	var random [10]byte
-	rand.Read(random[:])
 	return tx.AddAudit(ctx, []usance.AuditEntry{{
-		ID: usance.NewID(now, random), At: now, Actor: actor, Action: action, Subject: o.ID.String(),
+		ID: usance.NewID(now), At: now, Actor: actor, Action: action, Subject: o.ID.String(),
 		LicenseID: o.LicenseID, Reason: reason, Before: before, After: after,
 	}})
 }

@@ -9,7 +9,6 @@ package catalog
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -52,12 +51,6 @@ func New(store Store, o Options) *Catalog {
 
 func (c *Catalog) now() time.Time { return c.o.Now().UTC().Truncate(time.Microsecond) }
 
-func newID(t time.Time) usance.ID {
-	var random [10]byte
-	rand.Read(random[:])
-	return usance.NewID(t, random)
-}
-
 // decode reads a JSON object onto v, whose fields keep their value where the
 // object omits them. Unknown and repeated fields are refused.
 func decode(body []byte, v any) error {
@@ -92,7 +85,7 @@ func clip(s string) string {
 
 // entry makes an audit row of a change; before is nil for a new thing.
 func (c *Catalog) entry(now time.Time, actor, action, subject, licenseID string, before, after any) (usance.AuditEntry, error) {
-	e := usance.AuditEntry{ID: newID(now), At: now, Actor: actor, Action: action, Subject: subject, LicenseID: licenseID}
+	e := usance.AuditEntry{ID: usance.NewID(now), At: now, Actor: actor, Action: action, Subject: subject, LicenseID: licenseID}
 	for _, side := range []struct {
 		from any
 		to   *usance.RawJSON

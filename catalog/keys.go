@@ -15,7 +15,7 @@ func (c *Catalog) CreateKey(ctx context.Context, k usance.APIKey, actor string) 
 	}
 	now := c.now()
 	secret, hash := c.o.NewSecret()
-	k.ID, k.Hash, k.CreatedAt, k.RevokedAt = newID(now).String(), hash, now, nil
+	k.ID, k.Hash, k.CreatedAt, k.RevokedAt = usance.NewID(now).String(), hash, now, nil
 	if k.ExpiresAt != nil && !k.ExpiresAt.After(now) {
 		return k, "", usance.Invalid("expiresAt", "must lie in the future")
 	}

@@ -30,7 +30,7 @@ func (c *Catalog) CreateThreshold(ctx context.Context, t usance.Threshold, actor
 	asked := t
 	err := c.change(ctx, t.LicenseID, func(ctx context.Context, tx usance.Tx, l *usance.License, all []usance.Threshold, m usance.Moment) error {
 		t = asked
-		t.ID, t.IsActive = newID(m.Now).String(), true
+		t.ID, t.IsActive = usance.NewID(m.Now).String(), true
 		t.LastWarningLevel, t.LastWarningAt, t.CreatedAt, t.UpdatedAt = nil, nil, m.Now, m.Now
 		var old *usance.Threshold
 		if t.Kind() != usance.KindAlert {
@@ -99,7 +99,7 @@ func (c *Catalog) UpdateThreshold(ctx context.Context, id string, body []byte, a
 			err = c.enforce(ctx, tx, l, &t, all, m)
 		case t.IsActive:
 			if err = tx.PutThreshold(ctx, t); err == nil {
-				_, err = usance.Recount(ctx, tx, l, &t, t.EffectiveFrom, usance.MaxDate, t.Epoch != old.Epoch, m, newID)
+				_, err = usance.Recount(ctx, tx, l, &t, t.EffectiveFrom, usance.MaxDate, t.Epoch != old.Epoch, m)
 			}
 		default:
 			err = tx.PutThreshold(ctx, t)
@@ -178,7 +178,7 @@ func (c *Catalog) enforce(ctx context.Context, tx usance.Tx, l *usance.License, 
 			return err
 		}
 	}
-	_, err = usance.Recount(ctx, tx, l, t, t.EffectiveFrom, usance.MaxDate, true, m, newID)
+	_, err = usance.Recount(ctx, tx, l, t, t.EffectiveFrom, usance.MaxDate, true, m)
 	return err
 }
 

@@ -9,7 +9,6 @@ package fold
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -317,10 +316,4 @@ func licensesOf(keys []usance.RollupKey) []string {
 		}
 	}
 	return ids
-}
-
-func newID(t time.Time) usance.ID {
-	var random [10]byte
-	rand.Read(random[:])
-	return usance.NewID(t, random)
 }

@@ -58,14 +58,14 @@ func (f *Folder) Recalculate(ctx context.Context, licenseID string, from, to usa
 		}
 		m := usance.Moment{Now: now, Zone: zone, AnchorDay: l.BillingAnchorDay, LateGrace: f.o.LateGrace}
 		for i := range facts[0].Thresholds {
-			n, err := usance.Recount(ctx, tx, l, &facts[0].Thresholds[i], from, to, false, m, newID)
+			n, err := usance.Recount(ctx, tx, l, &facts[0].Thresholds[i], from, to, false, m)
 			if err != nil {
 				return err
 			}
 			out.Counters += n
 		}
 		return tx.AddAudit(ctx, []usance.AuditEntry{{
-			ID: newID(now), At: now, Actor: actor, Action: "usage.recalculate", Subject: licenseID, LicenseID: licenseID,
+			ID: usance.NewID(now), At: now, Actor: actor, Action: "usage.recalculate", Subject: licenseID, LicenseID: licenseID,
 			Reason: fmt.Sprintf("%s to %s: %d rows and %d counters changed", from, to-1, out.Changed, out.Counters),
 		}})
 	})

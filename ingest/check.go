@@ -194,7 +194,7 @@ var errRollback = errors.New("ingest: rolled back on purpose")
 // SelfTest counts a test event under a test licence and rolls all of it back.
 func (in *Ingester) SelfTest(ctx context.Context) error {
 	now := in.o.Now().UTC().Truncate(time.Microsecond)
-	id := "usance-check-" + newID(now).String()
+	id := "usance-check-" + usance.NewID(now).String()
 	l := usance.NewLicense(id)
 	l.BrandID, l.AssetID, l.Status, l.CreatedAt, l.UpdatedAt = id, id, usance.LicenseActive, now, now
 	it := item{event: usance.Event{LicenseID: id, UsageType: "view"}}

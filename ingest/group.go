@@ -113,7 +113,7 @@ func licenseIDs(requests []*request) []string {
 func newGroup(in *Ingester, requests []*request, careful bool) *group {
 	now := in.o.Now().UTC().Truncate(time.Microsecond)
 	return &group{
-		in: in, requests: requests, now: now, careful: careful, batch: newID(now),
+		in: in, requests: requests, now: now, careful: careful, batch: usance.NewID(now),
 		facts: make(map[string]*facts), counters: make(map[usance.CounterKey]*counter),
 		stagedAt: make(map[usance.EventRef]int),
 	}

@@ -12,7 +12,6 @@ package ingest
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -170,7 +169,7 @@ func (in *Ingester) prepare(it *item, now time.Time) {
 		return
 	}
 	e.ReceivedAt = now
-	e.ID = newID(now)
+	e.ID = usance.NewID(now)
 	if e.IdempotencyKey == "" {
 		e.IdempotencyKey = e.ID.String()
 	}
@@ -190,12 +189,6 @@ func (in *Ingester) hashSession(id string) uint64 {
 	b = append(append(b, in.o.SessionKey...), id...)
 	sum := sha256.Sum256(b)
 	return max(1, binary.LittleEndian.Uint64(sum[:8]))
-}
-
-func newID(t time.Time) usance.ID {
-	var random [10]byte
-	rand.Read(random[:])
-	return usance.NewID(t, random)
 }
 
 // submit queues a request and waits for its answer.

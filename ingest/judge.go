@@ -173,6 +173,11 @@ func room(counters []*counter, e *usance.Event) (*counter, *usance.Error) {
 				c.threshold.PeriodType, terms.LimitWithGrace(), c.threshold.UsageType,
 				max(0, terms.LimitWithGrace()-c.state.Quantity-c.delta))
 		}
+		if over := after - terms.LimitWithGrace(); over > 0 && terms.Kind() == usance.KindRated {
+			if _, err := terms.Price().Fee(over); err != nil {
+				return c, usance.Invalid("quantity", "the fee of the period's overage would pass what can be billed")
+			}
+		}
 		if after > usance.MaxTotal {
 			return c, usance.Invalid("quantity", "the %s sum would pass %d, the largest that is kept", c.threshold.PeriodType, int64(usance.MaxTotal))
 		}

@@ -38,9 +38,9 @@ func (in *Ingester) Void(ctx context.Context, v VoidRequest) (usance.Result, err
 	now := in.o.Now().UTC().Truncate(time.Microsecond)
 	r := &request{received: now, items: []item{{event: original.Void(), backdate: true}}}
 	e := &r.items[0].event
-	e.ID, e.ReceivedAt = newID(now), now
+	e.ID, e.ReceivedAt = usance.NewID(now), now
 	r.items[0].audit = &usance.AuditEntry{
-		ID: newID(now), At: now, Actor: v.Actor, Action: "event.void", Subject: original.ID.String(),
+		ID: usance.NewID(now), At: now, Actor: v.Actor, Action: "event.void", Subject: original.ID.String(),
 		LicenseID: v.LicenseID, Reason: v.Reason,
 	}
 	results, err := in.submit(ctx, r)

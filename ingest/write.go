@@ -123,10 +123,13 @@ func (g *group) follow(ctx context.Context, tx usance.Tx, after []usance.Counter
 		c := g.counters[after[i].CounterKey]
 		m := usance.Moment{Now: g.now, Zone: c.facts.zone, AnchorDay: c.facts.License.BillingAnchorDay, LateGrace: g.in.o.LateGrace}
 		v, err := c.threshold.Judge(after[i], revisions[after[i].CounterKey], m)
+		if err != nil && !g.careful {
+			return errCareful // which finds the event whose fee cannot be billed
+		}
 		if err != nil {
 			return err
 		}
-		out.Add(after[i], v, c.facts.License.Currency, newID)
+		out.Add(after[i], v, c.facts.License.Currency)
 	}
 	g.in.metrics.alerts.Add(float64(len(out.Alerts)))
 	return out.Write(ctx, tx)
