@@ -6,16 +6,22 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 )
 
 //go:embed counter_bots.json
 var counterBots []byte
 
-// Robots is a list of patterns of user agents of robots.
+// Robots is a list of patterns of user agents of robots. Most patterns are plain
+// words and most of the others hold only at the start; looked for as such they
+// take a twentieth of the time of one expression of all.
 type Robots struct {
-	any *regexp.Regexp
-	n   int
+	n        int
+	words    []string         // lower case
+	starts   []*regexp.Regexp // anchored at the start
+	anywhere *regexp.Regexp   // the others
+	all      *regexp.Regexp   // every pattern, for user agents that are not ASCII
 }
 
 // CounterRobots is COUNTER's list of robots, as shipped in counter_bots.json.
@@ -35,18 +41,27 @@ func ParseRobots(b []byte) (*Robots, error) {
 		return nil, fmt.Errorf("robot list: %w", err)
 	}
 	var faults []error
-	var all strings.Builder
-	all.WriteString(`(?i)`)
-	for i, r := range list {
-		// Apart first, so that no pattern can break out of its group.
-		if _, err := regexp.Compile(`(?i)` + r.Pattern); err != nil || r.Pattern == "" {
-			faults = append(faults, fmt.Errorf("robot list: pattern %q cannot be used: %w", r.Pattern, errors.Join(err, emptyPattern(r.Pattern))))
+	var anywhere, all []string
+	robots := &Robots{n: len(list)}
+	for _, r := range list {
+		tree, err := syntax.Parse(r.Pattern, syntax.Perl|syntax.FoldCase)
+		if r.Pattern == "" {
+			err = errors.New("it is empty and would match every user agent")
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("robot list: pattern %q cannot be used: %w", r.Pattern, err))
 			continue
 		}
-		if i > 0 {
-			all.WriteByte('|')
+		group := `(?:` + r.Pattern + `)`
+		all = append(all, group)
+		switch word := strings.ToLower(string(tree.Rune)); {
+		case tree.Op == syntax.OpLiteral && ascii(word):
+			robots.words = append(robots.words, word)
+		case tree.Op == syntax.OpConcat && tree.Sub[0].Op == syntax.OpBeginText:
+			robots.starts = append(robots.starts, regexp.MustCompile(`(?i)`+r.Pattern))
+		default:
+			anywhere = append(anywhere, group)
 		}
-		all.WriteString(`(?:` + r.Pattern + `)`)
 	}
 	if len(list) == 0 {
 		faults = append(faults, errors.New("robot list: no patterns"))
@@ -54,18 +69,24 @@ func ParseRobots(b []byte) (*Robots, error) {
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
-	exp, err := regexp.Compile(all.String())
-	if err != nil {
+	var err1, err2 error
+	robots.all, err1 = regexp.Compile(`(?i)` + strings.Join(all, "|"))
+	if len(anywhere) > 0 {
+		robots.anywhere, err2 = regexp.Compile(`(?i)` + strings.Join(anywhere, "|"))
+	}
+	if err := errors.Join(err1, err2); err != nil { // too large together
 		return nil, fmt.Errorf("robot list: %w", err)
 	}
-	return &Robots{any: exp, n: len(list)}, nil
+	return robots, nil
 }
 
-func emptyPattern(p string) error {
-	if p == "" {
-		return errors.New("it is empty and would match every user agent")
+func ascii(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= 0x80 {
+			return false
+		}
 	}
-	return nil
+	return true
 }
 
 // Len is the number of patterns.
@@ -73,7 +94,24 @@ func (r *Robots) Len() int { return r.n }
 
 // Match tells whether a user agent is that of a robot. A missing user agent is
 // "-", as logs write it, and matches COUNTER's "^.?$".
-func (r *Robots) Match(agent string) bool { return r.any.MatchString(agent) }
+func (r *Robots) Match(agent string) bool {
+	if !ascii(agent) {
+		// Case has more than two sides there.
+		return r.all.MatchString(agent)
+	}
+	lower := strings.ToLower(agent)
+	for _, w := range r.words {
+		if strings.Contains(lower, w) {
+			return true
+		}
+	}
+	for _, exp := range r.starts {
+		if exp.MatchString(agent) {
+			return true
+		}
+	}
+	return r.anywhere != nil && r.anywhere.MatchString(agent)
+}
 
 // agent is what a user agent tells.
 type agent struct {
@@ -81,8 +119,8 @@ type agent struct {
 	device string
 }
 
-// agents remembers what user agents tell: matching one takes as long as parsing
-// a hundred lines, and a log has few. Memory is bounded by two generations: when
+// agents remembers what user agents tell: matching one takes longer than
+// reading its line, and a log has few. Memory is bounded by two generations: when
 // the young one is full it becomes the old one.
 type agents struct {
 	robots     *Robots
