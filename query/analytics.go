@@ -100,62 +100,66 @@ func (r *reading) analytics(ctx context.Context, req AnalyticsRequest, types []s
 	if err != nil {
 		return out, err
 	}
-	qu := question{rng: rng, granularity: req.Granularity, types: types}
+	now := &part{question: question{rng: rng, granularity: req.Granularity, types: types}}
 	if wholeDays(rng) {
-		qu.dimensions = topDimensions
-		qu.sessions = types == nil
+		now.dimensions = topDimensions
+		now.sessions = types == nil
 	}
-	s, p, err := r.summarize(ctx, qu)
+	parts := []*part{now}
+	notes := now.notes()
+	if req.ComparePrevious == nil || *req.ComparePrevious {
+		if previous, ok := r.previous(rng); ok {
+			parts = append(parts, usageOf(previous, types))
+		} else {
+			notes = append(notes, noteNoPrevious)
+		}
+	}
+	if err := r.summarize(ctx, parts...); err != nil {
+		return out, err
+	}
+	current, err := r.periodUsage(now)
 	if err != nil {
 		return out, err
 	}
 	out = Analytics{
 		LicenseID: r.license.ID, Timezone: r.license.Timezone, Currency: r.license.Currency,
-		AsOf: r.now, Granularity: req.Granularity, Span: r.span(rng), Totals: s.totals(qu),
+		AsOf: r.now, Granularity: req.Granularity, Notes: notes,
+		Span: current.Span, Totals: current.Totals, UniqueSessions: current.UniqueSessions,
 	}
-	if out.UniqueSessions, err = s.uniqueSessions(qu); err != nil {
-		return out, err
-	}
-	out.Notes = qu.notes()
-	complete := make([]bool, len(p.spans))
-	for i, span := range p.spans {
+	complete := make([]bool, len(now.plan.spans))
+	for i, span := range now.plan.spans {
 		complete[i] = !span.cut && !span.end.After(r.now)
 	}
-	out.Buckets = s.buckets(p, complete, out.Totals, r.zone)
-	out.Trends = s.trends(complete, qu)
-	if qu.dimensions != nil {
-		out.TopPlatforms, _, _ = s.top(usance.ByPlatform, req.Top)
-		out.TopDevices, _, _ = s.top(usance.ByDevice, req.Top)
-		out.TopSources, _, _ = s.top(usance.BySource, req.Top)
-		out.TopGeography, _, _ = s.top(usance.ByGeo, req.Top)
+	out.Buckets = now.buckets(complete, out.Totals, r.zone)
+	out.Trends = now.trends(complete)
+	if now.dimensions != nil {
+		out.TopPlatforms, _, _ = now.top(usance.ByPlatform, req.Top)
+		out.TopDevices, _, _ = now.top(usance.ByDevice, req.Top)
+		out.TopSources, _, _ = now.top(usance.BySource, req.Top)
+		out.TopGeography, _, _ = now.top(usance.ByGeo, req.Top)
 	}
-	if req.ComparePrevious == nil || *req.ComparePrevious {
-		prev, ok := r.previous(rng)
-		if !ok {
-			out.Notes = append(out.Notes, noteNoPrevious)
-			return out, nil
-		}
-		before, err := r.usageOf(ctx, prev, types)
+	if len(parts) > 1 {
+		previous, err := r.periodUsage(parts[1])
 		if err != nil {
 			return out, err
 		}
-		c := compare(PeriodUsage{out.Span, out.Totals, out.UniqueSessions}, before)
+		c := compare(current, previous)
 		out.Comparison = &c
 	}
 	return out, nil
 }
 
 // buckets lays the tallies out in time.
-func (s *summary) buckets(p *plan, complete []bool, totals Totals, zone *time.Location) []Bucket {
-	out := make([]Bucket, len(p.spans))
-	for i, span := range p.spans {
+func (p *part) buckets(complete []bool, totals Totals, zone *time.Location) []Bucket {
+	out := make([]Bucket, len(p.plan.spans))
+	for i, span := range p.plan.spans {
 		b := Bucket{
 			Start: span.start.In(zone), End: span.end.In(zone), Date: span.date, Complete: complete[i],
 			ByType: make(map[string]usance.Tally, len(totals.ByType)),
 		}
 		for name := range totals.ByType {
 			var t usance.Tally
-			if tallies := s.Types[name]; tallies != nil {
+			if tallies := p.Types[name]; tallies != nil {
 				t = tallies[i]
 			}
 			b.ByType[name] = t
@@ -167,12 +171,12 @@ func (s *summary) buckets(p *plan, complete []bool, totals Totals, zone *time.Lo
 }
 
 // uniqueSessions is the estimate for the question's range, nil where there is none.
-func (s *summary) uniqueSessions(qu question) (*int64, error) {
-	if !qu.sessions {
+func (p *part) uniqueSessions() (*int64, error) {
+	if !p.sessions {
 		return nil, nil
 	}
 	var merged usance.Sessions
-	if err := merged.UnmarshalBinary(s.Sessions); err != nil {
+	if err := merged.UnmarshalBinary(p.Sessions); err != nil {
 		return nil, err
 	}
 	n := merged.Estimate()

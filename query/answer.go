@@ -127,13 +127,13 @@ func (r *reading) span(rng usance.Range) Span {
 	return Span{Start: rng.From.In(r.zone), End: rng.To.In(r.zone), StartDate: rng.First, EndDate: last}
 }
 
-// totals sums up a summary's buckets; the types asked for are there even unused.
-func (s *summary) totals(qu question) Totals {
-	t := Totals{ByType: make(map[string]usance.Tally, len(s.Types))}
-	for _, name := range qu.types {
+// totals sums up the buckets; the types asked for are there even unused.
+func (p *part) totals() Totals {
+	t := Totals{ByType: make(map[string]usance.Tally, len(p.Types))}
+	for _, name := range p.types {
 		t.ByType[name] = usance.Tally{}
 	}
-	for name, tallies := range s.Types {
+	for name, tallies := range p.Types {
 		var sum usance.Tally
 		for _, b := range tallies {
 			sum = sum.Plus(b)

@@ -78,31 +78,30 @@ func (r *reading) breakdown(ctx context.Context, req BreakdownRequest, types []s
 	if err != nil {
 		return out, err
 	}
-	qu := question{rng: rng, types: types}
+	p := &part{question: question{rng: rng, types: types}}
 	// In one order, whatever the order of asking, so that the cache knows them.
 	for _, d := range usance.Dimensions {
 		if len(req.Dimensions) == 0 || slices.Contains(req.Dimensions, d) {
-			qu.dimensions = append(qu.dimensions, d)
+			p.dimensions = append(p.dimensions, d)
 		}
 	}
 	if !wholeDays(rng) {
-		if len(req.Dimensions) > 0 && !slices.Equal(qu.dimensions, []usance.Dimension{usance.ByHour}) {
+		if len(req.Dimensions) > 0 && !slices.Equal(p.dimensions, []usance.Dimension{usance.ByHour}) {
 			return out, usance.Invalid("dimensions", "only hour is known within a day; start and end the range with whole local days for the others")
 		}
-		qu.dimensions = []usance.Dimension{usance.ByHour}
+		p.dimensions = []usance.Dimension{usance.ByHour}
 		if len(req.Dimensions) == 0 {
 			out.Notes = []string{notePartialDays}
 		}
 	}
-	s, _, err := r.summarize(ctx, qu)
-	if err != nil {
+	if err := r.summarize(ctx, p); err != nil {
 		return out, err
 	}
 	out.LicenseID, out.Timezone, out.Currency = r.license.ID, r.license.Timezone, r.license.Currency
-	out.Span, out.Totals = r.span(rng), s.totals(qu)
-	for _, d := range qu.dimensions {
+	out.Span, out.Totals = r.span(rng), p.totals()
+	for _, d := range p.dimensions {
 		u := DimensionUsage{Dimension: d}
-		u.Values, u.Rest, u.Distinct = s.top(d, req.Limit)
+		u.Values, u.Rest, u.Distinct = p.top(d, req.Limit)
 		out.Dimensions = append(out.Dimensions, u)
 	}
 	return out, nil

@@ -73,11 +73,15 @@ func (q *Query) ComparePeriods(ctx context.Context, req CompareRequest) (out Per
 		} else if prev, err = usance.DateRange(req.PreviousStartDate, req.PreviousEndDate, r.zone); err != nil {
 			return previousField(err)
 		}
-		current, err := r.usageOf(ctx, rng, types)
+		now, before := usageOf(rng, types), usageOf(prev, types)
+		if err := r.summarize(ctx, now, before); err != nil {
+			return err
+		}
+		current, err := r.periodUsage(now)
 		if err != nil {
 			return err
 		}
-		previous, err := r.usageOf(ctx, prev, types)
+		previous, err := r.periodUsage(before)
 		if err != nil {
 			return err
 		}
@@ -86,9 +90,8 @@ func (q *Query) ComparePeriods(ctx context.Context, req CompareRequest) (out Per
 			Comparison: compare(current, previous),
 		}
 		if current.UniqueSessions == nil || previous.UniqueSessions == nil {
-			out.Notes = (&question{rng: rng, types: types}).notes()
-			if out.Notes == nil {
-				out.Notes = (&question{rng: prev, types: types}).notes()
+			if out.Notes = now.notes(); out.Notes == nil {
+				out.Notes = before.notes()
 			}
 		}
 		return nil
@@ -112,15 +115,15 @@ func previousField(err error) error {
 	return &named
 }
 
-// usageOf sums up one range.
-func (r *reading) usageOf(ctx context.Context, rng usance.Range, types []string) (PeriodUsage, error) {
-	qu := question{rng: rng, types: types, sessions: wholeDays(rng) && types == nil}
-	s, _, err := r.summarize(ctx, qu)
-	if err != nil {
-		return PeriodUsage{}, err
-	}
-	sessions, err := s.uniqueSessions(qu)
-	return PeriodUsage{r.span(rng), s.totals(qu), sessions}, err
+// usageOf asks for the usage of one range.
+func usageOf(rng usance.Range, types []string) *part {
+	return &part{question: question{rng: rng, types: types, sessions: wholeDays(rng) && types == nil}}
+}
+
+// periodUsage makes of a part what comparisons show of it.
+func (r *reading) periodUsage(p *part) (PeriodUsage, error) {
+	sessions, err := p.uniqueSessions()
+	return PeriodUsage{r.span(p.rng), p.totals(), sessions}, err
 }
 
 func compare(current, previous PeriodUsage) Comparison {

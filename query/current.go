@@ -64,34 +64,33 @@ func (r *reading) current(ctx context.Context, types []string) (out CurrentUsage
 		out.UsageType = types[0]
 		covers = func(t *usance.Threshold) bool { return t.Covers(types[0]) }
 	}
-	if out.Today, err = r.window(ctx, usance.PeriodDaily, types); err != nil {
+	today, month := r.window(usance.PeriodDaily, types), r.window(usance.PeriodMonthly, types)
+	ever := &part{question: question{rng: r.days(usance.MinDate, usance.MaxDate), types: types}}
+	if err := r.summarize(ctx, today.part, month.part, ever); err != nil {
 		return out, err
 	}
-	if out.CurrentPeriod, err = r.window(ctx, usance.PeriodMonthly, types); err != nil {
-		return out, err
-	}
-	ever := question{rng: r.days(usance.MinDate, usance.MaxDate), types: types}
-	s, _, err := r.summarize(ctx, ever)
-	if err != nil {
-		return out, err
-	}
-	out.AllTime = s.totals(ever)
+	out.Today, out.CurrentPeriod, out.AllTime = today.usage(r.zone), month.usage(r.zone), ever.totals()
 	if r.viewer.Limits {
 		out.Thresholds, err = r.thresholds(ctx, covers)
 	}
 	return out, err
 }
 
-// window sums up the period of a type that holds today.
-func (r *reading) window(ctx context.Context, t usance.PeriodType, types []string) (WindowUsage, error) {
+// window is a period that is asked about.
+type window struct {
+	usance.Period
+	*part
+}
+
+// window asks for the usage of the period of a type that holds today.
+func (r *reading) window(t usance.PeriodType, types []string) window {
 	p := usance.PeriodOf(t, r.today, r.license.BillingAnchorDay)
-	qu := question{rng: r.days(p.Start, p.End), types: types}
-	s, _, err := r.summarize(ctx, qu)
-	if err != nil {
-		return WindowUsage{}, err
-	}
-	start, end := p.Bounds(r.zone)
+	return window{p, &part{question: question{rng: r.days(p.Start, p.End), types: types}}}
+}
+
+func (w window) usage(zone *time.Location) WindowUsage {
+	start, end := w.Bounds(zone)
 	return WindowUsage{
-		PeriodType: t, Start: p.Start, End: p.End, StartAt: start.In(r.zone), EndAt: end.In(r.zone), Totals: s.totals(qu),
-	}, nil
+		PeriodType: w.Type, Start: w.Start, End: w.End, StartAt: start.In(zone), EndAt: end.In(zone), Totals: w.totals(),
+	}
 }

@@ -52,16 +52,16 @@ func (q *Query) DailyAggregates(ctx context.Context, req DailyRequest) (out Dail
 		if !wholeDays(rng) {
 			return usance.Invalid("startDate", "daily aggregates are of whole local days; start and end with dates")
 		}
-		s, p, err := r.summarize(ctx, question{rng: rng, granularity: Daily, dailies: true})
-		if err != nil {
+		p := &part{question: question{rng: rng, granularity: Daily, dailies: true}}
+		if err := r.summarize(ctx, p); err != nil {
 			return err
 		}
 		out = DailyUsage{
 			LicenseID: r.license.ID, Timezone: r.license.Timezone, Currency: r.license.Currency,
 			Span: r.span(rng), Days: []DailyAggregate{},
 		}
-		for i, span := range p.spans {
-			if day, any := s.daily(r.license.ID, span.date, i); any {
+		for i, span := range p.plan.spans {
+			if day, any := p.daily(r.license.ID, span.date, i); any {
 				out.Days = append(out.Days, day)
 			}
 		}

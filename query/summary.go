@@ -30,33 +30,37 @@ type summary struct {
 	Days     map[usance.Date]int64     // estimates of unique sessions
 }
 
-// summarize answers a question: from the cache or the rollups, with the tail
-// added.
-func (r *reading) summarize(ctx context.Context, qu question) (*summary, *plan, error) {
-	p, err := newPlan(qu.rng, qu.granularity, r.zone)
-	if err != nil {
-		return nil, nil, err
+// part is a question at work and what came of it.
+type part struct {
+	question
+	plan *plan
+	*summary
+}
+
+// summarize answers questions: each from the cache or the rollups, then all
+// with the tail added, which is read once.
+func (r *reading) summarize(ctx context.Context, parts ...*part) (err error) {
+	for _, p := range parts {
+		if p.plan, err = newPlan(p.rng, p.granularity, r.zone); err != nil {
+			return err
+		}
+		if p.summary, err = r.folded(ctx, p); err != nil {
+			return err
+		}
 	}
-	s, err := r.folded(ctx, qu, p)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := r.addTail(ctx, s, qu, p); err != nil {
-		return nil, nil, err
-	}
-	return s, p, nil
+	return r.addTail(ctx, parts)
 }
 
 // folded sums up the folded rows, or takes what is cached of them.
-func (r *reading) folded(ctx context.Context, qu question, p *plan) (*summary, error) {
+func (r *reading) folded(ctx context.Context, p *part) (*summary, error) {
 	if r.q.cache == nil {
-		return r.gather(ctx, qu, p)
+		return r.gather(ctx, p.question, p.plan)
 	}
 	version, err := r.view.Version(ctx, r.license.ID)
 	if err != nil {
 		return nil, err
 	}
-	key := r.cacheKey(version, qu)
+	key := r.cacheKey(version, p.question)
 	if b, ok := r.q.cache.Get(ctx, key); ok {
 		if s, err := decode(b); err == nil {
 			r.q.metrics.hits.Inc()
@@ -67,7 +71,7 @@ func (r *reading) folded(ctx context.Context, qu question, p *plan) (*summary, e
 	}
 	r.q.metrics.misses.Inc()
 	r.q.counts.misses.Add(1)
-	s, err := r.gather(ctx, qu, p)
+	s, err := r.gather(ctx, p.question, p.plan)
 	if err != nil {
 		return nil, err
 	}

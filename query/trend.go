@@ -135,7 +135,7 @@ type Trends struct {
 }
 
 // trends works out the trends over the buckets that are complete.
-func (s *summary) trends(complete []bool, qu question) Trends {
+func (p *part) trends(complete []bool) Trends {
 	out := Trends{ByType: make(map[string]Trend)}
 	total := make([]int64, len(complete))
 	series := func(tallies []usance.Tally) []int64 {
@@ -148,10 +148,10 @@ func (s *summary) trends(complete []bool, qu question) Trends {
 		}
 		return q
 	}
-	for _, name := range qu.types {
+	for _, name := range p.types {
 		out.ByType[name] = trendOf(series(make([]usance.Tally, len(complete))))
 	}
-	for name, tallies := range s.Types {
+	for name, tallies := range p.Types {
 		out.ByType[name] = trendOf(series(tallies))
 	}
 	var q []int64
