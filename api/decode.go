@@ -1,0 +1,469 @@
+package api
+
+import (
+	"bytes"
+	"encoding"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
+
+	"github.com/usance/usance"
+)
+
+// marshalOptions are how answers are written: the tags of the nouns mean what
+// encoding/json means by them, but empty lists are [] and never null.
+var marshalOptions = json.JoinOptions(
+	jsonv1.OmitEmptyWithLegacySemantics(true),
+	jsonv1.FormatDurationAsNano(true),
+	jsontext.AllowInvalidUTF8(true), // what was stored before it was refused must not make a 500
+)
+
+// maxBody bounds the body of an ordinary operation.
+const maxBody = 1 << 20
+
+// maxDepth bounds the nesting of any JSON that is read.
+const maxDepth = 64
+
+// field is a field of an input.
+type field struct {
+	name     string
+	index    []int
+	required bool
+	enum     []string
+	min, max *int64
+}
+
+var fieldCache sync.Map // reflect.Type → map[string]field
+
+// fieldsOf gives the JSON fields of a struct, those of embedded ones included.
+func fieldsOf(t reflect.Type) map[string]field {
+	if cached, ok := fieldCache.Load(t); ok {
+		return cached.(map[string]field)
+	}
+	out := make(map[string]field)
+	for _, sf := range reflect.VisibleFields(t) {
+		name, opts, _ := strings.Cut(sf.Tag.Get("json"), ",")
+		if !sf.IsExported() || sf.Anonymous || name == "" || name == "-" {
+			continue
+		}
+		f := field{name: name, index: sf.Index, required: !strings.Contains(opts, "omit")}
+		if enum := sf.Tag.Get("enum"); enum != "" {
+			f.enum = strings.Split(enum, ",")
+		}
+		f.min, f.max = bound(sf, "minimum"), bound(sf, "maximum")
+		out[name] = f
+	}
+	fieldCache.Store(t, out)
+	return out
+}
+
+func bound(sf reflect.StructField, tag string) *int64 {
+	s := sf.Tag.Get(tag)
+	if s == "" {
+		return nil
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		panic(fmt.Sprintf("api: field %s: tag %s: %v", sf.Name, tag, err))
+	}
+	return &n
+}
+
+func requiredFields(t reflect.Type) []field {
+	var out []field
+	for _, f := range fieldsOf(t) {
+		if f.required {
+			out = append(out, f)
+		}
+	}
+	slices.SortFunc(out, func(a, b field) int { return strings.Compare(a.name, b.name) })
+	return out
+}
+
+// checkFields holds an input against what its tags promise in the schema:
+// required fields, closed sets of words, bounds of numbers.
+func checkFields(t reflect.Type, v reflect.Value) error {
+	for _, sf := range reflect.VisibleFields(t) { // in the order of the struct
+		name, _, _ := strings.Cut(sf.Tag.Get("json"), ",")
+		f, ok := fieldsOf(t)[name]
+		if !ok {
+			continue
+		}
+		fv := v.FieldByIndex(f.index)
+		if fv.IsZero() {
+			if f.required {
+				return usance.Invalid(name, "is required")
+			}
+			if fv.Kind() != reflect.Int && fv.Kind() != reflect.Int64 {
+				continue
+			}
+		}
+		if err := f.check(fv); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *field) check(v reflect.Value) error {
+	given := f.required
+	for v.Kind() == reflect.Pointer {
+		v, given = v.Elem(), true
+	}
+	switch v.Kind() {
+	case reflect.Slice:
+		for i := range v.Len() {
+			if len(f.enum) > 0 && v.Index(i).Kind() == reflect.String && !slices.Contains(f.enum, v.Index(i).String()) {
+				return usance.Invalid(f.name, "must hold only %s", strings.Join(f.enum, ", "))
+			}
+		}
+	case reflect.String:
+		if len(f.enum) > 0 && !slices.Contains(f.enum, v.String()) {
+			return usance.Invalid(f.name, "must be one of %s", strings.Join(f.enum, ", "))
+		}
+	case reflect.Int, reflect.Int64:
+		n := v.Int()
+		if n == 0 && !given { // left out: the default
+			return nil
+		}
+		if f.min != nil && n < *f.min || f.max != nil && n > *f.max {
+			return usance.Invalid(f.name, "must be an integer from %d to %d", deref(f.min), deref(f.max))
+		}
+	}
+	return nil
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+func deref(n *int64) int64 {
+	if n == nil {
+		return 0
+	}
+	return *n
+}
+
+// decodeObject reads one JSON object strictly: no unknown or repeated fields,
+// no bad UTF-8, nothing after it, no deep nesting, no fraction where an integer
+// belongs. Faults name the field. An absent value is an empty object.
+func decodeObject(v jsontext.Value, in any) error {
+	if len(v) == 0 {
+		v = jsontext.Value("{}")
+	}
+	if err := checkDepth(v); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(v, in, json.RejectUnknownMembers(true)); err != nil {
+		return jsonFault(err)
+	}
+	if v.Kind() != '{' { // null decodes into anything
+		return usance.Invalid("", "the input must be a JSON object")
+	}
+	return nil
+}
+
+// checkDepth refuses values that are nested more than maxDepth levels.
+func checkDepth(v []byte) error {
+	depth, inString := 0, false
+	for i := 0; i < len(v); i++ {
+		switch c := v[i]; {
+		case inString:
+			if c == '\\' {
+				i++
+			} else if c == '"' {
+				inString = false
+			}
+		case c == '"':
+			inString = true
+		case c == '{' || c == '[':
+			if depth++; depth > maxDepth {
+				return usance.Invalid("", "the JSON is nested more than %d levels", maxDepth)
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return nil
+}
+
+// jsonFault turns an error of the JSON library into one that names the field.
+func jsonFault(err error) error {
+	var sem *json.SemanticError
+	if errors.As(err, &sem) {
+		path := fieldPath(sem.JSONPointer)
+		var known *usance.Error
+		if errors.As(sem.Err, &known) {
+			e := *known
+			if path != "" {
+				e.Field = path
+			}
+			return &e
+		}
+		if errors.Is(err, json.ErrUnknownName) {
+			return usance.Invalid(path, "is not a field of this input; check its spelling (upper and lower case differ)")
+		}
+		return usance.Invalid(path, "%s", wanted(sem))
+	}
+	var syn *jsontext.SyntacticError
+	if errors.As(err, &syn) {
+		if errors.Is(err, jsontext.ErrDuplicateName) {
+			return usance.Invalid(fieldPath(syn.JSONPointer), "is there twice")
+		}
+		return usance.Invalid(fieldPath(syn.JSONPointer), "the input is not valid JSON at byte %d: %s", syn.ByteOffset, clip(syntaxOf(syn)))
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return usance.Invalid("", "the input is not valid JSON: it ends in the middle")
+	}
+	var known *usance.Error
+	if errors.As(err, &known) {
+		return known
+	}
+	return usance.Invalid("", "the input is not valid JSON")
+}
+
+func syntaxOf(e *jsontext.SyntacticError) string {
+	if e.Err == nil {
+		return "syntax error"
+	}
+	return strings.TrimPrefix(e.Err.Error(), "jsontext: ")
+}
+
+// wanted says what a field must be.
+func wanted(e *json.SemanticError) string {
+	t := e.GoType
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	what := "another type"
+	if t != nil {
+		switch t.Kind() {
+		case reflect.String:
+			what = "a string"
+		case reflect.Bool:
+			what = "true or false"
+		case reflect.Int, reflect.Int32, reflect.Int64:
+			what = "a whole number in digits, without fraction, exponent or quotes"
+			if t.Kind() == reflect.Int32 { // a date
+				what = "a date YYYY-MM-DD"
+			}
+		case reflect.Slice:
+			what = "a list"
+		case reflect.Struct, reflect.Map:
+			what = "an object"
+			if t.PkgPath() == "time" {
+				what = "an RFC 3339 timestamp such as 2024-10-12T08:30:00Z"
+			}
+		}
+	}
+	return "must be " + what
+}
+
+// fieldPath turns a JSON pointer into the path that errors name: /owners/0/to is
+// owners[0].to.
+func fieldPath(p jsontext.Pointer) string {
+	var b strings.Builder
+	for token := range p.Tokens() {
+		if _, err := strconv.Atoi(token); err == nil {
+			b.WriteString("[" + token + "]")
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte('.')
+		}
+		b.WriteString(clip(token))
+	}
+	return b.String()
+}
+
+func clip(s string) string {
+	if len(s) > 100 {
+		return strings.ToValidUTF8(s[:100], "") + "…"
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
+
+// queryObject turns the parameters of a query string into the JSON object that
+// they stand for. Parameters that the input lacks are refused, and so are ones
+// that are there twice, except of lists, which may also be written a,b,c.
+func queryObject(t reflect.Type, q url.Values) (jsontext.Value, error) {
+	fields := fieldsOf(t)
+	names := make([]string, 0, len(q))
+	for name := range q {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	members := make(map[string]any, len(q))
+	for _, name := range names {
+		values := q[name]
+		f, ok := fields[name]
+		if !ok {
+			return nil, usance.Invalid(clip(name), "is not a parameter of this operation; check its spelling (upper and lower case differ)")
+		}
+		ft := t.FieldByIndex(f.index).Type
+		for ft.Kind() == reflect.Pointer {
+			ft = ft.Elem()
+		}
+		if ft.Kind() == reflect.Slice && ft.Elem().Kind() != reflect.Uint8 {
+			list := []any{}
+			for _, v := range values {
+				for part := range strings.SplitSeq(v, ",") {
+					item, err := queryValue(name, ft.Elem(), part)
+					if err != nil {
+						return nil, err
+					}
+					list = append(list, item)
+				}
+			}
+			members[name] = list
+			continue
+		}
+		if len(values) > 1 {
+			return nil, usance.Invalid(name, "is there twice")
+		}
+		if values[0] == "" && ft.Kind() != reflect.String {
+			continue // as good as left out
+		}
+		v, err := queryValue(name, ft, values[0])
+		if err != nil {
+			return nil, err
+		}
+		members[name] = v
+	}
+	out, err := json.Marshal(members, json.Deterministic(true))
+	if err != nil {
+		return nil, usance.Invalid("", "the query holds bytes that are not UTF-8")
+	}
+	return out, nil
+}
+
+// queryValue turns a parameter's text into the JSON value of the field's type.
+func queryValue(name string, t reflect.Type, s string) (any, error) {
+	if reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
+		return s, nil
+	}
+	switch t.Kind() {
+	case reflect.Int, reflect.Int64:
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil || strings.HasPrefix(s, "+") {
+			return nil, usance.Invalid(name, "must be a whole number in digits")
+		}
+		return n, nil
+	case reflect.Bool:
+		switch s {
+		case "true", "1":
+			return true, nil
+		case "false", "0":
+			return false, nil
+		}
+		return nil, usance.Invalid(name, "must be true or false")
+	}
+	return s, nil
+}
+
+// readBody reads at most limit bytes. A body that says it is longer is refused
+// before any of it is read.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if r.ContentLength > limit {
+		return nil, tooLarge(limit)
+	}
+	// The length is the client's word: memory is taken as bytes arrive.
+	var buf bytes.Buffer
+	buf.Grow(int(min(max(r.ContentLength, 0), 64<<10)) + bytes.MinRead)
+	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, limit))
+	if err != nil {
+		var over *http.MaxBytesError
+		if errors.As(err, &over) {
+			return nil, tooLarge(limit)
+		}
+		return nil, usance.WrapError(err, usance.CodeValidation, "the body could not be read to its end")
+	}
+	return buf.Bytes(), nil
+}
+
+func tooLarge(limit int64) error {
+	return usance.NewError(usance.CodeTooLarge, "the body must be at most %d bytes here; send events as application/x-ndjson in one stream, or several requests", limit)
+}
+
+// setMember sets a field of a JSON object that the path names. The object may
+// hold it too if it says the same.
+func setMember(obj jsontext.Value, name, value string) (jsontext.Value, error) {
+	if len(obj) == 0 {
+		obj = jsontext.Value("{}")
+	}
+	there, rest, err := cutMember(obj, name)
+	if err != nil {
+		return nil, err
+	}
+	quoted, err := jsontext.AppendQuote(nil, value)
+	if err != nil {
+		return nil, usance.Invalid(name, "must be valid UTF-8")
+	}
+	if there != nil && string(there) != string(quoted) {
+		return nil, usance.Invalid(name, "must be %q as in the path, or be left out", clip(value))
+	}
+	key, _ := jsontext.AppendQuote(nil, name)
+	out := append([]byte("{"), key...)
+	out = append(append(out, ':'), quoted...)
+	if len(rest) > 2 {
+		out = append(out, ',')
+	}
+	return append(out, rest[1:]...), nil
+}
+
+// cutMember takes a member out of a JSON object: its value, nil if it is not
+// there, and the object without it. The object is checked on the way.
+func cutMember(obj jsontext.Value, name string) (value, rest jsontext.Value, err error) {
+	if err := checkDepth(obj); err != nil {
+		return nil, nil, err
+	}
+	d := jsontext.NewDecoder(strings.NewReader(string(obj)))
+	tok, err := d.ReadToken()
+	if err != nil {
+		return nil, nil, jsonFault(err)
+	}
+	if tok.Kind() != '{' {
+		return nil, nil, usance.Invalid("", "the input must be a JSON object")
+	}
+	rest = jsontext.Value("{")
+	for d.PeekKind() != '}' {
+		key, err := d.ReadValue()
+		if err != nil {
+			return nil, nil, jsonFault(err)
+		}
+		key = key.Clone()
+		unquoted, _ := jsontext.AppendUnquote(nil, key)
+		v, err := d.ReadValue()
+		if err != nil {
+			return nil, nil, jsonFault(err)
+		}
+		if string(unquoted) == name {
+			value = v.Clone()
+			if err := value.Compact(); err != nil {
+				return nil, nil, jsonFault(err)
+			}
+			continue
+		}
+		if len(rest) > 1 {
+			rest = append(rest, ',')
+		}
+		rest = append(append(append(rest, key...), ':'), v...)
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return nil, nil, jsonFault(err)
+	}
+	if _, err := d.ReadToken(); err != io.EOF {
+		return nil, nil, usance.Invalid("", "something follows the JSON object")
+	}
+	return value, append(rest, '}'), nil
+}

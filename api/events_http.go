@@ -1,0 +1,255 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/usance/usance"
+	"github.com/usance/usance/access"
+)
+
+// Bounds of what is sent to /v1/events.
+const (
+	maxEventsBody = 16 << 20 // an array
+	maxLine       = 64 << 10 // a line of NDJSON
+	chunkEvents   = 1000     // lines of NDJSON that are counted together
+)
+
+// parseQuery reads the query string; what Go would skip over is refused.
+func parseQuery(r *http.Request) (url.Values, error) {
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, usance.Invalid("", "the query string is not valid: %s", clip(err.Error()))
+	}
+	return q, nil
+}
+
+// serveEvents answers POST /v1/events: one event, an array, NDJSON, or
+// CloudEvents, as the content type says.
+func (a *api) serveEvents(w http.ResponseWriter, r *http.Request) {
+	const name = "usage.trackEvents"
+	p, err := a.authenticated(r)
+	if err == nil {
+		err = access.Authorize(p, access.Track)
+	}
+	if err != nil {
+		a.fail(w, r, name, err, nil)
+		return
+	}
+	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch {
+	case media == "application/x-ndjson" || media == "application/ndjson" || media == "application/jsonl":
+		a.serveLines(w, r, p)
+	case media == "application/cloudevents+json" || media == "application/cloudevents-batch+json" || r.Header.Get("Ce-Specversion") != "":
+		a.serveCloudEvents(w, r, p, media)
+	default:
+		out, err := a.answerEvents(w, r, p)
+		var refused *resultsError
+		switch {
+		case errors.As(err, &refused):
+			a.fail(w, r, name, refused.Err, refused.Results)
+		case err != nil:
+			a.fail(w, r, name, err, nil)
+		default:
+			a.answer(w, r, name, out)
+		}
+	}
+}
+
+// answerEvents counts the events of a JSON body.
+func (a *api) answerEvents(w http.ResponseWriter, r *http.Request, p access.Principal) (any, error) {
+	if err := jsonContent(r); err != nil {
+		return nil, err
+	}
+	atomic, err := atomicParam(r)
+	if err != nil {
+		return nil, err
+	}
+	body, err := readBody(w, r, maxEventsBody)
+	if err != nil {
+		return nil, err
+	}
+	b, err := decodeEvents(body)
+	if err != nil {
+		return nil, err
+	}
+	b.atomic = b.atomic || atomic
+	switch b.form {
+	case oneEvent:
+		return a.trackOne(r.Context(), p, b)
+	case eventBatch:
+		results, err := a.track(r.Context(), p, b)
+		return BatchResult{Results: results}, err
+	}
+	return a.track(r.Context(), p, b)
+}
+
+// atomicParam reads the one parameter of /v1/events.
+func atomicParam(r *http.Request) (bool, error) {
+	q, err := parseQuery(r)
+	if err != nil {
+		return false, err
+	}
+	for name, values := range q {
+		if name != "atomic" {
+			return false, usance.Invalid(clip(name), "is not a parameter here; there is atomic=true")
+		}
+		if len(values) > 1 || values[0] != "true" && values[0] != "false" {
+			return false, usance.Invalid("atomic", "must be true or false")
+		}
+	}
+	return q.Get("atomic") == "true", nil
+}
+
+// serveLines counts a stream of events, one a line, in chunks, and answers a
+// line for each in order while the stream goes on. When the answer ends before
+// the stream does, the last line's error says why, and what follows was not
+// counted.
+func (a *api) serveLines(w http.ResponseWriter, r *http.Request, p access.Principal) {
+	if atomic, err := atomicParam(r); err != nil || atomic {
+		if err == nil {
+			err = usance.Invalid("atomic", "a stream cannot be atomic; send an array of at most %d events", usance.MaxBatch)
+		}
+		a.fail(w, r, "usage.trackEvents", err, nil)
+		return
+	}
+	rc := http.NewResponseController(w)
+	_ = rc.EnableFullDuplex() // HTTP/2 always is; where it cannot be, answers wait for the end
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+
+	// Reading and decoding the next chunk goes on while one is counted.
+	chunks := make(chan *batch, 1)
+	readErr := make(chan error, 1)
+	go func() {
+		defer close(chunks)
+		readErr <- readLines(ctx, r.Body, rc, chunks)
+	}()
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	out := bufio.NewWriterSize(w, 64<<10)
+	for b := range chunks {
+		results, err := a.trackPatiently(ctx, p, b)
+		if err != nil {
+			e := outward(err)
+			logFault(ctx, a.log, "usage.trackEvents", e)
+			results = make([]usance.Result, len(b.events))
+			for i := range results {
+				results[i] = usance.Result{LicenseID: b.events[i].LicenseID, IdempotencyKey: b.events[i].IdempotencyKey, Status: usance.StatusRefused, Error: e}
+			}
+		}
+		// A client that stopped reading must not hold the stream for ever.
+		_ = rc.SetWriteDeadline(time.Now().Add(2 * time.Minute))
+		if writeLines(out, results) != nil || out.Flush() != nil || err != nil {
+			return
+		}
+		_ = rc.Flush()
+	}
+	if err := <-readErr; err != nil {
+		e := outward(err)
+		_ = writeLines(out, []usance.Result{{Status: usance.StatusRefused, Error: e}})
+		_ = out.Flush()
+	}
+}
+
+func writeLines(out *bufio.Writer, results []usance.Result) error {
+	for i := range results {
+		if err := json.MarshalWrite(out, &results[i], marshalOptions); err != nil {
+			return err
+		}
+		if err := out.WriteByte('\n'); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readLines cuts the body into chunks of events, until its end. A chunk is
+// given on when it is full or when the client pauses.
+func readLines(ctx context.Context, body io.Reader, rc *http.ResponseController, chunks chan<- *batch) error {
+	in := bufio.NewReaderSize(body, 4*maxLine)
+	b := new(batch)
+	give := func() bool {
+		if len(b.events) == 0 {
+			return true
+		}
+		select {
+		case chunks <- b:
+			b = new(batch)
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	for {
+		_ = rc.SetReadDeadline(time.Now().Add(2 * time.Minute))
+		line, tooLong, err := readLine(in)
+		if err != nil && err != io.EOF {
+			give()
+			return usance.WrapError(err, usance.CodeValidation, "the stream broke off; send what has no answer again")
+		}
+		if trimmed := bytes.TrimSpace(line); len(trimmed) > 0 || tooLong {
+			b.add(decodeLine(trimmed, tooLong))
+		}
+		atEnd := err == io.EOF
+		if atEnd || len(b.events) == chunkEvents || !lineWaits(in) {
+			if !give() || atEnd {
+				return nil
+			}
+		}
+	}
+}
+
+// lineWaits tells whether a whole line has arrived already.
+func lineWaits(in *bufio.Reader) bool {
+	waiting, _ := in.Peek(in.Buffered())
+	return bytes.IndexByte(waiting, '\n') >= 0
+}
+
+// readLine reads a line without its end. One that is too long is skipped over.
+func readLine(in *bufio.Reader) (line []byte, tooLong bool, err error) {
+	line, err = in.ReadSlice('\n')
+	if err == bufio.ErrBufferFull || len(line) > maxLine+1 {
+		for err == bufio.ErrBufferFull {
+			_, err = in.ReadSlice('\n')
+		}
+		return nil, true, err
+	}
+	return line, false, err
+}
+
+// decodeLine reads an event; whatever is wrong refuses this line alone.
+func decodeLine(line []byte, tooLong bool) (usance.Event, *usance.Error) {
+	if tooLong {
+		return usance.Event{}, usance.Invalid("", "a line must be at most %d bytes", maxLine)
+	}
+	e, refused, err := decodeEvent(bytes.Clone(line))
+	if err != nil {
+		return usance.Event{}, outward(err)
+	}
+	return e, refused
+}
+
+// trackPatiently counts a chunk; while the queue is full it waits, which slows
+// the sender down to what can be counted.
+func (a *api) trackPatiently(ctx context.Context, p access.Principal, b *batch) ([]usance.Result, error) {
+	for try := 0; ; try++ {
+		results, err := a.track(ctx, p, b)
+		if usance.ErrorCode(err) != usance.CodeOverloaded || err == nil || try == 60 {
+			return results, err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}

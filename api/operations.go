@@ -1,0 +1,321 @@
+package api
+
+import (
+	"context"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/usance/usance"
+	"github.com/usance/usance/access"
+	"github.com/usance/usance/query"
+)
+
+// The chapters of the docs.
+const (
+	tagEvents  = "Events"
+	tagUsage   = "Usage"
+	tagLimits  = "Thresholds and alerts"
+	tagBilling = "Overages"
+	tagCatalog = "Catalog"
+	tagAdmin   = "Administration"
+)
+
+// operations is the table.
+func (a *api) operations() []*operation {
+	return slices.Concat(a.eventOperations(), a.usageOperations(), a.limitOperations(),
+		a.overageOperations(), a.catalogOperations(), a.adminOperations())
+}
+
+// Page is one page of a listing.
+type Page[T any] struct {
+	Data       []T    `json:"data"`
+	NextCursor string `json:"nextCursor,omitempty" doc:"Give it as cursor for the next page; absent on the last."`
+}
+
+// pageInput is embedded by the inputs of listings.
+type pageInput struct {
+	Cursor string `json:"cursor,omitempty" doc:"nextCursor of the page before; empty for the first."`
+	Limit  int    `json:"limit,omitempty" minimum:"1" maximum:"1000" doc:"Rows of a page; 100 unless told."`
+}
+
+func (p pageInput) page() usance.Page {
+	out := usance.Page{Cursor: p.Cursor, Limit: p.Limit}
+	if out.Limit == 0 {
+		out.Limit = 100
+	}
+	return out
+}
+
+// listed reads one page in a snapshot of its own.
+func listed[T any](ctx context.Context, a *api, read func(v usance.View) ([]T, string, error)) (out Page[T], err error) {
+	err = a.d.Store.View(ctx, func(v usance.View) (err error) {
+		out.Data, out.NextCursor, err = read(v)
+		return err
+	})
+	return out, err
+}
+
+// licenseInput is the input of what is about one licence and nothing else.
+type licenseInput struct {
+	LicenseID string `json:"licenseId" doc:"The licence's id."`
+}
+
+func (in *licenseInput) target() target { return target{license: in.LicenseID} }
+
+func (a *api) eventOperations() []*operation {
+	return []*operation{
+		op(operation{
+			name: "usage.trackEvent", aliases: []string{"usage.trackUsageEvent"}, kind: isMutation, need: access.Track, tag: tagEvents,
+			summary: "Count one event",
+			detail:  "Over REST this is POST /v1/events. A refusal is in the result (status and error), with HTTP 200; only input that breaks a rule is an error. A retry with the same idempotencyKey and payload gets the first answer again, with duplicate: true.",
+			docIn:   typeOf[EventInput](), decode: decodeOne, example: exampleEvent,
+		}, nil, func(ctx context.Context, c *Call, in *batch) (usance.Result, error) {
+			return a.trackOne(ctx, c.Principal, in)
+		}),
+		op(operation{
+			name: "usage.trackBatch", kind: isMutation, need: access.Track, tag: tagEvents,
+			summary: "Count up to 10,000 events",
+			detail:  "Over REST this is POST /v1/events with an array, or with {\"events\": […], \"atomic\": true}. Events are judged in order, each on its own. With atomic, any refusal aborts all, and the error CONFLICT holds every result.",
+			docIn:   typeOf[BatchInput](), decode: decodeBatch, example: `{"events":[` + exampleEvent + `],"atomic":false}`,
+		}, nil, func(ctx context.Context, c *Call, in *batch) (BatchResult, error) {
+			results, err := a.track(ctx, c.Principal, in)
+			return BatchResult{Results: results}, err
+		}),
+		op(operation{
+			name: "usage.voidEvent", kind: isMutation, method: "POST", path: "/v1/events/void", need: access.Void, tag: tagEvents,
+			summary: "Take a counted event back",
+			detail:  "The event stays and a void with its signs turned is counted at the same place. It happens once; asking again answers the same as a duplicate. Name the event by eventId or by idempotencyKey.",
+			example: `{"licenseId":"lic_123","idempotencyKey":"view-2024-10-12-0001","reason":"sent by mistake"}`,
+		}, (*voidInput).target, a.voidEvent),
+		op(operation{
+			name: "usage.checkUsage", kind: isQuery, method: "POST", path: "/v1/check", need: access.Check, tag: tagEvents,
+			summary: "Ask whether so many more units would fit",
+			detail:  "Records nothing and holds no place: only an event does.",
+			example: `{"licenseId":"lic_123","usageType":"view","quantity":10}`,
+		}, (*checkInput).target, a.checkUsage),
+		op(operation{
+			name: "usage.listEvents", kind: isQuery, method: "GET", path: "/v1/licenses/{licenseId}/events", need: access.ReadEvents, tag: tagEvents,
+			summary: "List counted events and voids",
+			detail:  "Newest local day first, within it newest received first.",
+			example: `{"licenseId":"lic_123","usageType":"view","limit":50}`,
+		}, (*eventsInput).target, func(ctx context.Context, c *Call, in *eventsInput) (Page[usance.Event], error) {
+			f, err := in.filter()
+			if err != nil {
+				return Page[usance.Event]{}, err
+			}
+			return listed(ctx, a, func(v usance.View) ([]usance.Event, string, error) { return v.Events(ctx, f, in.page()) })
+		}),
+		op(operation{
+			name: "usage.listEvidence", kind: isQuery, method: "GET", path: "/v1/licenses/{licenseId}/evidence", need: access.ReadEvents, tag: tagEvents,
+			summary: "List attempts that were not counted",
+			detail:  "One row per idempotency key, with the number of attempts; latest attempt first.",
+			example: `{"licenseId":"lic_123","status":"BLOCKED"}`,
+		}, (*eventsInput).target, func(ctx context.Context, c *Call, in *eventsInput) (Page[usance.Evidence], error) {
+			f, err := in.filter()
+			if err != nil {
+				return Page[usance.Evidence]{}, err
+			}
+			return listed(ctx, a, func(v usance.View) ([]usance.Evidence, string, error) { return v.Evidence(ctx, f, in.page()) })
+		}),
+	}
+}
+
+const exampleEvent = `{"licenseId":"lic_123","usageType":"view","quantity":1,"platform":"web","deviceType":"desktop","idempotencyKey":"view-2024-10-12-0001"}`
+
+// EventInput is an event as clients send it. It documents what the decoder in
+// events.go reads.
+type EventInput struct {
+	LicenseID          string         `json:"licenseId" doc:"The licence under which the use happened."`
+	UsageType          string         `json:"usageType" pattern:"^[a-z][a-z0-9_.-]{0,49}$" doc:"view, download, impression, click, play, stream, print, custom, or any slug of your own."`
+	Quantity           int64          `json:"quantity,omitempty" minimum:"1" maximum:"1000000000000" default:"1" doc:"Units; a whole number in digits."`
+	OccurredAt         time.Time      `json:"occurredAt,omitzero" doc:"RFC 3339 with any offset, kept to the microsecond; at most five minutes ahead. The server's clock when left out."`
+	Platform           string         `json:"platform,omitempty" enum:"web,mobile,tv,print,social,other"`
+	DeviceType         string         `json:"deviceType,omitempty" enum:"desktop,mobile,tablet,tv,other"`
+	GeographicLocation string         `json:"geographicLocation,omitempty" maxLength:"100" doc:"Country, region or place, as you name them."`
+	Referrer           string         `json:"referrer,omitempty" maxLength:"2048" doc:"Where the use came from; its host is the source in breakdowns."`
+	SessionID          string         `json:"sessionId,omitempty" maxLength:"255" doc:"Kept as a keyed hash only, for unique sessions."`
+	RevenueCents       int64          `json:"revenueCents,omitempty" minimum:"0" maximum:"1000000000000" doc:"Revenue that the use brought, in cents."`
+	Metadata           map[string]any `json:"metadata,omitempty" doc:"An object of your own, at most 8 KiB of JSON."`
+	IdempotencyKey     string         `json:"idempotencyKey,omitempty" maxLength:"255" doc:"Makes a retry safe: within the licence a key counts once. Made and returned when left out."`
+}
+
+// BatchInput is many events.
+type BatchInput struct {
+	Events []EventInput `json:"events" maxItems:"10000"`
+	Atomic bool         `json:"atomic,omitempty" doc:"Count all or none."`
+}
+
+// BatchResult is what became of each event of a batch, in its order.
+type BatchResult struct {
+	Results []usance.Result `json:"results"`
+}
+
+func decodeOne(v jsontext.Value) (any, error) {
+	e, refused, err := decodeEvent(v)
+	if err != nil {
+		return nil, err
+	}
+	if refused != nil {
+		return nil, refused
+	}
+	return &batch{events: []usance.Event{e}}, nil
+}
+
+func decodeBatch(v jsontext.Value) (any, error) {
+	b, err := decodeEvents(v)
+	if err == nil && b.form == oneEvent {
+		err = usance.Invalid("events", "is required: an array of events")
+	}
+	return b, err
+}
+
+type eventsInput struct {
+	licenseInput
+	UsageType string             `json:"usageType,omitempty" doc:"Only this usage type."`
+	StartDate *usance.Date       `json:"startDate,omitempty" doc:"First local day."`
+	EndDate   *usance.Date       `json:"endDate,omitempty" doc:"Last local day, inclusive."`
+	Status    usance.EventStatus `json:"status,omitempty" enum:"COUNTED,VOIDED,BLOCKED,OUT_OF_TERM,REFUSED" doc:"COUNTED or VOIDED of events; BLOCKED, OUT_OF_TERM or REFUSED of evidence."`
+	pageInput
+}
+
+func (in *eventsInput) filter() (usance.EventFilter, error) {
+	f := usance.EventFilter{LicenseID: in.LicenseID, UsageType: in.UsageType, Status: in.Status}
+	if in.StartDate != nil {
+		f.From = *in.StartDate
+	}
+	if in.EndDate != nil {
+		f.To = in.EndDate.AddDays(1)
+		if f.To <= f.From {
+			return f, usance.Invalid("endDate", "must not lie before startDate")
+		}
+	}
+	return f, nil
+}
+
+// usageInput is what questions about a range of usage have in common.
+type usageInput struct {
+	licenseInput
+	UsageType  string   `json:"usageType,omitempty" doc:"One usage type; all when neither this nor usageTypes is given."`
+	UsageTypes []string `json:"usageTypes,omitempty" doc:"Several usage types."`
+	StartDate  string   `json:"startDate,omitempty" format:"date-or-instant" doc:"A local date YYYY-MM-DD of the licence, or an RFC 3339 timestamp on a whole hour; 30 days before the end when left out."`
+	EndDate    string   `json:"endDate,omitempty" format:"date-or-instant" doc:"A local date, inclusive, or a timestamp, exclusive; today when left out."`
+}
+
+func (in *usageInput) types() []string {
+	if in.UsageType == "" {
+		return in.UsageTypes
+	}
+	return append(slices.Clone(in.UsageTypes), in.UsageType)
+}
+
+type analyticsInput struct {
+	usageInput
+	Granularity     string `json:"granularity,omitempty" enum:"hourly,daily,weekly,monthly" doc:"Length of the buckets; daily unless told."`
+	ComparePrevious *bool  `json:"comparePrevious,omitempty" doc:"Compare with the range of equal length before; true unless told."`
+	Top             int    `json:"top,omitempty" minimum:"1" maximum:"100" doc:"Values of each top list; 10 unless told."`
+}
+
+type breakdownInput struct {
+	usageInput
+	Dimensions []string `json:"dimensions,omitempty" enum:"hour,platform,device,geography,source" doc:"All that are known for the range when left out."`
+	Limit      int      `json:"limit,omitempty" minimum:"1" maximum:"1000" doc:"Values of each dimension; 50 unless told."`
+}
+
+type compareInput struct {
+	usageInput
+	PreviousStartDate string `json:"previousStartDate,omitempty" format:"date-or-instant" doc:"The range to compare with; the one of equal length before when left out."`
+	PreviousEndDate   string `json:"previousEndDate,omitempty" format:"date-or-instant"`
+}
+
+type currentInput struct {
+	licenseInput
+	UsageType string `json:"usageType,omitempty" doc:"One usage type; all when left out."`
+}
+
+type dailyInput struct {
+	licenseInput
+	StartDate string `json:"startDate,omitempty" doc:"First local date; 30 days before the end when left out."`
+	EndDate   string `json:"endDate,omitempty" doc:"Last local date, inclusive; today when left out."`
+}
+
+type recalculateInput struct {
+	licenseInput
+	StartDate string `json:"startDate" format:"date-or-instant" doc:"First local day."`
+	EndDate   string `json:"endDate" format:"date-or-instant" doc:"Last local day, inclusive (a timestamp is exclusive)."`
+}
+
+func viewer(c *Call) query.Viewer {
+	return query.Viewer{Key: c.Principal.Viewer(), Limits: c.Principal.May(access.ReadLimits)}
+}
+
+func (a *api) usageOperations() []*operation {
+	return []*operation{
+		op(operation{
+			name: "usage.getCurrentUsage", kind: isQuery, method: "GET", path: "/v1/licenses/{licenseId}/usage", need: access.ReadUsage, tag: tagUsage,
+			summary: "What is used today, in the current billing month, and in all",
+			detail:  "Always live: it holds every event that was acknowledged before the question.",
+			example: `{"licenseId":"lic_123"}`,
+		}, (*currentInput).target, func(ctx context.Context, c *Call, in *currentInput) (query.CurrentUsage, error) {
+			return a.d.Query.CurrentUsage(ctx, query.CurrentRequest{Viewer: viewer(c), LicenseID: in.LicenseID, UsageType: in.UsageType})
+		}),
+		op(operation{
+			name: "usage.getUsageBreakdown", kind: isQuery, method: "GET", path: "/v1/licenses/{licenseId}/breakdown", need: access.ReadUsage, tag: tagUsage,
+			summary: "Usage by hour, platform, device, geography and source",
+			example: `{"licenseId":"lic_123","startDate":"2024-10-01","endDate":"2024-10-31","dimensions":["platform","device"]}`,
+		}, (*breakdownInput).target, func(ctx context.Context, c *Call, in *breakdownInput) (query.UsageBreakdown, error) {
+			req := query.BreakdownRequest{Viewer: viewer(c), LicenseID: in.LicenseID, UsageTypes: in.types(), StartDate: in.StartDate, EndDate: in.EndDate, Limit: in.Limit}
+			for _, d := range in.Dimensions {
+				req.Dimensions = append(req.Dimensions, usance.Dimension(d))
+			}
+			return a.d.Query.Breakdown(ctx, req)
+		}),
+		op(operation{
+			name: "usage.getAnalytics", kind: isQuery, method: "GET", path: "/v1/licenses/{licenseId}/analytics", need: access.ReadUsage, tag: tagUsage,
+			summary: "Usage over time: buckets, trends, top values, comparison",
+			example: `{"licenseId":"lic_123","startDate":"2024-10-01","endDate":"2024-10-31","granularity":"daily"}`,
+		}, (*analyticsInput).target, func(ctx context.Context, c *Call, in *analyticsInput) (query.Analytics, error) {
+			return a.d.Query.Analytics(ctx, query.AnalyticsRequest{
+				Viewer: viewer(c), LicenseID: in.LicenseID, UsageTypes: in.types(), StartDate: in.StartDate, EndDate: in.EndDate,
+				Granularity: query.Granularity(in.Granularity), ComparePrevious: in.ComparePrevious, Top: in.Top,
+			})
+		}),
+		op(operation{
+			name: "usage.comparePeriods", kind: isQuery, method: "GET", path: "/v1/licenses/{licenseId}/compare", need: access.ReadUsage, tag: tagUsage,
+			summary: "Two ranges side by side",
+			example: `{"licenseId":"lic_123","startDate":"2024-10-01","endDate":"2024-10-31"}`,
+		}, (*compareInput).target, func(ctx context.Context, c *Call, in *compareInput) (query.PeriodComparison, error) {
+			return a.d.Query.ComparePeriods(ctx, query.CompareRequest{
+				Viewer: viewer(c), LicenseID: in.LicenseID, UsageTypes: in.types(), StartDate: in.StartDate, EndDate: in.EndDate,
+				PreviousStartDate: in.PreviousStartDate, PreviousEndDate: in.PreviousEndDate,
+			})
+		}),
+		op(operation{
+			name: "usage.getDailyAggregates", kind: isQuery, method: "GET", path: "/v1/licenses/{licenseId}/daily", need: access.ReadUsage, tag: tagUsage,
+			summary: "A row for each local day on which anything was counted",
+			example: `{"licenseId":"lic_123","startDate":"2024-10-01","endDate":"2024-10-31"}`,
+		}, (*dailyInput).target, func(ctx context.Context, c *Call, in *dailyInput) (query.DailyUsage, error) {
+			return a.d.Query.DailyAggregates(ctx, query.DailyRequest{Viewer: viewer(c), LicenseID: in.LicenseID, StartDate: in.StartDate, EndDate: in.EndDate})
+		}),
+		op(operation{
+			name: "usage.recalculateAggregates", kind: isMutation, method: "POST", path: "/v1/recalculate", need: access.Recalculate, tag: tagUsage,
+			summary: "Recompute daily aggregates and counters from raw events",
+			detail:  "Adds only differences, so usage goes on meanwhile. Days whose raw events were pruned are sealed: they are skipped and listed.",
+			example: `{"licenseId":"lic_123","startDate":"2024-01-01","endDate":"2024-10-12"}`,
+		}, (*recalculateInput).target, a.recalculate),
+		op(operation{
+			name: "usage.getAggregationStatus", kind: isQuery, method: "GET", path: "/v1/status", need: access.ReadAll, tag: tagUsage,
+			summary: "How far folding has come, and what is stored",
+			example: `{}`,
+		}, nil, func(ctx context.Context, c *Call, in *none) (query.AggregationStatus, error) {
+			return a.d.Query.AggregationStatus(ctx)
+		}),
+	}
+}
+
+// visibleFields gives the fields of an input in the order of the struct.
+func visibleFields(t reflect.Type) []reflect.StructField { return reflect.VisibleFields(t) }
+
+func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }

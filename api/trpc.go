@@ -1,0 +1,299 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/usance/usance"
+	"github.com/usance/usance/access"
+)
+
+// maxCalls bounds the calls of one tRPC request.
+const maxCalls = 100
+
+// trpcCall is one procedure call of a request.
+type trpcCall struct {
+	name  string
+	op    *operation
+	input jsontext.Value // nil when there is none
+	super bool           // the input came in superjson's envelope; so does the answer
+	err   error          // found before the call
+}
+
+// trpcEnvelope is the answer to one call.
+type trpcEnvelope struct {
+	Result *trpcResult    `json:"result,omitempty"`
+	Error  jsontext.Value `json:"error,omitempty"`
+	status int
+}
+
+type trpcResult struct {
+	Data jsontext.Value `json:"data,omitempty"`
+}
+
+// trpcError is the shape of an error: tRPC's default one, and under usance
+// what this API says of errors everywhere.
+type trpcError struct {
+	Message string        `json:"message"`
+	Code    int           `json:"code"`
+	Data    trpcErrorData `json:"data"`
+}
+
+type trpcErrorData struct {
+	Code       string      `json:"code"`
+	HTTPStatus int         `json:"httpStatus"`
+	Path       string      `json:"path,omitempty"`
+	Usance     errorDetail `json:"usance"`
+}
+
+// errorDetail is what programs decide by.
+type errorDetail struct {
+	Code       usance.Code     `json:"code"`
+	Field      string          `json:"field,omitempty"`
+	Retryable  bool            `json:"retryable"`
+	RetryAfter int             `json:"retryAfterSeconds,omitempty"`
+	RequestID  string          `json:"requestId,omitempty"`
+	Results    []usance.Result `json:"results,omitempty"`
+}
+
+// serveTRPC answers /api/trpc/{procedures} as tRPC v11 does: queries by GET
+// with ?input= (or POST, as with its allowMethodOverride), mutations by POST,
+// several of them with batch=1, in answers whose status is 207 when they
+// differ. It also takes the seed's curl lines: plain query parameters instead
+// of input, and a JSON body under curl's own content type.
+func (a *api) serveTRPC(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodHead {
+		w.WriteHeader(http.StatusNoContent) // as tRPC answers, to warm a connection up
+		return
+	}
+	p, authErr := a.authenticated(r)
+	calls, isBatch, err := a.trpcCalls(w, r, authErr == nil)
+	if err != nil {
+		// The request as a whole cannot be read: one error, as tRPC does it.
+		e := a.trpcFailure(r.Context(), w, "", err, false)
+		a.writeTRPC(w, r, e, e.status)
+		return
+	}
+	envelopes := make([]trpcEnvelope, len(calls))
+	status := 0
+	for i := range calls {
+		envelopes[i] = a.trpcAnswer(w, r, p, authErr, &calls[i])
+		switch {
+		case status == 0:
+			status = envelopes[i].status
+		case status != envelopes[i].status:
+			status = http.StatusMultiStatus
+		}
+	}
+	if isBatch {
+		a.writeTRPC(w, r, envelopes, status)
+		return
+	}
+	a.writeTRPC(w, r, envelopes[0], status)
+}
+
+// trpcAnswer carries out one call.
+func (a *api) trpcAnswer(w http.ResponseWriter, r *http.Request, p access.Principal, authErr error, c *trpcCall) trpcEnvelope {
+	out, err := a.trpcRun(w, r, p, authErr, c)
+	if err != nil {
+		return a.trpcFailure(r.Context(), w, c.name, err, c.super)
+	}
+	e := trpcEnvelope{Result: new(trpcResult), status: http.StatusOK}
+	if out == (none{}) {
+		if c.super {
+			e.Result.Data = jsontext.Value(`{"json":null}`)
+		}
+		return e
+	}
+	body, err := json.Marshal(out, marshalOptions)
+	if err != nil {
+		return a.trpcFailure(r.Context(), w, c.name, fmt.Errorf("writing the answer: %w", err), c.super)
+	}
+	e.Result.Data = superWrap(body, c.super)
+	return e
+}
+
+func (a *api) trpcRun(w http.ResponseWriter, r *http.Request, p access.Principal, authErr error, c *trpcCall) (any, error) {
+	if authErr != nil {
+		return nil, authErr
+	}
+	if c.op == nil {
+		return nil, usance.NewError(usance.CodeNotFound, "No procedure found on path %q", clip(c.name))
+	}
+	if r.Method != http.MethodPost && (c.op.kind == isMutation || r.Method != http.MethodGet) {
+		allow := "GET, POST"
+		if c.op.kind == isMutation {
+			allow = "POST"
+		}
+		w.Header().Set("Allow", allow)
+		return nil, usance.NewError(usance.CodeMethodNotAllowed, "Unsupported %s-request to %s procedure at path %q", clip(r.Method), c.op.kind, c.name)
+	}
+	if c.err != nil {
+		return nil, c.err
+	}
+	in, err := c.op.decode(c.input)
+	if err != nil {
+		return nil, err
+	}
+	return a.call(r.Context(), p, c.op, in)
+}
+
+// trpcCalls reads the calls of a request with their inputs. Without a good key
+// only as much is read as tells how to answer.
+func (a *api) trpcCalls(w http.ResponseWriter, r *http.Request, known bool) (calls []trpcCall, isBatch bool, err error) {
+	params, err := parseQuery(r)
+	if err != nil {
+		return nil, false, err
+	}
+	isBatch = params.Get("batch") == "1"
+	names := []string{r.PathValue("procedures")}
+	if isBatch {
+		names = strings.Split(names[0], ",")
+		if len(names) > maxCalls {
+			return nil, true, usance.Invalid("batch", "must hold at most %d calls", maxCalls)
+		}
+	}
+	calls = make([]trpcCall, len(names))
+	for i, name := range names {
+		calls[i] = trpcCall{name: name, op: a.byName[name]}
+	}
+	raw, err := a.trpcInput(w, r, params, calls, known)
+	if err != nil {
+		if !known {
+			return calls, isBatch, nil // the missing key matters more
+		}
+		return nil, isBatch, err
+	}
+	if len(raw) == 0 {
+		return calls, isBatch, nil
+	}
+	if !isBatch {
+		calls[0].setInput(raw)
+		return calls, false, nil
+	}
+	var inputs map[string]jsontext.Value
+	if err := json.Unmarshal(raw, &inputs); err != nil || raw.Kind() != '{' {
+		err = usance.Invalid("input", `must be a JSON object such as {"0": …} when doing a batch call`)
+		for i := range calls {
+			calls[i].err = err
+		}
+		return calls, true, nil
+	}
+	for i := range calls {
+		calls[i].setInput(inputs[strconv.Itoa(i)])
+	}
+	return calls, true, nil
+}
+
+// trpcInput gives the JSON that holds the input of all calls.
+func (a *api) trpcInput(w http.ResponseWriter, r *http.Request, params url.Values, calls []trpcCall, known bool) (jsontext.Value, error) {
+	if r.Method == http.MethodPost {
+		if err := trpcContent(r); err != nil {
+			return nil, err
+		}
+		limit := int64(maxBody)
+		for i := range calls {
+			if known && calls[i].op != nil && calls[i].name == "usage.trackBatch" {
+				limit = maxEventsBody
+			}
+		}
+		body, err := readBody(w, r, limit)
+		if err != nil {
+			return nil, err
+		}
+		if len(body) > 0 {
+			if err := checkDepth(body); err != nil {
+				return nil, err
+			}
+			if params.Has("input") {
+				return nil, usance.Invalid("input", "is in the query and in the body; send it once")
+			}
+		}
+		return body, nil
+	}
+	if params.Has("input") || params.Get("batch") == "1" {
+		raw := jsontext.Value(params.Get("input"))
+		return raw, checkDepth(raw)
+	}
+	// Plain parameters, as a person types them.
+	params.Del("batch")
+	if o := calls[0].op; o != nil && o.kind == isQuery && len(params) > 0 {
+		return queryObject(o.schemaIn(), params)
+	}
+	return nil, nil
+}
+
+// trpcContent refuses bodies that are not JSON by their own word. Whatever
+// curl says when it is told nothing is taken, since the key is in a header.
+func trpcContent(r *http.Request) error {
+	ct := r.Header.Get("Content-Type")
+	media, _, err := mime.ParseMediaType(ct)
+	switch {
+	case ct == "" && r.ContentLength == 0:
+	case err == nil && media == "application/json":
+	case r.Header.Get("Authorization") != "" && (ct == "" || err == nil && media == "application/x-www-form-urlencoded"):
+	default:
+		return usance.NewError(usance.CodeUnsupportedMedia, "Unsupported content-type %q", clip(ct))
+	}
+	return nil
+}
+
+// setInput takes superjson's envelope off an input that comes in one.
+func (c *trpcCall) setInput(raw jsontext.Value) {
+	c.input = raw
+	if len(raw) == 0 || raw.Kind() != '{' {
+		if raw.Kind() == 'n' {
+			c.input = nil
+		}
+		return
+	}
+	plain, super, err := superUnwrap(raw)
+	c.super, c.err = super, err
+	if super {
+		c.input = plain
+	}
+}
+
+// trpcFailure is err as tRPC shapes it.
+func (a *api) trpcFailure(ctx context.Context, w http.ResponseWriter, path string, err error, super bool) trpcEnvelope {
+	e := outward(err)
+	logFault(ctx, a.log, path, e)
+	setRetryAfter(w.Header(), e)
+	if e.Code == usance.CodeUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="usance"`)
+	}
+	wr := wireOf(e.Code)
+	shape := trpcError{Message: e.Message, Code: wr.number, Data: trpcErrorData{
+		Code: wr.trpc, HTTPStatus: wr.status, Path: path,
+		Usance: errorDetail{Code: e.Code, Field: e.Field, Retryable: e.Retryable, RetryAfter: int(e.RetryAfter.Seconds()), RequestID: requestID(ctx)},
+	}}
+	if e.Field != "" {
+		shape.Message = e.Field + ": " + e.Message
+	}
+	var withResults *resultsError
+	if errors.As(err, &withResults) {
+		shape.Data.Usance.Results = withResults.Results
+	}
+	body, _ := json.Marshal(shape, marshalOptions) // of strings and numbers: cannot fail
+	return trpcEnvelope{Error: superWrap(body, super), status: wr.status}
+}
+
+func (a *api) writeTRPC(w http.ResponseWriter, r *http.Request, out any, status int) {
+	body, err := json.Marshal(out, marshalOptions)
+	if err != nil {
+		a.fail(w, r, "trpc", fmt.Errorf("writing the answer: %w", err), nil)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	w.Write(body)
+}
