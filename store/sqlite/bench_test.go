@@ -1,7 +1,6 @@
 package sqlite_test
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -28,11 +27,9 @@ func BenchmarkAddEvents(b *testing.B) {
 			for b.Loop() {
 				for i := range events {
 					n++
-					var random [10]byte
-					binary.BigEndian.PutUint64(random[:], uint64(n))
 					at := now.Add(time.Duration(n) * 50 * time.Microsecond)
 					events[i] = usance.Event{
-						ID: usance.NewID(at, random), LicenseID: fmt.Sprintf("lic_%05d", rng.IntN(10_000)), UsageType: "view", Quantity: 1,
+						ID: usance.NewID(at), LicenseID: fmt.Sprintf("lic_%05d", rng.IntN(10_000)), UsageType: "view", Quantity: 1,
 						OccurredAt: at, ReceivedAt: at, LocalDate: 20513, HourSlot: 12, SessionHash: rng.Uint64(),
 						Platform: "web", DeviceType: "desktop", GeographicLocation: "DE", Referrer: "https://example.com/page/1",
 						IdempotencyKey: fmt.Sprintf("%016x", rng.Uint64()),

@@ -1,0 +1,238 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/usance/usance"
+)
+
+func putBrand(ctx context.Context, tx usance.Tx, id string) error {
+	return tx.PutBrand(ctx, usance.Brand{ID: id, Name: id, CreatedAt: now, UpdatedAt: now})
+}
+
+func brandIDs(t *testing.T, v usance.View) []string {
+	t.Helper()
+	rows, _, err := v.Brands(t.Context(), usance.Scope{}, usance.Page{Limit: 100})
+	out, _, err := names(rows, "", err, func(b usance.Brand) string { return b.ID })
+	if err != nil {
+		t.Errorf("Brands: %v", err)
+	}
+	return out
+}
+
+func testSnapshot(t *testing.T, s usance.Store) {
+	ctx := t.Context()
+	putLicenses(t, s, "l1")
+	addEvents(t, s, 100, event("l1", 1, today))
+	view(t, s, func(v usance.View) error {
+		before := brandIDs(t, v)
+		// A writer commits, and a fold, while the view stands open.
+		addEvents(t, s, 101, event("l1", 2, today))
+		update(t, s, func(tx usance.Tx) error {
+			if err := putBrand(ctx, tx, "later"); err != nil {
+				return err
+			}
+			return fold(ctx, tx, id(100))
+		})
+		equal(t, "brands in the snapshot", brandIDs(t, v), before)
+		got, err := tail(ctx, v, "l1", today, today+1)
+		if err != nil {
+			return err
+		}
+		equal(t, "the tail in the snapshot", got, []usance.ID{id(1)})
+		rows, err := rollups(ctx, v, "l1", today, today+1, nil)
+		equal(t, "rollups in the snapshot", rows, nil)
+		return err
+	})
+	view(t, s, func(v usance.View) error {
+		got, err := tail(ctx, v, "l1", today, today+1)
+		equal(t, "the tail afterwards", got, []usance.ID{id(2)})
+		return err
+	})
+}
+
+func testOwnWrites(t *testing.T, s usance.Store) {
+	ctx := t.Context()
+	putLicenses(t, s, "l1")
+	update(t, s, func(tx usance.Tx) error {
+		if err := putBrand(ctx, tx, "new"); err != nil {
+			return err
+		}
+		if _, err := tx.Brand(ctx, "new"); err != nil {
+			return err
+		}
+		if err := tx.AddEvents(ctx, id(100), now, []usance.Event{event("l1", 1, today)}); err != nil {
+			return err
+		}
+		got, err := tail(ctx, tx, "l1", today, today+1)
+		if err != nil {
+			return err
+		}
+		equal(t, "the tail within the transaction", got, []usance.ID{id(1)})
+		// Queries within a query's rows.
+		return tx.Tail(ctx, "l1", today, today+1, func(e *usance.Event) error {
+			_, err := tail(ctx, tx, "l1", today, today+1)
+			if err != nil {
+				return err
+			}
+			_, err = tx.EventByID(ctx, "l1", e.ID)
+			return err
+		})
+	})
+}
+
+func testRollback(t *testing.T, s usance.Store) {
+	ctx := t.Context()
+	boom := errors.New("boom")
+	err := s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+		if err := putBrand(ctx, tx, "new"); err != nil {
+			return err
+		}
+		return boom
+	})
+	if !errors.Is(err, boom) {
+		t.Errorf("Update gave %v, want the function's error", err)
+	}
+	err = s.View(ctx, func(v usance.View) error {
+		equal(t, "brands after an error", brandIDs(t, v), nil)
+		return boom
+	})
+	if !errors.Is(err, boom) {
+		t.Errorf("View gave %v, want the function's error", err)
+	}
+	// A look-up that finds nothing is no reason to lose the transaction.
+	update(t, s, func(tx usance.Tx) error {
+		if err := putBrand(ctx, tx, "kept"); err != nil {
+			return err
+		}
+		_, err := tx.Brand(ctx, "none")
+		wantCode(t, "Brand", err, usance.CodeNotFound)
+		_, _, err = tx.Brands(ctx, usance.Scope{}, usance.Page{Cursor: "damaged", Limit: 1})
+		wantCode(t, "Brands", err, usance.CodeValidation)
+		return nil
+	})
+	view(t, s, func(v usance.View) error {
+		equal(t, "brands", brandIDs(t, v), []string{"kept"})
+		return nil
+	})
+}
+
+func testPanic(t *testing.T, s usance.Store) {
+	ctx := t.Context()
+	attempt := func(fn func()) (recovered any) {
+		defer func() { recovered = recover() }()
+		fn()
+		return nil
+	}
+	for range 10 { // more often than there are connections
+		got := attempt(func() {
+			s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+				if err := putBrand(ctx, tx, "new"); err != nil {
+					return err
+				}
+				panic("boom")
+			})
+		})
+		if got != "boom" {
+			t.Errorf("the panic in Update became %v", got)
+		}
+		got = attempt(func() { s.View(ctx, func(usance.View) error { panic("boom") }) })
+		if got != "boom" {
+			t.Errorf("the panic in View became %v", got)
+		}
+	}
+	view(t, s, func(v usance.View) error {
+		equal(t, "brands after a panic", brandIDs(t, v), nil)
+		return nil
+	})
+	update(t, s, func(tx usance.Tx) error { return putBrand(ctx, tx, "new") })
+}
+
+func testRetry(t *testing.T, s usance.Store) {
+	ctx := t.Context()
+	runs := 0
+	update(t, s, func(tx usance.Tx) error {
+		runs++
+		_, err := tx.Brand(ctx, "new")
+		wantCode(t, "what the run before wrote", err, usance.CodeNotFound)
+		if err := putBrand(ctx, tx, "new"); err != nil {
+			return err
+		}
+		if runs < 3 {
+			return usance.ErrRetry
+		}
+		return nil
+	})
+	if runs != 3 {
+		t.Errorf("the function ran %d times, want 3", runs)
+	}
+	runs = 0
+	err := s.Update(ctx, usance.Locks{}, func(usance.Tx) error {
+		runs++
+		return usance.ErrRetry
+	})
+	wantCode(t, "Update without end", err, usance.CodeUnavailable)
+	if runs < 2 || runs > 100 {
+		t.Errorf("the function ran %d times", runs)
+	}
+}
+
+func testCancel(t *testing.T, s usance.Store) {
+	ctx, cancel := context.WithCancel(t.Context())
+	err := s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+		if err := putBrand(ctx, tx, "new"); err != nil {
+			return err
+		}
+		cancel()
+		return putBrand(ctx, tx, "newer")
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("Update: %v, want context.Canceled", err)
+	}
+	err = s.Update(ctx, usance.Locks{}, func(usance.Tx) error {
+		t.Error("Update ran for a caller that had gone")
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("Update: %v, want context.Canceled", err)
+	}
+	if err := s.View(ctx, func(v usance.View) error { _, err := v.Brand(ctx, "new"); return err }); !errors.Is(err, context.Canceled) {
+		t.Errorf("View: %v, want context.Canceled", err)
+	}
+	view(t, s, func(v usance.View) error {
+		equal(t, "brands", brandIDs(t, v), nil)
+		return nil
+	})
+}
+
+func testCancelWaiting(t *testing.T, s usance.Store) {
+	putLicenses(t, s, "l1")
+	locks := usance.Locks{Exclusive: []string{"l1"}}
+	held, release := make(chan bool), make(chan bool)
+	done := make(chan error, 1)
+	go func() {
+		done <- s.Update(t.Context(), locks, func(tx usance.Tx) error {
+			close(held)
+			<-release
+			return nil
+		})
+	}()
+	<-held
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	err := s.Update(ctx, locks, func(usance.Tx) error {
+		t.Error("two transactions held one lock")
+		return nil
+	})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Update: %v, want context.DeadlineExceeded", err)
+	}
+	close(release)
+	if err := <-done; err != nil {
+		t.Errorf("the holder: %v", err)
+	}
+	update(t, s, func(tx usance.Tx) error { return putBrand(t.Context(), tx, "after") })
+}
