@@ -32,6 +32,11 @@ const (
 
 func (b *batch) add(e usance.Event, err *usance.Error) {
 	b.events = append(b.events, e)
+	b.refuse(err)
+}
+
+// refuse says of the last event what is wrong with it; nil when nothing is.
+func (b *batch) refuse(err *usance.Error) {
 	if err != nil && b.errs == nil {
 		b.errs = make([]*usance.Error, len(b.events)-1, cap(b.events))
 	}
@@ -93,12 +98,13 @@ func decodeEvent(v []byte) (e usance.Event, refused *usance.Error, err error) {
 // decides how many events a core takes in.
 type eventDecoder struct {
 	*jsontext.Decoder
+	size        int    // of the body
 	lastLicense string // shared by neighbours, which mostly have the same
 	scratch     []byte
 }
 
 func newEventDecoder(body []byte) *eventDecoder {
-	return &eventDecoder{Decoder: jsontext.NewDecoder(bytes.NewBuffer(body))}
+	return &eventDecoder{Decoder: jsontext.NewDecoder(bytes.NewBuffer(body)), size: len(body)}
 }
 
 // list reads an array of events.
@@ -106,6 +112,8 @@ func (d *eventDecoder) list(b *batch) error {
 	if _, err := d.ReadToken(); err != nil {
 		return jsonFault(err)
 	}
+	const usual = 200 // bytes of an event
+	b.events = make([]usance.Event, 0, min(d.size/usual+1, usance.MaxBatch))
 	for {
 		switch d.PeekKind() {
 		case ']':
@@ -120,9 +128,7 @@ func (d *eventDecoder) list(b *batch) error {
 			if err != nil {
 				return err
 			}
-			e := b.events[len(b.events)-1]
-			b.events = b.events[:len(b.events)-1]
-			b.add(e, refused)
+			b.refuse(refused)
 		default:
 			if _, err := d.ReadValue(); err != nil {
 				return jsonFault(err)

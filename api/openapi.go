@@ -109,8 +109,8 @@ func newRegistry() huma.Registry {
 	huma.DefaultArrayNullable = false // lists are [] here, never null
 	r := huma.NewMapRegistry(schemaPrefix, func(t reflect.Type, hint string) string {
 		name := huma.DefaultSchemaNamer(t, hint)
-		if t == reflect.TypeFor[usance.Error]() {
-			name = "EventError" // Error hides JavaScript's own in generated code
+		if name == "Error" {
+			name = "EventError" // Error would hide JavaScript's own in generated code
 		}
 		return strings.ToUpper(name[:1]) + name[1:]
 	})
@@ -176,6 +176,11 @@ func (a *api) openAPI() *huma.OpenAPI {
 			doc.Paths[o.path] = item
 		}
 		place(item, o.method, a.describe(o, r, problem))
+	}
+	for name, s := range r.Map() {
+		if !strings.HasSuffix(name, "Input") {
+			s.AdditionalProperties = nil // answers may gain fields
+		}
 	}
 	return doc
 }

@@ -35,13 +35,13 @@ type Page[T any] struct {
 	NextCursor string `json:"nextCursor,omitempty" doc:"Give it as cursor for the next page; absent on the last."`
 }
 
-// pageInput is embedded by the inputs of listings.
-type pageInput struct {
+// Paging is embedded by the inputs of listings.
+type Paging struct {
 	Cursor string `json:"cursor,omitempty" doc:"nextCursor of the page before; empty for the first."`
 	Limit  int    `json:"limit,omitempty" minimum:"1" maximum:"1000" doc:"Rows of a page; 100 unless told."`
 }
 
-func (p pageInput) page() usance.Page {
+func (p Paging) page() usance.Page {
 	out := usance.Page{Cursor: p.Cursor, Limit: p.Limit}
 	if out.Limit == 0 {
 		out.Limit = 100
@@ -58,12 +58,12 @@ func listed[T any](ctx context.Context, a *api, read func(v usance.View) ([]T, s
 	return out, err
 }
 
-// licenseInput is the input of what is about one licence and nothing else.
-type licenseInput struct {
+// OfLicense is the input of what is about one licence and nothing else.
+type OfLicense struct {
 	LicenseID string `json:"licenseId" doc:"The licence's id."`
 }
 
-func (in *licenseInput) target() target { return target{license: in.LicenseID} }
+func (in *OfLicense) target() target { return target{license: in.LicenseID} }
 
 func (a *api) eventOperations() []*operation {
 	return []*operation{
@@ -173,12 +173,12 @@ func decodeBatch(v jsontext.Value) (any, error) {
 }
 
 type eventsInput struct {
-	licenseInput
+	OfLicense
 	UsageType string             `json:"usageType,omitempty" doc:"Only this usage type."`
 	StartDate *usance.Date       `json:"startDate,omitempty" doc:"First local day."`
 	EndDate   *usance.Date       `json:"endDate,omitempty" doc:"Last local day, inclusive."`
 	Status    usance.EventStatus `json:"status,omitempty" enum:"COUNTED,VOIDED,BLOCKED,OUT_OF_TERM,REFUSED" doc:"COUNTED or VOIDED of events; BLOCKED, OUT_OF_TERM or REFUSED of evidence."`
-	pageInput
+	Paging
 }
 
 func (in *eventsInput) filter() (usance.EventFilter, error) {
@@ -195,16 +195,16 @@ func (in *eventsInput) filter() (usance.EventFilter, error) {
 	return f, nil
 }
 
-// usageInput is what questions about a range of usage have in common.
-type usageInput struct {
-	licenseInput
+// UsageRange is what questions about a range of usage have in common.
+type UsageRange struct {
+	OfLicense
 	UsageType  string   `json:"usageType,omitempty" doc:"One usage type; all when neither this nor usageTypes is given."`
 	UsageTypes []string `json:"usageTypes,omitempty" doc:"Several usage types."`
 	StartDate  string   `json:"startDate,omitempty" format:"date-or-instant" doc:"A local date YYYY-MM-DD of the licence, or an RFC 3339 timestamp on a whole hour; 30 days before the end when left out."`
 	EndDate    string   `json:"endDate,omitempty" format:"date-or-instant" doc:"A local date, inclusive, or a timestamp, exclusive; today when left out."`
 }
 
-func (in *usageInput) types() []string {
+func (in *UsageRange) types() []string {
 	if in.UsageType == "" {
 		return in.UsageTypes
 	}
@@ -212,37 +212,37 @@ func (in *usageInput) types() []string {
 }
 
 type analyticsInput struct {
-	usageInput
+	UsageRange
 	Granularity     string `json:"granularity,omitempty" enum:"hourly,daily,weekly,monthly" doc:"Length of the buckets; daily unless told."`
 	ComparePrevious *bool  `json:"comparePrevious,omitempty" doc:"Compare with the range of equal length before; true unless told."`
 	Top             int    `json:"top,omitempty" minimum:"1" maximum:"100" doc:"Values of each top list; 10 unless told."`
 }
 
 type breakdownInput struct {
-	usageInput
+	UsageRange
 	Dimensions []string `json:"dimensions,omitempty" enum:"hour,platform,device,geography,source" doc:"All that are known for the range when left out."`
 	Limit      int      `json:"limit,omitempty" minimum:"1" maximum:"1000" doc:"Values of each dimension; 50 unless told."`
 }
 
 type compareInput struct {
-	usageInput
+	UsageRange
 	PreviousStartDate string `json:"previousStartDate,omitempty" format:"date-or-instant" doc:"The range to compare with; the one of equal length before when left out."`
 	PreviousEndDate   string `json:"previousEndDate,omitempty" format:"date-or-instant"`
 }
 
 type currentInput struct {
-	licenseInput
+	OfLicense
 	UsageType string `json:"usageType,omitempty" doc:"One usage type; all when left out."`
 }
 
 type dailyInput struct {
-	licenseInput
+	OfLicense
 	StartDate string `json:"startDate,omitempty" doc:"First local date; 30 days before the end when left out."`
 	EndDate   string `json:"endDate,omitempty" doc:"Last local date, inclusive; today when left out."`
 }
 
 type recalculateInput struct {
-	licenseInput
+	OfLicense
 	StartDate string `json:"startDate" format:"date-or-instant" doc:"First local day."`
 	EndDate   string `json:"endDate" format:"date-or-instant" doc:"Last local day, inclusive (a timestamp is exclusive)."`
 }

@@ -69,14 +69,14 @@ type partyRef struct {
 	ID string `json:"id" doc:"Its id."`
 }
 
-type listInput struct{ pageInput }
+type listInput struct{ Paging }
 
 type licensesInput struct {
 	BrandID string               `json:"brandId,omitempty" doc:"Only of this brand."`
 	AssetID string               `json:"assetId,omitempty" doc:"Only of this asset."`
 	Status  usance.LicenseStatus `json:"status,omitempty" doc:"Only of this status."`
 	Deleted bool                 `json:"deleted,omitempty" doc:"Deleted ones too."`
-	pageInput
+	Paging
 }
 
 func (a *api) catalogOperations() []*operation {
@@ -188,13 +188,13 @@ func (a *api) listLicenses(ctx context.Context, c *Call, in *licensesInput) (Pag
 type auditInput struct {
 	LicenseID string `json:"licenseId,omitempty" doc:"Only about this licence."`
 	Subject   string `json:"subject,omitempty" doc:"Only about this thing: a licence, threshold, overage, event or key id."`
-	pageInput
+	Paging
 }
 
 type licenseAuditInput struct {
-	licenseInput
+	OfLicense
 	Subject string `json:"subject,omitempty" doc:"Only about this thing."`
-	pageInput
+	Paging
 }
 
 type keyInput struct {
@@ -207,12 +207,12 @@ type keyInput struct {
 	ExpiresAt  *time.Time  `json:"expiresAt,omitempty"`
 }
 
-type keyRef struct {
+type OfKey struct {
 	KeyID string `json:"keyId" doc:"The key's id (not its secret)."`
 }
 
 type rotateInput struct {
-	keyRef
+	OfKey
 	OverlapSeconds int64 `json:"overlapSeconds,omitempty" minimum:"0" maximum:"7776000" doc:"How long the old key goes on, so that clients can change over; 0 unless told."`
 }
 
@@ -232,7 +232,7 @@ func (a *api) adminOperations() []*operation {
 			name: "usage.explainLicense", kind: isQuery, method: "GET", path: "/v1/licenses/{licenseId}/explain", need: access.ReadLimits, tag: tagAdmin,
 			summary: "What would happen to an event of this licence now, and why",
 			example: `{"licenseId":"lic_123"}`,
-		}, (*licenseInput).target, func(ctx context.Context, c *Call, in *licenseInput) (ingest.Explanation, error) {
+		}, (*OfLicense).target, func(ctx context.Context, c *Call, in *OfLicense) (ingest.Explanation, error) {
 			return a.d.Ingest.Explain(ctx, in.LicenseID)
 		}),
 		op(operation{
@@ -283,7 +283,7 @@ func (a *api) adminOperations() []*operation {
 			name: "keys.revoke", kind: isMutation, method: "POST", path: "/v1/keys/{keyId}/revoke", need: access.ManageKeys, tag: tagAdmin,
 			summary: "End a key at once",
 			example: `{"keyId":"0190a7c2-0000-7000-8000-000000000000"}`,
-		}, nil, func(ctx context.Context, c *Call, in *keyRef) (usance.APIKey, error) {
+		}, nil, func(ctx context.Context, c *Call, in *OfKey) (usance.APIKey, error) {
 			return a.d.Catalog.RevokeKey(ctx, in.KeyID, c.actor())
 		}),
 		op(operation{

@@ -12,7 +12,7 @@ import (
 )
 
 type thresholdInput struct {
-	licenseInput
+	OfLicense
 	UsageType        string            `json:"usageType,omitempty" doc:"A usage type, or all; all when left out."`
 	PeriodType       usance.PeriodType `json:"periodType" doc:"How long a period is."`
 	LimitQuantity    int64             `json:"limitQuantity" minimum:"1" maximum:"1000000000000000" doc:"Units per period."`
@@ -45,20 +45,20 @@ type thresholdsInput struct {
 	LicenseID string `json:"licenseId,omitempty" doc:"Only of this licence."`
 	UsageType string `json:"usageType,omitempty" doc:"Only of this usage type."`
 	Inactive  bool   `json:"inactive,omitempty" doc:"Retired ones too."`
-	pageInput
+	Paging
 }
 
 func (in *thresholdsInput) target() target { return target{license: in.LicenseID} }
 
 type licenseThresholdsInput struct {
-	licenseInput
+	OfLicense
 	UsageType string `json:"usageType,omitempty" doc:"Only of this usage type."`
 	Inactive  bool   `json:"inactive,omitempty" doc:"Retired ones too."`
-	pageInput
+	Paging
 }
 
 type statusInput struct {
-	licenseInput
+	OfLicense
 	ThresholdID string `json:"thresholdId,omitempty" doc:"Only this one; every active one when left out."`
 }
 
@@ -85,7 +85,7 @@ type alertsInput struct {
 	LicenseID string           `json:"licenseId,omitempty" doc:"Only of this licence."`
 	Kind      usance.AlertKind `json:"kind,omitempty" enum:"threshold,overage"`
 	Unread    bool             `json:"unread,omitempty" doc:"Only those not acknowledged."`
-	pageInput
+	Paging
 }
 
 func (in *alertsInput) target() target { return target{license: in.LicenseID} }
@@ -180,7 +180,7 @@ func (a *api) limitOperations() []*operation {
 			summary: "List the thresholds of a licence",
 			example: `{"licenseId":"lic_123"}`,
 		}, (*licenseThresholdsInput).target, func(ctx context.Context, c *Call, in *licenseThresholdsInput) (Page[usance.Threshold], error) {
-			return a.listThresholds(ctx, c, &thresholdsInput{LicenseID: in.LicenseID, UsageType: in.UsageType, Inactive: in.Inactive, pageInput: in.pageInput})
+			return a.listThresholds(ctx, c, &thresholdsInput{LicenseID: in.LicenseID, UsageType: in.UsageType, Inactive: in.Inactive, Paging: in.Paging})
 		}),
 		op(operation{
 			name: "usage.getThresholdStatus", kind: isQuery, method: "GET", path: "/v1/licenses/{licenseId}/thresholds/status", need: access.ReadLimits, tag: tagLimits,
@@ -194,7 +194,7 @@ func (a *api) limitOperations() []*operation {
 			name: "usage.checkThresholds", kind: isQuery, method: "GET", path: "/v1/licenses/{licenseId}/thresholds/check", need: access.ReadLimits, tag: tagLimits,
 			summary: "The thresholds that call for attention",
 			example: `{"licenseId":"lic_123"}`,
-		}, (*licenseInput).target, a.checkThresholds),
+		}, (*OfLicense).target, a.checkThresholds),
 		op(operation{
 			name: "usage.listAlerts", kind: isQuery, method: "GET", path: "/v1/alerts", need: access.ReadLimits, tag: tagLimits,
 			summary: "List alerts, newest first",
@@ -216,7 +216,7 @@ func (a *api) listThresholds(ctx context.Context, c *Call, in *thresholdsInput) 
 	return listed(ctx, a, func(v usance.View) ([]usance.Threshold, string, error) { return v.Thresholds(ctx, f, in.page()) })
 }
 
-func (a *api) checkThresholds(ctx context.Context, c *Call, in *licenseInput) (ThresholdCheck, error) {
+func (a *api) checkThresholds(ctx context.Context, c *Call, in *OfLicense) (ThresholdCheck, error) {
 	statuses, err := a.d.Query.ThresholdStatus(ctx, query.ThresholdRequest{Viewer: viewer(c), LicenseID: in.LicenseID})
 	if err != nil {
 		return ThresholdCheck{}, err
@@ -247,19 +247,19 @@ func (a *api) acknowledge(ctx context.Context, c *Call, in *alertRef) (usance.Al
 	return out, err
 }
 
-type overageRef struct {
+type OfOverage struct {
 	OverageID usance.ID `json:"overageId" doc:"The overage's id."`
 }
 
-func (in *overageRef) target() target { return target{overage: in.OverageID} }
+func (in *OfOverage) target() target { return target{overage: in.OverageID} }
 
 type notesInput struct {
-	overageRef
+	OfOverage
 	Notes string `json:"notes,omitempty" doc:"Kept on the overage and in the audit trail."`
 }
 
 type reasonInput struct {
-	overageRef
+	OfOverage
 	Reason string `json:"reason" doc:"Kept on the overage and in the audit trail."`
 }
 
@@ -267,7 +267,7 @@ type overagesInput struct {
 	LicenseID   string               `json:"licenseId,omitempty" doc:"Only of this licence."`
 	ThresholdID string               `json:"thresholdId,omitempty" doc:"Only of this threshold."`
 	Status      usance.OverageStatus `json:"status,omitempty" enum:"DETECTED,PENDING_APPROVAL,APPROVED,BILLED,PAID,DISPUTED,WAIVED"`
-	pageInput
+	Paging
 }
 
 func (in *overagesInput) target() target {
@@ -289,7 +289,7 @@ func (a *api) overageOperations() []*operation {
 			name: "usage.getOverage", kind: isQuery, method: "GET", path: "/v1/overages/{overageId}", need: access.ReadLimits, tag: tagBilling,
 			summary: "One overage",
 			example: `{` + exampleID + `}`,
-		}, (*overageRef).target, func(ctx context.Context, c *Call, in *overageRef) (usance.Overage, error) {
+		}, (*OfOverage).target, func(ctx context.Context, c *Call, in *OfOverage) (usance.Overage, error) {
 			return c.Overage, nil
 		}),
 		op(operation{

@@ -88,7 +88,7 @@ func (a *api) hide(ctx context.Context, p access.Principal, b *batch) error {
 }
 
 type voidInput struct {
-	licenseInput
+	OfLicense
 	EventID        usance.ID `json:"eventId,omitzero" doc:"The id that the event was answered with."`
 	IdempotencyKey string    `json:"idempotencyKey,omitempty" doc:"Or the key it was sent with."`
 	Reason         string    `json:"reason,omitempty" maxLength:"1000" doc:"Kept in the audit trail."`
@@ -104,7 +104,7 @@ func (a *api) voidEvent(ctx context.Context, c *Call, in *voidInput) (usance.Res
 }
 
 type checkInput struct {
-	licenseInput
+	OfLicense
 	UsageType string    `json:"usageType" doc:"The usage type."`
 	Quantity  *int64    `json:"quantity,omitempty" minimum:"1" maximum:"1000000000000" doc:"Units; 1 unless told."`
 	At        time.Time `json:"at,omitzero" doc:"When the use would happen; now unless told."`

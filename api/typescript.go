@@ -141,7 +141,7 @@ func typeScriptBare(r huma.Registry, s *huma.Schema) string {
 		if of, ok := s.AdditionalProperties.(*huma.Schema); ok {
 			return "{ [key: string]: " + typeScriptOf(r, of) + " }"
 		}
-		if s.AdditionalProperties == true || len(s.Properties) == 0 {
+		if len(s.Properties) == 0 {
 			return "{ [key: string]: unknown }"
 		}
 		return typeScriptObject(r, s, "")

@@ -1,0 +1,130 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the files that derive from the table of operations")
+
+// golden compares with a file that derives from the table, so that a change of
+// the API shows in review.
+func golden(t *testing.T, path string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s is not what the table says; run: go test ./api -update", path)
+	}
+}
+
+func TestOpenAPI(t *testing.T) {
+	doc := OpenAPI("")
+	golden(t, "testdata/openapi.json", doc)
+	var parsed struct {
+		OpenAPI string
+		Paths   map[string]map[string]struct {
+			OperationID string
+			Parameters  []struct {
+				Name, In string
+				Required bool
+				Schema   map[string]any
+			}
+			RequestBody struct{ Content map[string]any }
+			Responses   map[string]any
+		}
+		Components struct{ Schemas map[string]any }
+	}
+	if err := json.Unmarshal(doc, &parsed); err != nil {
+		t.Fatal(err)
+	}
+	if parsed.OpenAPI != "3.1.0" {
+		t.Errorf("openapi is %q", parsed.OpenAPI)
+	}
+	ids := make(map[string]bool)
+	for path, item := range parsed.Paths {
+		for method, o := range item {
+			if o.OperationID == "" || ids[o.OperationID] {
+				t.Errorf("%s %s: operationId %q is empty or there twice", method, path, o.OperationID)
+			}
+			ids[o.OperationID] = true
+			if o.Responses["default"] == nil || o.Responses["200"] == nil {
+				t.Errorf("%s %s: lacks a response", method, path)
+			}
+			for _, name := range regexp.MustCompile(`\{(\w+)\}`).FindAllStringSubmatch(path, -1) {
+				found := false
+				for _, p := range o.Parameters {
+					found = found || p.Name == name[1] && p.In == "path" && p.Required && p.Schema != nil
+				}
+				if !found {
+					t.Errorf("%s %s: path parameter %s is not described", method, path, name[1])
+				}
+			}
+			if (method == "get" || method == "delete") && o.RequestBody.Content != nil {
+				t.Errorf("%s %s: has a body", method, path)
+			}
+		}
+	}
+	for _, o := range newAPI(Deps{}).ops {
+		if o.method != "" && !ids[o.name] {
+			t.Errorf("%s is not in the document", o.name)
+		}
+	}
+	for _, ref := range regexp.MustCompile(`"#/components/schemas/([^"]+)"`).FindAllSubmatch(doc, -1) {
+		if parsed.Components.Schemas[string(ref[1])] == nil {
+			t.Errorf("schema %s is named and not there", ref[1])
+		}
+	}
+}
+
+func TestTypeScriptIsCurrent(t *testing.T) {
+	var b bytes.Buffer
+	if err := WriteTypeScript(&b); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "typescript/router.d.ts", b.Bytes())
+}
+
+// The page must stand alone: no script, nothing from elsewhere, and every
+// operation on it.
+func TestDocsPage(t *testing.T) {
+	s := newServer(t)
+	r := s.send("GET", "/docs", "", "")
+	if r.status != 200 || !strings.HasPrefix(r.header.Get("Content-Type"), "text/html") {
+		t.Fatalf("%d %s", r.status, r.header)
+	}
+	for _, bad := range []string{"<script", "src=", "@import", "url("} {
+		if strings.Contains(r.body, bad) {
+			t.Errorf("the page holds %s", bad)
+		}
+	}
+	for _, o := range s.a.ops {
+		if !strings.Contains(r.body, `id="`+o.name+`"`) {
+			t.Errorf("%s is not on the page", o.name)
+		}
+	}
+	for _, code := range codeOrder {
+		if !strings.Contains(r.body, `id="`+string(code)+`"`) {
+			t.Errorf("error %s is not on the page", code)
+		}
+	}
+	if len(codeOrder) != len(wires) {
+		t.Errorf("codeOrder has %d codes, wires %d", len(codeOrder), len(wires))
+	}
+}
