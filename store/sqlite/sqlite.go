@@ -64,11 +64,17 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, unavailable(err, "the path of the database file cannot be resolved")
 	}
-	if err := makeFile(path); err != nil {
-		return nil, err
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, unavailable(err, "the data folder cannot be made; check USANCE_DATA_DIR and its permissions")
 	}
+	// Before anything touches the file: to close it again would drop the locks
+	// that SQLite has on it, were it open in this process.
 	lock, err := lockFile(path)
 	if err != nil {
+		return nil, err
+	}
+	if err := makeFile(path); err != nil {
+		lock.release()
 		return nil, err
 	}
 	s := &Store{
@@ -110,12 +116,9 @@ func (s *Store) start(ctx context.Context, o Options) error {
 	return nil
 }
 
-// makeFile makes the folder and the file readable by nobody else; SQLite gives
-// the mode of the file to those that it puts beside it.
+// makeFile makes the file readable by nobody else; SQLite gives its mode to
+// those that it puts beside it.
 func makeFile(path string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return unavailable(err, "the data folder cannot be made; check USANCE_DATA_DIR and its permissions")
-	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return unavailable(err, "the database file cannot be opened for writing; check its path and permissions")

@@ -401,8 +401,9 @@ func testRandomFolds(t *testing.T, s usance.Store) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"add":  m.add,
 			"fold": m.fold,
-			"":     m.check,
+			"read": m.check,
 		})
+		m.check(rt)
 	})
 }
 

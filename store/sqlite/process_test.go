@@ -1,0 +1,218 @@
+package sqlite_test
+
+import (
+	"bufio"
+	"context"
+	"database/sql"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/usance/usance"
+	"github.com/usance/usance/store/sqlite"
+)
+
+// The test binary runs itself as another process that opens a file, changes it
+// by hand, or holds it.
+const (
+	asVariable   = "USANCE_TEST_RUN_AS"
+	pathVariable = "USANCE_TEST_PATH"
+)
+
+func TestMain(m *testing.M) {
+	path := os.Getenv(pathVariable)
+	switch os.Getenv(asVariable) {
+	case "":
+		os.Exit(m.Run())
+	case "opener":
+		s, err := sqlite.Open(context.Background(), path, sqlite.Options{})
+		if err != nil {
+			fmt.Println(usance.ErrorCode(err), err)
+			os.Exit(0)
+		}
+		fmt.Println("opened")
+		io.Copy(io.Discard, os.Stdin) // until it is killed or told to end
+		s.Close()
+	case "shell":
+		db, err := sql.Open("sqlite", path)
+		if err == nil {
+			// As typed by somebody who knows nothing of this program.
+			_, err = db.Exec(`UPDATE licenses
+				SET usage_tracking_enabled = TRUE
+				WHERE status = 'ACTIVE'
+				  AND deleted_at IS NULL;`)
+		}
+		var total, enabled int
+		if err == nil {
+			err = db.QueryRow(`SELECT
+				  COUNT(*) as total_licenses,
+				  SUM(CASE WHEN usage_tracking_enabled THEN 1 ELSE 0 END) as tracking_enabled
+				FROM licenses
+				WHERE deleted_at IS NULL;`).Scan(&total, &enabled)
+		}
+		fmt.Println(total, enabled, err)
+		db.Close()
+	}
+}
+
+// process starts the test binary in a role and gives its first line.
+func process(t *testing.T, as, path string) (line string, cmd *exec.Cmd, stdin io.Closer) {
+	t.Helper()
+	cmd = exec.Command(os.Args[0], "-test.run=^$")
+	cmd.Env = append(os.Environ(), asVariable+"="+as, pathVariable+"="+path)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	line, err = bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatalf("%s: %v", as, err)
+	}
+	return strings.TrimSpace(line), cmd, in
+}
+
+func TestSecondProcess(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "usance.db")
+	s := openAt(t, path)
+	want := fmt.Sprintf("is in use by process %d; stop it or talk to it over HTTP", os.Getpid())
+	line, _, _ := process(t, "opener", path)
+	if !strings.HasPrefix(line, "UNAVAILABLE ") || !strings.Contains(line, want) {
+		t.Errorf("a second process was told %q, want UNAVAILABLE … %q", line, want)
+	}
+	_, err := sqlite.Open(t.Context(), path, sqlite.Options{})
+	if err == nil || usance.ErrorCode(err) != usance.CodeUnavailable {
+		t.Errorf("a second store in this process: %v", err)
+	}
+	if err := s.Ping(t.Context()); err != nil {
+		t.Errorf("the first store afterwards: %v", err)
+	}
+}
+
+// A process that was killed leaves no lock behind.
+func TestKilledProcess(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "usance.db")
+	line, cmd, _ := process(t, "opener", path)
+	if line != "opened" {
+		t.Fatal(line)
+	}
+	if _, err := sqlite.Open(t.Context(), path, sqlite.Options{}); usance.ErrorCode(err) != usance.CodeUnavailable {
+		t.Errorf("while the other process runs: %v", err)
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+	openAt(t, path)
+}
+
+// What another program writes counts from the next transaction on.
+func TestForeignUpdate(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "usance.db")
+	s := openAt(t, path)
+	put := func(id string, status usance.LicenseStatus) {
+		err := s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+			l := usance.NewLicense(id)
+			l.BrandID, l.AssetID, l.Status, l.UsageTrackingEnabled = "b", "a", status, false
+			return tx.PutLicense(ctx, l)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("active", usance.LicenseActive)
+	put("draft", usance.LicenseDraft)
+	line, _, _ := process(t, "shell", path)
+	if line != "2 1 <nil>" {
+		t.Errorf("the shell said %q", line)
+	}
+	err := s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+		facts, err := tx.Facts(ctx, []string{"active", "draft"})
+		if err != nil {
+			return err
+		}
+		for _, f := range facts {
+			if want := f.License.ID == "active"; f.License.UsageTrackingEnabled != want {
+				t.Errorf("%s: tracking enabled %t, want %t", f.License.ID, f.License.UsageTrackingEnabled, want)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What a crash leaves on the disk, in the midst of a transaction, holds all
+// that was acknowledged and nothing else.
+func TestCrash(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "usance.db")
+	s, err := sqlite.Open(ctx, path, sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	add := func(n int, during func()) {
+		t.Helper()
+		err := s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+			if err := tx.AddEvents(ctx, usance.NewID(clock), clock, events("l1", n)); err != nil {
+				return err
+			}
+			during()
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(1, func() {})
+	add(2, func() {})
+	crashed := filepath.Join(t.TempDir(), "usance.db")
+	add(3, func() {
+		for _, suffix := range []string{"", "-wal"} {
+			b, err := os.ReadFile(path + suffix)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(crashed+suffix, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	count := func(s *sqlite.Store) (n int) {
+		t.Helper()
+		err := s.View(ctx, func(v usance.View) error {
+			return v.Tail(ctx, "l1", 0, usance.MaxDate, func(*usance.Event) error { n++; return nil })
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := count(openAt(t, crashed)); n != 3 {
+		t.Errorf("%d events after the crash, want the 1 + 2 acknowledged", n)
+	}
+	if n := count(s); n != 6 {
+		t.Errorf("%d events where nothing crashed, want 6", n)
+	}
+}
