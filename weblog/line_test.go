@@ -152,11 +152,11 @@ func fuzzFormat(f *testing.F, format Format, seeds ...string) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	im, err := New(Options{Map: m, Format: format, Final: true, Now: func() time.Time { return noon }})
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, text string) {
-		im, err := New(Options{Map: m, Format: format, Final: true, Now: func() time.Time { return noon }})
-		if err != nil {
-			t.Fatal(err)
-		}
 		r, events, err := readWith(t, im, text)
 		if err != nil {
 			return // broken gzip

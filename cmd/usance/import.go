@@ -1,0 +1,414 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/mattn/go-isatty"
+
+	"github.com/usance/usance"
+	"github.com/usance/usance/weblog"
+)
+
+// How the importer waits for a server that is busy or gone.
+const (
+	firstPause = 200 * time.Millisecond
+	longPause  = 10 * time.Second
+	patience   = 2 * time.Minute // without an answer, then the import ends
+)
+
+// importCmd is usance import.
+type importCmd struct {
+	Format   string        `default:"auto" help:"Format of the logs: ${enum}." enum:"auto,combined,common,cloudfront"`
+	Map      string        `required:"" placeholder:"FILE" help:"Which paths are whose usage: lines of path pattern, licence and usage type."`
+	Final    bool          `help:"The logs are complete: count the clicks at their end too, which else wait for the next import while the log is younger than an hour."`
+	Disorder time.Duration `default:"2m" help:"How far out of order in time the lines of a log may be; 0s when they are in order."`
+	DryRun   bool          `help:"Read and judge the logs, and send nothing."`
+	Batch    int           `placeholder:"N" help:"Events to send at once, 1 to 10000; else USAGE_TRACKING_BATCH_SIZE."`
+	JSON     bool          `name:"json" help:"Print the report as JSON."`
+	Logs     []string      `arg:"" name:"log" help:"Logs, plain or gzip; - is the standard input. Several are joined by time, so that a chain of clicks that goes on in the next log counts once."`
+
+	send func(context.Context, []usance.Event) ([]usance.Result, error)
+}
+
+// importReport is what an import found, and what the server made of it.
+type importReport struct {
+	weblog.Report
+	DryRun bool         `json:"dryRun"`
+	Server serverReport `json:"server"`
+	Error  string       `json:"error,omitempty"` // why the import ended early
+}
+
+type serverReport struct {
+	Sent       int64     `json:"sent"`       // events that were answered
+	New        int64     `json:"new"`        // counted now
+	Duplicates int64     `json:"duplicates"` // counted before
+	Refused    []refused `json:"refused"`    // not counted, by code
+}
+
+type refused struct {
+	Code    usance.Code `json:"code"`
+	Events  int64       `json:"events"`
+	Message string      `json:"message"` // of the first of them
+	Advice  string      `json:"advice,omitempty"`
+}
+
+// Run imports the logs.
+func (c *importCmd) Run(ctx context.Context, p *program) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	defer stop()
+	o, err := c.options(p)
+	if err != nil {
+		return err
+	}
+	im, err := weblog.New(o)
+	if err != nil {
+		return err
+	}
+	bar := newProgress(p.err)
+	logs, err := c.sources(p.in, bar)
+	if err != nil {
+		return err
+	}
+	if c.DryRun || c.send != nil {
+		return c.run(ctx, p, im, logs, bar)
+	}
+	return p.with(ctx, func(r *remote) error {
+		notify := func(text string) {
+			bar.note(text)
+			if text != "" && !bar.show {
+				p.log.Warn("import", "problem", text)
+			}
+		}
+		c.send = (&eventSender{url: r.url, key: r.key, client: r.http, notify: notify}).send
+		return c.run(ctx, p, im, logs, bar)
+	})
+}
+
+// options checks the flags.
+func (c *importCmd) options(p *program) (weblog.Options, error) {
+	o := weblog.Options{Final: c.Final, Disorder: c.Disorder, Batch: p.cfg.BatchSize}
+	if c.Batch != 0 {
+		o.Batch = c.Batch
+	}
+	if o.Batch < 1 || o.Batch > usance.MaxBatch {
+		return o, fmt.Errorf("--batch must be from 1 to %d, not %d", usance.MaxBatch, o.Batch)
+	}
+	switch {
+	case c.Disorder < 0 || c.Disorder > time.Hour:
+		return o, fmt.Errorf("--disorder must be from 0s to 1h, not %s", c.Disorder)
+	case c.Disorder == 0:
+		o.Disorder = -1
+	}
+	var err error
+	if o.Format, err = weblog.ParseFormat(c.Format); err != nil {
+		return o, err
+	}
+	f, err := os.Open(c.Map)
+	if err != nil {
+		return o, err
+	}
+	defer f.Close()
+	if o.Map, err = weblog.ParseMap(f); err != nil {
+		return o, fmt.Errorf("%s:\n%w", c.Map, err)
+	}
+	return o, nil
+}
+
+// sources names the logs and counts what is read of them.
+func (c *importCmd) sources(in io.Reader, bar *progress) ([]weblog.Source, error) {
+	var logs []weblog.Source
+	for _, path := range c.Logs {
+		if path == "-" {
+			if len(c.Logs) > 1 {
+				return nil, errors.New("the standard input cannot be joined with other logs, which are looked at twice; import it alone")
+			}
+			count := bar.add(0)
+			logs = append(logs, weblog.Source{Name: "standard input", Open: func() (io.ReadCloser, error) {
+				return count.reader(io.NopCloser(in)), nil
+			}})
+			continue
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, err
+		}
+		if info.IsDir() {
+			return nil, fmt.Errorf("%s is a folder; name the logs in it", path)
+		}
+		if slices.ContainsFunc(logs, func(s weblog.Source) bool { return s.Name == path }) {
+			return nil, fmt.Errorf("%s is named twice", path)
+		}
+		count := bar.add(info.Size())
+		logs = append(logs, weblog.Source{Name: path, Open: func() (io.ReadCloser, error) {
+			f, err := os.Open(path)
+			if err != nil {
+				return nil, err
+			}
+			return count.reader(f), nil
+		}})
+	}
+	return logs, nil
+}
+
+// run reads, sends and reports.
+func (c *importCmd) run(ctx context.Context, p *program, im *weblog.Importer, logs []weblog.Source, bar *progress) error {
+	out := importReport{DryRun: c.DryRun}
+	codes := map[usance.Code]*refused{}
+	stopBar := bar.start()
+	var err error
+	out.Report, err = im.ReadAll(ctx, logs, func(events []usance.Event) error {
+		if c.DryRun {
+			return nil
+		}
+		results, err := c.send(ctx, events)
+		if err != nil {
+			return err
+		}
+		if len(results) != len(events) {
+			return fmt.Errorf("the server answered %d events with %d results", len(events), len(results))
+		}
+		for i := range results {
+			out.Server.take(&results[i], codes)
+		}
+		return nil
+	})
+	stopBar()
+	out.Server.Refused = []refused{}
+	for _, code := range slices.Sorted(maps.Keys(codes)) {
+		out.Server.Refused = append(out.Server.Refused, *codes[code])
+	}
+	if err != nil {
+		err = fmt.Errorf("the import ended early: %w\nImport the same logs again: what was counted is not counted twice", err)
+		out.Error = err.Error()
+	}
+	if c.JSON {
+		b, e := json.MarshalIndent(out, "", "  ")
+		if e != nil {
+			return errors.Join(err, e)
+		}
+		p.printf("%s\n", b)
+	} else {
+		out.print(p.out)
+	}
+	if err != nil {
+		return err
+	}
+	var n int64
+	for _, r := range out.Server.Refused {
+		n += r.Events
+	}
+	if n > 0 {
+		return fmt.Errorf("the server did not count %d of %d events", n, out.Server.Sent)
+	}
+	return nil
+}
+
+// take counts the answer to one event.
+func (s *serverReport) take(r *usance.Result, codes map[usance.Code]*refused) {
+	s.Sent++
+	if r.Tracked {
+		if r.Duplicate {
+			s.Duplicates++
+		} else {
+			s.New++
+		}
+		return
+	}
+	code, message := usance.Code(r.Status), ""
+	if r.Error != nil {
+		code, message = r.Error.Code, r.Error.Message
+	}
+	if codes[code] == nil {
+		codes[code] = &refused{Code: code, Message: message, Advice: advice(code)}
+	}
+	codes[code].Events++
+}
+
+// advice says what helps against a refusal, where the server cannot know.
+func advice(code usance.Code) string {
+	switch code {
+	case usance.CodeBackdateForbidden:
+		return "old logs need an admin's key, or a key with the backdate scope"
+	case usance.CodeIdempotencyConflict:
+		return "counted by an earlier import with other details, as by another device in the map; not counted twice"
+	case usance.CodeLicenseNotFound:
+		return "the map names a licence that the server does not have"
+	case usance.CodeTooLate:
+		return "the day is past the retention and closed"
+	}
+	return ""
+}
+
+// print writes the report for people.
+func (r *importReport) print(out io.Writer) {
+	if len(r.Rows) > 0 {
+		id, kind := len("LICENCE"), len("TYPE")
+		for _, row := range r.Rows {
+			id, kind = max(id, len(row.LicenseID)), max(kind, len(row.UsageType))
+		}
+		line := func(license, day, usageType string, numbers ...any) {
+			fmt.Fprintf(out, "%-*s  %-10s  %-*s", id, license, day, kind, usageType)
+			fmt.Fprintf(out, "  %9v  %9v  %13v  %9v  %9v\n", numbers...)
+		}
+		line("LICENCE", "DAY (UTC)", "TYPE", "GROSS", "ROBOTS", "DOUBLE CLICKS", "WAITING", "COUNTED")
+		for _, row := range r.Rows {
+			line(row.LicenseID, row.Day, row.UsageType, row.Gross, row.Robots, row.DoubleClicks, row.Waiting, row.Counted)
+		}
+		line("total", "", "", r.Gross, r.Robots, r.DoubleClicks, r.Waiting, r.Counted)
+		fmt.Fprintln(out)
+	}
+	fmt.Fprintf(out, "%d lines", r.Lines)
+	if !r.From.IsZero() {
+		fmt.Fprintf(out, ", %s to %s", r.From.Format(time.RFC3339), r.To.Format(time.RFC3339))
+	}
+	fmt.Fprintln(out)
+	for _, l := range []struct {
+		n    int64
+		what string
+	}{
+		{r.OtherMethod, "are no GET"},
+		{r.OtherStatus, "have another status than 200 and 304"},
+		{r.Unmatched, "have no rule in the map"},
+		{r.Malformed, "cannot be read"},
+		{r.Unfinished, "are still being written"},
+		{r.Late, "are further out of order than --disorder, and were checked for double clicks less strictly"},
+	} {
+		if l.n > 0 {
+			fmt.Fprintf(out, "%9d %s\n", l.n, l.what)
+		}
+	}
+	for _, m := range r.Problems {
+		fmt.Fprintf(out, "          %s line %d: %s\n", m.Log, m.Line, m.Reason)
+	}
+	if len(r.UnmatchedPaths) > 0 {
+		fmt.Fprintln(out, "Most requested without a rule:")
+		for _, u := range r.UnmatchedPaths {
+			fmt.Fprintf(out, "%9d %s\n", u.Count, strconv.QuoteToGraphic(u.Path))
+		}
+	}
+	if len(r.UnusedRules) > 0 {
+		fmt.Fprintf(out, "Lines of the map that nothing matched: %s\n", strings.Trim(fmt.Sprint(r.UnusedRules), "[]"))
+	}
+	if r.Waiting > 0 {
+		fmt.Fprintf(out, "%d clicks at the end wait for the next import of this log, since the next line may make them double clicks; --final counts them now.\n", r.Waiting)
+	}
+	if r.DryRun {
+		fmt.Fprintf(out, "Dry run: nothing was sent.\n")
+		return
+	}
+	fmt.Fprintf(out, "Sent %d events: %d new, %d counted before\n", r.Server.Sent, r.Server.New, r.Server.Duplicates)
+	if len(r.Server.Refused) == 0 {
+		return
+	}
+	t := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "NOT COUNTED\tEVENTS\tWHY")
+	for _, f := range r.Server.Refused {
+		why := f.Message
+		if f.Advice != "" {
+			why = f.Advice + " (" + f.Message + ")"
+		}
+		fmt.Fprintf(t, "%s\t%d\t%s\n", f.Code, f.Events, why)
+	}
+	_ = t.Flush()
+}
+
+// eventSender posts events to a server, and again with the same keys while it is busy
+// or does not answer.
+type eventSender struct {
+	url, key string
+	client   *http.Client
+	notify   func(string) // tells the user why nothing moves
+	pause    time.Duration
+}
+
+func (s *eventSender) send(ctx context.Context, events []usance.Event) ([]usance.Result, error) {
+	body, err := json.Marshal(events)
+	if err != nil {
+		return nil, err
+	}
+	pause := s.pause
+	if pause == 0 {
+		pause = firstPause
+	}
+	for start := time.Now(); ; pause = min(2*pause, longPause) {
+		results, after, err := s.post(ctx, body)
+		if err == nil {
+			s.notify("")
+			return results, nil
+		}
+		var again *tryAgain
+		if !errors.As(err, &again) || ctx.Err() != nil || time.Since(start) > patience {
+			return nil, err
+		}
+		s.notify(err.Error() + "; trying again")
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(max(pause, min(after, time.Minute))):
+		}
+	}
+}
+
+// tryAgain is a failure that the same request can outlive.
+type tryAgain struct{ error }
+
+func (e *tryAgain) Unwrap() error { return e.error }
+
+// post sends one batch; after is how long the server wants to be left alone.
+func (s *eventSender) post(ctx context.Context, body []byte) (results []usance.Result, after time.Duration, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+"/v1/events", bytes.NewReader(body))
+	if err != nil {
+		return nil, 0, err
+	}
+	req.Header.Set("Authorization", "Bearer "+s.key)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return nil, 0, &tryAgain{fmt.Errorf("the server at %s does not answer: %w", s.url, err)}
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	if err != nil {
+		return nil, 0, &tryAgain{fmt.Errorf("the server's answer broke off: %w", err)}
+	}
+	if resp.StatusCode == http.StatusOK {
+		if err := json.Unmarshal(answer, &results); err != nil {
+			return nil, 0, fmt.Errorf("%s is no server of this kind: %w", s.url, err)
+		}
+		return results, 0, nil
+	}
+	var problem struct{ Code, Detail string }
+	if json.Unmarshal(answer, &problem) == nil && problem.Code != "" {
+		err = fmt.Errorf("%s: %s", problem.Code, problem.Detail)
+	} else {
+		err = fmt.Errorf("%s answers %s", s.url, resp.Status)
+	}
+	switch resp.StatusCode {
+	case http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		if n, e := strconv.Atoi(resp.Header.Get("Retry-After")); e == nil && n > 0 {
+			after = time.Duration(n) * time.Second
+		}
+		err = &tryAgain{err}
+	}
+	return nil, after, err
+}
+
+// isTerminal tells whether w shows to a person.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && isatty.IsTerminal(f.Fd())
+}
