@@ -1,0 +1,109 @@
+package e2e_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// TestHardLimit has 64 clients use up one limit of 10,000 units, each third
+// answer thrown away and asked for again; once with the process left alone and
+// once with it killed and restarted in between.
+func TestHardLimit(t *testing.T) {
+	t.Run("one process", func(t *testing.T) { hardLimit(t, 0) })
+	t.Run("killed in between", func(t *testing.T) { hardLimit(t, 6) })
+}
+
+func hardLimit(t *testing.T, kills int) {
+	const limit, clients = 10_000, 64
+	s := newServer(t)
+	s.must("PUT", "/v1/licenses/l", `{"brandId":"b","assetId":"a","status":"ACTIVE"}`, nil)
+	s.must("POST", "/v1/thresholds", fmt.Sprintf(`{"licenseId":"l","usageType":"view","periodType":"monthly","limitQuantity":%d}`, limit), nil)
+
+	var mu sync.Mutex
+	counted := make(map[string]result)
+	quantity := make(map[string]int64)
+	var sum int64
+	track := func(key string, n int64) (result, bool) {
+		var r result
+		body := fmt.Sprintf(`{"licenseId":"l","usageType":"view","quantity":%d,"idempotencyKey":%q}`, n, key)
+		for {
+			status, err := s.call("POST", "/v1/events", body, &r)
+			if err == nil && status == 200 {
+				return r, r.Tracked
+			}
+			// Nobody answered: the key makes it safe to ask again.
+			if err == nil && status != 503 {
+				t.Errorf("%s: status %d: %+v", key, status, r)
+				return r, false
+			}
+		}
+	}
+	var wg sync.WaitGroup
+	for c := range clients {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(c), 7))
+			for n, blocked := 0, 0; blocked < 5 && !t.Failed(); n++ {
+				key, units := fmt.Sprintf("%d-%d", c, n), 1+rng.Int64N(12)
+				r, ok := track(key, units)
+				if n%3 == 0 {
+					r, ok = track(key, units)
+				}
+				if !ok {
+					if r.Status != "BLOCKED" {
+						t.Errorf("%s: %+v", key, r)
+					}
+					blocked++
+					continue
+				}
+				mu.Lock()
+				counted[key], quantity[key] = r, units
+				sum += units
+				mu.Unlock()
+			}
+		})
+	}
+	for range kills {
+		mu.Lock()
+		at := sum
+		mu.Unlock()
+		for moved := at; moved < at+limit/10 && moved < limit-500; {
+			mu.Lock()
+			moved = sum
+			mu.Unlock()
+			s.must("GET", "/v1/licenses/l/usage", "", nil) // paces the killer
+		}
+		s.stop(syscall.SIGKILL)
+		s.start()
+	}
+	wg.Wait()
+	for n := 0; ; n++ { // single units use up what is left
+		key := fmt.Sprintf("last-%d", n)
+		r, ok := track(key, 1)
+		if !ok {
+			break
+		}
+		counted[key], quantity[key] = r, 1
+		sum++
+	}
+	if sum != limit {
+		t.Errorf("clients were told that %d units are counted, want %d", sum, limit)
+	}
+	for key, first := range counted {
+		r, ok := track(key, quantity[key])
+		if !ok || !r.Duplicate || r.EventID != first.EventID {
+			t.Fatalf("the limit is full; a retry of %s answers %+v, first %+v", key, r, first)
+		}
+	}
+	var usage struct {
+		CurrentPeriod struct {
+			Events, Quantity int64
+		}
+	}
+	s.must("GET", "/v1/licenses/l/usage", "", &usage)
+	if usage.CurrentPeriod.Quantity != limit || usage.CurrentPeriod.Events != int64(len(counted)) {
+		t.Errorf("the server holds %+v, want %d units in %d events", usage.CurrentPeriod, limit, len(counted))
+	}
+}
