@@ -22,7 +22,11 @@ func newStore(t testing.TB) *sqlite.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return s
 }
 
@@ -122,6 +126,20 @@ func TestAuthenticate(t *testing.T) {
 	if _, err := none.Authenticate(t.Context(), "Bearer let me in"); usance.ErrorCode(err) != usance.CodeUnauthorized {
 		t.Errorf("without a bootstrap key: %v", err)
 	}
+}
+
+// Whatever stands in the header, it is refused with the line that helps.
+func FuzzAuthenticate(f *testing.F) {
+	a := New(newStore(f), Options{AdminKey: "a secret that nobody guesses"})
+	for _, s := range []string{"", "Bearer", "Bearer x", "bearer \x00", "Basic dTpw", "Bearer usk_ x"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		_, err := a.Authenticate(t.Context(), header)
+		if usance.ErrorCode(err) != usance.CodeUnauthorized || !strings.Contains(err.Error(), "Authorization: Bearer YOUR_KEY") {
+			t.Errorf("%q: %v", header, err)
+		}
+	})
 }
 
 // counting counts look-ups of keys, and fails when told to.

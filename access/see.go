@@ -94,6 +94,15 @@ func (p Principal) sendsTo(l *usance.License) bool {
 	return !p.bound() || slices.Contains(p.Key.LicenseIDs, l.ID) || slices.Contains(p.Key.BrandIDs, l.BrandID)
 }
 
+// Check gives License as a function of the licence alone, for who reads on in
+// the same snapshot.
+func (a *Access) Check(p Principal) func(ctx context.Context, v usance.View, licenseID string) error {
+	return func(ctx context.Context, v usance.View, licenseID string) error {
+		_, err := a.License(ctx, v, p, licenseID)
+		return err
+	}
+}
+
 // Hidden gives those of the licences that the principal must not send events
 // to, whether they are absent or another's: each of their events is answered
 // with LicenseNotFound. For admins and unbound ingest keys it is empty, absent

@@ -127,6 +127,9 @@ func TestWhatIsSeen(t *testing.T) {
 		switch kind {
 		case "license":
 			_, err = a.License(ctx, v, p, id)
+			if again := a.Check(p)(ctx, v, id); fmt.Sprint(again) != fmt.Sprint(err) {
+				t.Errorf("Check answers %v, License %v", again, err)
+			}
 		case "brand":
 			_, err = a.Brand(ctx, v, p, id)
 		case "creator":

@@ -49,11 +49,13 @@ type Analytics struct {
 	Buckets        []Bucket    `json:"buckets"`
 	Comparison     *Comparison `json:"comparison,omitempty"`
 	Trends         Trends      `json:"trends"`
-	TopPlatforms   []Value     `json:"topPlatforms,omitempty"`
-	TopDevices     []Value     `json:"topDevices,omitempty"`
-	TopSources     []Value     `json:"topSources,omitempty"`
-	TopGeography   []Value     `json:"topGeography,omitempty"`
-	Notes          []string    `json:"notes,omitempty"` // what was left out, and why
+	// The top values are left out where they are not known, see Notes, and empty
+	// where nothing was used.
+	TopPlatforms []Value  `json:"topPlatforms,omitzero"`
+	TopDevices   []Value  `json:"topDevices,omitzero"`
+	TopSources   []Value  `json:"topSources,omitzero"`
+	TopGeography []Value  `json:"topGeography,omitzero"`
+	Notes        []string `json:"notes,omitempty"` // what was left out, and why
 }
 
 // topDimensions are those of which analytics show the top values.

@@ -128,9 +128,6 @@ func (p *plan) dates() (from, to usance.Date) {
 	return p.First, p.End
 }
 
-// wholeDays tells whether the range covers whole local days only.
-func (p *plan) wholeDays() bool { return p.FirstSlot == 0 && p.EndSlot == 0 }
-
 // bucket gives the index of the bucket of an hour slot, -1 outside the range.
 func (p *plan) bucket(d usance.Date, slot int) int {
 	if !p.covers(d, slot) {

@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"errors"
 
 	"github.com/usance/usance"
 )
@@ -65,13 +66,13 @@ func (q *Query) ComparePeriods(ctx context.Context, req CompareRequest) (out Per
 		if err != nil {
 			return err
 		}
-		prev, ok := usance.Range{}, true
-		if req.PreviousStartDate == "" {
-			if prev, ok = r.previous(rng); !ok {
-				return usance.Invalid("previousStartDate", "%s; name the previous range", noteNoPrevious)
+		prev, ok := r.previous(rng)
+		if req.PreviousStartDate != "" {
+			if prev, err = usance.DateRange(req.PreviousStartDate, req.PreviousEndDate, r.zone); err != nil {
+				return previousField(err)
 			}
-		} else if prev, err = usance.DateRange(req.PreviousStartDate, req.PreviousEndDate, r.zone); err != nil {
-			return previousField(err)
+		} else if !ok {
+			return usance.Invalid("previousStartDate", "%s; name the previous range", noteNoPrevious)
 		}
 		now, before := usageOf(rng, types), usageOf(prev, types)
 		if err := r.summarize(ctx, now, before); err != nil {
@@ -101,8 +102,8 @@ func (q *Query) ComparePeriods(ctx context.Context, req CompareRequest) (out Per
 
 // previousField renames the field of an error about the previous range.
 func previousField(err error) error {
-	e, ok := err.(*usance.Error)
-	if !ok {
+	var e *usance.Error
+	if !errors.As(err, &e) {
 		return err
 	}
 	named := *e

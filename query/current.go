@@ -36,7 +36,7 @@ type CurrentUsage struct {
 	AllTime       Totals      `json:"allTime"`
 	// Thresholds are the active ones that cover the usage type; left out for
 	// viewers who see no limits.
-	Thresholds []ThresholdStatus `json:"thresholds,omitempty"`
+	Thresholds []ThresholdStatus `json:"thresholds,omitzero"`
 }
 
 // CurrentUsage tells what a licence has used today, in its current billing

@@ -197,6 +197,23 @@ func TestThresholdStatus(t *testing.T) {
 			t.Errorf("current usage shows %d thresholds to %+v, want %d: %v", len(u.Thresholds), c.viewer, c.want, err)
 		}
 	}
+	var withLimits, without map[string]any
+	for viewer, into := range map[bool]*map[string]any{true: &withLimits, false: &without} {
+		u, err := f.CurrentUsage(f.ctx, CurrentRequest{Viewer: Viewer{Limits: viewer}, LicenseID: licenseID, UsageType: "play"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := json.Marshal(u)
+		if err != nil || json.Unmarshal(b, into) != nil {
+			t.Fatal(err)
+		}
+	}
+	if list, ok := withLimits["thresholds"].([]any); !ok || len(list) != 0 {
+		t.Errorf("who sees limits is shown that there are none: %v", withLimits["thresholds"])
+	}
+	if _, ok := without["thresholds"]; ok {
+		t.Error("who sees no limits is shown a list of them")
+	}
 	u, err := f.CurrentUsage(f.ctx, CurrentRequest{Viewer: limits, LicenseID: licenseID, UsageType: "play"})
 	if err != nil || len(u.Thresholds) != 0 {
 		t.Errorf("no threshold covers plays: %+v, %v", u.Thresholds, err)

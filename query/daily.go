@@ -61,7 +61,7 @@ func (q *Query) DailyAggregates(ctx context.Context, req DailyRequest) (out Dail
 			Span: r.span(rng), Days: []DailyAggregate{},
 		}
 		for i, span := range p.plan.spans {
-			if day, any := p.daily(r.license.ID, span.date, i); any {
+			if day, used := p.daily(r.license.ID, span.date, i); used {
 				out.Days = append(out.Days, day)
 			}
 		}
@@ -70,13 +70,13 @@ func (q *Query) DailyAggregates(ctx context.Context, req DailyRequest) (out Dail
 	return out, err
 }
 
-// daily makes the row of the i-th bucket; any tells whether it counts anything.
-func (s *summary) daily(licenseID string, d usance.Date, i int) (day DailyAggregate, any bool) {
+// daily makes the row of the i-th bucket; used tells whether it counts anything.
+func (s *summary) daily(licenseID string, d usance.Date, i int) (day DailyAggregate, used bool) {
 	day = DailyAggregate{LicenseID: licenseID, Date: d, UniqueSessions: s.Days[d]}
-	any = day.UniqueSessions > 0
+	used = day.UniqueSessions > 0
 	for name, tallies := range s.Types {
 		t := tallies[i]
-		any = any || t != usance.Tally{}
+		used = used || t != usance.Tally{}
 		day.TotalQuantity += t.Quantity
 		day.TotalRevenueCents += t.RevenueCents
 		switch name {
@@ -94,5 +94,5 @@ func (s *summary) daily(licenseID string, d usance.Date, i int) (day DailyAggreg
 			day.TotalStreams = t.Quantity
 		}
 	}
-	return day, any
+	return day, used
 }

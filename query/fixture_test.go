@@ -37,7 +37,11 @@ func newFixture(t testing.TB, zone, now string, ttl time.Duration) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { store.Close() })
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	f := &fixture{t: t, ctx: t.Context(), store: store}
 	f.setClock(now)
 	f.Query = New(store, Options{Now: f.now, TTL: ttl})

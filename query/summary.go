@@ -40,11 +40,17 @@ type part struct {
 // summarize answers questions: each from the cache or the rollups, then all
 // with the tail added, which is read once.
 func (r *reading) summarize(ctx context.Context, parts ...*part) (err error) {
+	var version int64
+	if r.q.cache != nil {
+		if version, err = r.view.Version(ctx, r.license.ID); err != nil {
+			return err
+		}
+	}
 	for _, p := range parts {
 		if p.plan, err = newPlan(p.rng, p.granularity, r.zone); err != nil {
 			return err
 		}
-		if p.summary, err = r.folded(ctx, p); err != nil {
+		if p.summary, err = r.folded(ctx, p, version); err != nil {
 			return err
 		}
 	}
@@ -52,13 +58,9 @@ func (r *reading) summarize(ctx context.Context, parts ...*part) (err error) {
 }
 
 // folded sums up the folded rows, or takes what is cached of them.
-func (r *reading) folded(ctx context.Context, p *part) (*summary, error) {
+func (r *reading) folded(ctx context.Context, p *part, version int64) (*summary, error) {
 	if r.q.cache == nil {
 		return r.gather(ctx, p.question, p.plan)
-	}
-	version, err := r.view.Version(ctx, r.license.ID)
-	if err != nil {
-		return nil, err
 	}
 	key := r.cacheKey(version, p.question)
 	if b, ok := r.q.cache.Get(ctx, key); ok {
