@@ -131,6 +131,7 @@ func TestQueryPlans(t *testing.T) {
 	t.Parallel()
 	s := openStore(t)
 	for query, args := range map[string]int{
+		countTracked: 0,
 		`SELECT ` + eventColumns + `, ` + isVoided + ` FROM license_usage_events e WHERE e.license_id = ? AND e.key = ?`:                                           2,
 		`SELECT ` + eventColumns + `, ` + isVoided + ` FROM license_usage_events e WHERE +e.license_id = ? AND e.id = ?`:                                           2,
 		`SELECT ` + eventColumns + ` FROM license_usage_events e WHERE e.license_id = ? AND (e.local_date, e.seq) < (?, ?) ORDER BY e.local_date DESC, e.seq DESC`: 3,

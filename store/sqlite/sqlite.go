@@ -22,6 +22,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -47,6 +48,8 @@ type Store struct {
 	writer  chan *conn // holds the one connection that writes, while nobody uses it
 	readers chan *conn // holds idle ones; a nil one is opened when taken
 	closed  chan struct{}
+	closing sync.Once
+	failed  error // what Close said
 }
 
 var _ usance.Store = (*Store)(nil)
@@ -134,7 +137,7 @@ func dsn(path string, o Options) string {
 	q := url.Values{
 		"_txlock": {"immediate"},
 		"_pragma": {
-			"busy_timeout(5000)",
+			"busy_timeout(2000)",
 			"journal_mode(WAL)",
 			"synchronous(" + synchronous + ")",
 			"foreign_keys(ON)",
@@ -153,25 +156,21 @@ func dsn(path string, o Options) string {
 
 // Close waits for what is under way and closes the file.
 func (s *Store) Close() error {
-	select {
-	case <-s.closed:
-		return nil
-	default:
+	s.closing.Do(func() {
 		close(s.closed)
-	}
-	var errs []error
-	for range cap(s.readers) {
-		if c := <-s.readers; c != nil {
-			errs = append(errs, c.close())
+		var errs []error
+		// The writer last: the last connection to close moves the log into the file.
+		for _, pool := range []chan *conn{s.readers, s.writer} {
+			for range cap(pool) {
+				if c := <-pool; c != nil {
+					errs = append(errs, c.close())
+				}
+			}
 		}
-	}
-	// The last connection to close moves the log into the file.
-	if c := <-s.writer; c != nil {
-		errs = append(errs, c.close())
-	}
-	errs = append(errs, s.db.Close())
-	s.lock.release()
-	return errors.Join(errs...)
+		s.failed = errors.Join(append(errs, s.db.Close())...)
+		s.lock.release()
+	})
+	return s.failed
 }
 
 // Ping tells whether the file can be read.

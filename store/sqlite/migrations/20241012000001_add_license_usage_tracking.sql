@@ -61,6 +61,8 @@ CREATE TABLE IF NOT EXISTS licenses (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS licenses_brand ON licenses (brand_id);
 CREATE INDEX IF NOT EXISTS licenses_asset ON licenses (asset_id);
+CREATE INDEX IF NOT EXISTS licenses_tracked ON licenses (usage_tracking_enabled)
+    WHERE status = 'ACTIVE' AND deleted_at IS NULL;
 
 -- What was counted, and the voids of it. Rows are appended in the order of their
 -- commit: seq is that order, and a batch is a contiguous range of it.
