@@ -49,6 +49,7 @@ func (m *metrics) register(job string) {
 	m.runs.WithLabelValues(job, "ok")
 	m.runs.WithLabelValues(job, "error")
 	m.retries.WithLabelValues(job)
+	m.duration.WithLabelValues(job)
 	m.running.WithLabelValues(job)
 	m.paused.WithLabelValues(job)
 	m.lastSuccess.WithLabelValues(job)

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/usance/usance/access"
+)
+
+// adminKeyFile keeps the admin key that the first start makes, in the data folder.
+const adminKeyFile = "admin.key"
+
+// adminKey gives the admin's secret: USANCE_ADMIN_KEY, or the one kept in the
+// data folder, which is made (and made true) when there is none.
+func adminKey(c config) (key string, isNew bool, err error) {
+	if c.AdminKey != "" {
+		return string(c.AdminKey), false, nil
+	}
+	key, err = readAdminKey(c)
+	if err != nil || key != "" {
+		return key, false, err
+	}
+	path := filepath.Join(c.folder(), adminKeyFile)
+	if err := os.MkdirAll(c.folder(), 0o700); err != nil {
+		return "", false, err
+	}
+	key, _ = access.NewSecret()
+	// Written whole or not at all: a crash in between must not leave a key that
+	// nobody has seen.
+	tmp, err := os.CreateTemp(c.folder(), adminKeyFile+".*") // mode 0600
+	if err != nil {
+		return "", false, err
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.WriteString(key + "\n")
+	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
+		return "", false, err
+	}
+	return key, true, os.Rename(tmp.Name(), path)
+}
+
+// readAdminKey gives the key kept in the data folder; empty when there is none.
+func readAdminKey(c config) (string, error) {
+	path := filepath.Join(c.folder(), adminKeyFile)
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("%s can be read by others (mode %04o); run: chmod 600 %[1]s", path, info.Mode().Perm())
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	key := strings.TrimSpace(string(b))
+	if len(key) < 16 {
+		return "", fmt.Errorf("%s holds no key; remove it, and the next start makes one", path)
+	}
+	return key, nil
+}

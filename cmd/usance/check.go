@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/usance/usance"
+	"github.com/usance/usance/store/sqlite"
+)
+
+type checkCmd struct{}
+
+// checklist is what was found, line by line.
+type checklist struct {
+	rows   [][3]string
+	faults int
+}
+
+func (c *checklist) ok(name, format string, args ...any) { c.add("ok", name, format, args) }
+
+// note is for what is worth knowing and no fault.
+func (c *checklist) note(name, format string, args ...any) { c.add("note", name, format, args) }
+
+func (c *checklist) fault(name, format string, args ...any) {
+	c.faults++
+	c.add("FAULT", name, format, args)
+}
+
+func (c *checklist) add(mark, name, format string, args []any) {
+	c.rows = append(c.rows, [3]string{mark, name, fmt.Sprintf(format, args...)})
+}
+
+// judge is ok unless err is something.
+func (c *checklist) judge(name string, err error, format string, args ...any) bool {
+	if err != nil {
+		c.fault(name, "%v", err)
+		return false
+	}
+	c.ok(name, format, args...)
+	return true
+}
+
+// Run goes through the checklist. It changes nothing: what it writes to try
+// the database out is rolled back.
+func (checkCmd) Run(ctx context.Context, p *program) error {
+	c := new(checklist)
+	c.configuration(p)
+	if p.cfgErr == nil {
+		c.database(ctx, p)
+	}
+	w := tabwriter.NewWriter(p.out, 0, 8, 2, ' ', 0)
+	put(w, " ", "CHECK", " ")
+	for _, r := range c.rows {
+		put(w, r[0], r[1], r[2])
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if c.faults > 0 {
+		return fmt.Errorf("%d of %d checks failed", c.faults, len(c.rows))
+	}
+	return nil
+}
+
+func (c *checklist) configuration(p *program) {
+	var faults configError
+	switch {
+	case errors.As(p.cfgErr, &faults):
+		for _, f := range faults {
+			c.fault("configuration", "%s %s", f.Variable, f.Problem)
+		}
+		return
+	case p.cfgErr != nil:
+		c.fault("configuration", "%v", p.cfgErr)
+		return
+	}
+	c.ok("configuration", "%d settings read", len(settings()))
+	if _, err := usance.ParseZone("Europe/Berlin"); err != nil {
+		c.fault("time zones", "%v", err)
+	} else {
+		c.ok("time zones", "the zone database is there")
+	}
+	c.ok("cache", "in process, %d s", p.cfg.CacheTTLSeconds)
+	for _, name := range p.cfg.idle() {
+		c.note("configuration", "%s is set and has no effect in this build", name)
+	}
+}
+
+// database checks the store: in this process when nobody holds it, else
+// through the server that does.
+func (c *checklist) database(ctx context.Context, p *program) {
+	if p.cfg.URL != "" {
+		c.running(ctx, p, p.cfg.URL)
+		return
+	}
+	path, err := p.cfg.databasePath()
+	if err != nil {
+		c.fault("database", "%v", err)
+		return
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		c.note("database", "there is none at %s yet; the first start makes it", path)
+		c.throwAway(ctx, p)
+		return
+	}
+	store, err := sqlite.Open(ctx, path, sqlite.Options{LeaveSchema: true})
+	if err != nil {
+		url, e := os.ReadFile(filepath.Join(p.cfg.folder(), urlFile))
+		if usance.ErrorCode(err) != usance.CodeUnavailable || e != nil {
+			c.fault("database", "%v", err)
+			return
+		}
+		c.running(ctx, p, strings.TrimSpace(string(url)))
+		return
+	}
+	c.ok("database", "%s opens", path)
+	current := c.migrations(ctx, store)
+	if err := store.Close(); err != nil {
+		c.fault("database", "%v", err)
+		return
+	}
+	if !current {
+		c.note("test event", "not tried before the migrations are applied")
+		return
+	}
+	c.stages(ctx, p.cfg)
+}
+
+func (c *checklist) migrations(ctx context.Context, store *sqlite.Store) (current bool) {
+	list, err := store.Migrations().Status(ctx)
+	if err != nil {
+		c.fault("migrations", "%v", err)
+		return false
+	}
+	var pending []string
+	for _, m := range list {
+		if m.Pending() {
+			pending = append(pending, m.Name)
+		}
+	}
+	if len(pending) > 0 {
+		c.fault("migrations", "pending: %s; run usance migrate up", strings.Join(pending, ", "))
+		return false
+	}
+	c.ok("migrations", "%d applied, none pending", len(list))
+	return true
+}
+
+// throwAway tries the stages on a database that is removed at once.
+func (c *checklist) throwAway(ctx context.Context, p *program) {
+	dir, err := os.MkdirTemp("", "usance-check-")
+	if err != nil {
+		c.fault("test event", "%v", err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	cfg := p.cfg
+	cfg.DataDir, cfg.DatabaseURL = dir, ""
+	c.stages(ctx, cfg)
+}
+
+// stages sets everything up as serve does, and tries it.
+func (c *checklist) stages(ctx context.Context, cfg config) {
+	s, err := newServer(ctx, cfg, slog.New(slog.DiscardHandler), time.Now)
+	if err != nil {
+		c.fault("stages", "%v", err)
+		return
+	}
+	keys, _, err := s.store.APIKeys(ctx, usance.Page{Limit: 1000})
+	if c.judge("admin key", err, "%s, %s", keySource(cfg), howMany(len(keys))) && cfg.AdminKey == "" && s.firstStart {
+		c.note("admin key", "none is set; the first start makes one and prints it")
+	}
+	c.judge("test event", s.ingest.SelfTest(ctx), "counted in a transaction that was rolled back")
+	list, err := s.jobs.List(ctx)
+	if c.judge("job schedule", err, "%d jobs", len(list)) {
+		c.jobs(list)
+	}
+	c.judge("job health", s.jobs.Health(ctx), "no job failed last or is overdue")
+	if err := s.close(); err != nil {
+		c.fault("closing", "%v", err)
+	}
+}
+
+func howMany(n int) string {
+	if n == 0 {
+		return "no other keys"
+	}
+	return fmt.Sprintf("%d other keys", n)
+}
+
+func keySource(c config) string {
+	if c.AdminKey != "" {
+		return "USANCE_ADMIN_KEY"
+	}
+	return filepath.Join(c.folder(), adminKeyFile)
+}
+
+func (c *checklist) jobs(list []usance.Job) {
+	for _, j := range list {
+		if j.Paused {
+			c.note("job schedule", "%s is paused", j.Name)
+			continue
+		}
+		c.ok("job schedule", "%s at %s, next %s UTC", j.Name, strings.Join(j.Schedule, "; "), stamp(j.NextRunAt))
+	}
+}
+
+// running checks a server that runs, by what it answers.
+func (c *checklist) running(ctx context.Context, p *program, url string) {
+	r, err := p.over(url)
+	if err != nil {
+		c.fault("server", "%v", err)
+		return
+	}
+	if !c.judge("server", r.do(ctx, http.MethodGet, "/readyz", nil, nil), "%s is ready", r.url) {
+		return
+	}
+	var self usance.APIKey
+	if c.judge("API key", r.do(ctx, http.MethodGet, "/v1/keys/self", nil, &self), "is accepted") && self.Role != usance.RoleAdmin {
+		c.fault("API key", "is a key of role %s; the rest needs an admin's", self.Role)
+		return
+	}
+	list, err := listJobs(ctx, r)
+	if c.judge("job schedule", err, "%d jobs", len(list)) {
+		c.jobs(list)
+		for _, j := range list {
+			if j.LastError != "" && !j.Paused {
+				c.fault("job health", "%s failed at %s: %s", j.Name, stamp(j.LastRunAt), j.LastError)
+			}
+		}
+	}
+	c.note("test event", "not tried: the server has the database open; stop it to try, or see /readyz")
+}

@@ -1,0 +1,348 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+
+	"github.com/usance/usance/jobs"
+)
+
+// secret is a setting that never prints.
+type secret string
+
+func (s secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return "<secret>"
+}
+
+// GoString keeps %#v from printing it.
+func (s secret) GoString() string { return strconv.Quote(s.String()) }
+
+// MarshalText keeps logs and JSON from printing it.
+func (s secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// schedule is one or more cron lines, separated by semicolons.
+type schedule []string
+
+// UnmarshalText reads cron lines.
+func (s *schedule) UnmarshalText(b []byte) (err error) {
+	*s, err = jobs.ParseSchedule(string(b))
+	return err
+}
+
+// config is the settings of the program. Each comes from the environment
+// variable named; a flag of the same name comes first.
+type config struct {
+	DatabaseURL       secret `env:"DATABASE_URL" about:"where the data is kept: sqlite:PATH; empty: usance.db in USANCE_DATA_DIR"`
+	DatabaseURLPooled secret `env:"DATABASE_URL_POOLED" about:"a pooler in front of DATABASE_URL; not for SQLite"`
+	RedisURL          secret `env:"REDIS_URL" about:"a cache that several nodes share; this build caches in process"`
+	DataDir           string `env:"USANCE_DATA_DIR" envDefault:"usance-data" about:"folder of the data and of the admin key"`
+	Addr              string `env:"USANCE_ADDR" envDefault:"127.0.0.1:8080" about:"address to serve on"`
+	AdminKey          secret `env:"USANCE_ADMIN_KEY" about:"a secret that is an admin's, at least 16 characters; empty: made on the first start and kept in the data folder"`
+	MetricsKey        secret `env:"USANCE_METRICS_KEY" about:"the bearer token of /metrics; empty: open on a loopback address, else for admin keys"`
+	LogLevel          string `env:"USANCE_LOG_LEVEL" envDefault:"info" about:"debug, info, warn or error"`
+	LogFormat         string `env:"USANCE_LOG_FORMAT" envDefault:"auto" about:"json, text, or auto: text on a terminal"`
+
+	LateGrace        time.Duration `env:"USANCE_LATE_GRACE" envDefault:"24h" about:"how far back ordinary keys may date an event, and how long a period stays open after its end"`
+	AutoApproveCents int64         `env:"USANCE_AUTO_APPROVE_CENTS" envDefault:"0" about:"overage fees up to this need no approval by a person"`
+	FoldInterval     time.Duration `env:"USANCE_FOLD_INTERVAL" envDefault:"1s" about:"pause between folds while little is pending"`
+	ShutdownTimeout  time.Duration `env:"USANCE_SHUTDOWN_TIMEOUT" envDefault:"30s" about:"how long requests under way may take when the program is stopped"`
+
+	BatchSize       int `env:"USAGE_TRACKING_BATCH_SIZE" envDefault:"100" about:"events that the importer sends at once, 1 to 10000"`
+	RetentionDays   int `env:"USAGE_EVENT_RETENTION_DAYS" envDefault:"90" about:"days that raw events are kept, counted from their receipt"`
+	CacheTTLSeconds int `env:"USAGE_CACHE_TTL_SECONDS" envDefault:"300" about:"how long answers over folded rows are kept; 0: not at all"`
+
+	StripeSecretKey     secret `env:"STRIPE_SECRET_KEY" about:"not used by this build: an overage goes as far as APPROVED"`
+	StripeWebhookSecret secret `env:"STRIPE_WEBHOOK_SECRET" about:"not used by this build"`
+	StripeAPIBase       string `env:"STRIPE_API_BASE" about:"not used by this build"`
+	SMTPURL             secret `env:"SMTP_URL" about:"not used by this build: alerts are read from the API"`
+
+	AggregateSchedule  schedule `env:"USANCE_JOB_AGGREGATE_USAGE_METRICS_SCHEDULE" envDefault:"0 * * * *; 0 2 * * *" about:"cron lines in UTC of aggregateUsageMetrics; at those after the first it verifies too"`
+	ThresholdsSchedule schedule `env:"USANCE_JOB_CHECK_USAGE_THRESHOLDS_SCHEDULE" envDefault:"30 * * * *" about:"cron lines in UTC of checkUsageThresholds"`
+	CleanupSchedule    schedule `env:"USANCE_JOB_CLEANUP_OLD_USAGE_EVENTS_SCHEDULE" envDefault:"0 4 * * 0" about:"cron lines in UTC of cleanupOldUsageEvents"`
+
+	URL string `env:"USANCE_URL" about:"the server that the commands talk to; empty: the one that has the data folder open"`
+	Key secret `env:"USANCE_KEY" about:"the API key that the commands use; empty: USANCE_ADMIN_KEY, else the one in the data folder"`
+}
+
+// setting is one variable of config, as it is documented.
+type setting struct{ Variable, Default, About string }
+
+// settings lists the variables in the order of config's fields.
+func settings() []setting {
+	t := reflect.TypeFor[config]()
+	out := make([]setting, t.NumField())
+	for i := range out {
+		tag := t.Field(i).Tag
+		out[i] = setting{tag.Get("env"), tag.Get("envDefault"), tag.Get("about")}
+	}
+	return out
+}
+
+// fault is what is wrong with one variable.
+type fault struct{ Variable, Problem string }
+
+// configError holds every fault of a configuration.
+type configError []fault
+
+func (e configError) Error() string {
+	var b strings.Builder
+	noun := "faults"
+	if len(e) == 1 {
+		noun = "fault"
+	}
+	fmt.Fprintf(&b, "the configuration has %d %s:\n", len(e), noun)
+	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "  VARIABLE\tPROBLEM")
+	for _, f := range e {
+		fmt.Fprintf(w, "  %s\t%s\n", f.Variable, f.Problem)
+	}
+	_ = w.Flush() // into memory
+	return strings.TrimRight(b.String(), "\n")
+}
+
+// ours tells whether a variable name belongs to this program alone, so that an
+// unknown one is a slip of the pen: it is refused rather than left without effect.
+func ours(name string) bool {
+	for _, p := range []string{"USANCE_", "USAGE_TRACKING_", "USAGE_EVENT_", "USAGE_CACHE_"} {
+		if strings.HasPrefix(name, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// loadConfig reads the settings from the environment (NAME=value lines), those
+// in flags coming first. It reports every fault at once, as a configError.
+func loadConfig(environ []string, flags map[string]string) (config, error) {
+	vars := make(map[string]string)
+	var faults configError
+	known := settings()
+	for _, line := range environ {
+		name, value, _ := strings.Cut(line, "=")
+		if value = strings.TrimSpace(value); value == "" {
+			continue // as good as not set
+		}
+		vars[name] = value
+		isKnown := slices.ContainsFunc(known, func(s setting) bool { return s.Variable == name })
+		if !isKnown && ours(name) {
+			faults = append(faults, fault{name, "is no setting of this program" + nearest(name, known)})
+		}
+	}
+	for name, value := range flags {
+		vars[name] = strings.TrimSpace(value)
+		if vars[name] == "" {
+			delete(vars, name)
+		}
+	}
+	var c config
+	if err := env.ParseWithOptions(&c, env.Options{Environment: vars}); err != nil {
+		faults = append(faults, parseFaults(err, vars)...)
+	}
+	faults = append(faults, c.check(faults)...)
+	if len(faults) > 0 {
+		slices.SortStableFunc(faults, func(a, b fault) int { return strings.Compare(a.Variable, b.Variable) })
+		return c, faults
+	}
+	return c, nil
+}
+
+// parseFaults names the variables whose values could not be read.
+func parseFaults(err error, vars map[string]string) []fault {
+	var all env.AggregateError
+	if !errors.As(err, &all) {
+		return []fault{{"", err.Error()}}
+	}
+	var out []fault
+	for _, e := range all.Errors {
+		var p env.ParseError
+		if !errors.As(e, &p) {
+			out = append(out, fault{"", e.Error()})
+			continue
+		}
+		f, _ := reflect.TypeFor[config]().FieldByName(p.Name)
+		name := f.Tag.Get("env")
+		problem := p.Err.Error()
+		switch f.Type.Kind() {
+		case reflect.Int, reflect.Int64:
+			problem = fmt.Sprintf("%q is not a whole number", vars[name])
+			if f.Type == reflect.TypeFor[time.Duration]() {
+				problem = fmt.Sprintf("%q is not a duration such as 90s, 15m or 24h", vars[name])
+			}
+		}
+		out = append(out, fault{name, problem})
+	}
+	return out
+}
+
+// check finds what is wrong with values that could be read; those of faults
+// could not.
+func (c *config) check(unread []fault) []fault {
+	var out []fault
+	bad := func(name, format string, args ...any) {
+		if !slices.ContainsFunc(unread, func(f fault) bool { return f.Variable == name }) {
+			out = append(out, fault{name, fmt.Sprintf(format, args...)})
+		}
+	}
+	within := func(name string, n, low, high int64) {
+		if n < low || n > high {
+			bad(name, "must be from %d to %d, not %d", low, high, n)
+		}
+	}
+	if _, err := c.databasePath(); err != nil {
+		bad("DATABASE_URL", "%v", err)
+	}
+	if c.DatabaseURLPooled != "" {
+		bad("DATABASE_URL_POOLED", "this build stores in SQLite only, which has no pooler; unset it")
+	}
+	if c.RedisURL != "" {
+		bad("REDIS_URL", "this build caches in process only; unset it")
+	}
+	if _, port, err := net.SplitHostPort(c.Addr); err != nil {
+		bad("USANCE_ADDR", "%q is not host:port, such as 127.0.0.1:8080 or :8080", c.Addr)
+	} else if n, err := strconv.ParseUint(port, 10, 16); err != nil {
+		bad("USANCE_ADDR", "%q is not a port, 0 to 65535", port)
+	} else {
+		_ = n
+	}
+	if c.AdminKey != "" && len(c.AdminKey) < 16 {
+		bad("USANCE_ADMIN_KEY", "must be at least 16 characters; make one with: openssl rand -hex 32")
+	}
+	if c.MetricsKey != "" && len(c.MetricsKey) < 16 {
+		bad("USANCE_METRICS_KEY", "must be at least 16 characters; make one with: openssl rand -hex 32")
+	}
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel) {
+		bad("USANCE_LOG_LEVEL", "must be debug, info, warn or error, not %q", c.LogLevel)
+	}
+	if !slices.Contains([]string{"auto", "json", "text"}, c.LogFormat) {
+		bad("USANCE_LOG_FORMAT", "must be auto, json or text, not %q", c.LogFormat)
+	}
+	if c.LateGrace < time.Minute || c.LateGrace > 31*24*time.Hour {
+		bad("USANCE_LATE_GRACE", "must be from 1m to 744h, not %s", c.LateGrace)
+	}
+	within("USANCE_AUTO_APPROVE_CENTS", c.AutoApproveCents, 0, 1_000_000_000_000)
+	if c.FoldInterval < 10*time.Millisecond || c.FoldInterval > time.Minute {
+		bad("USANCE_FOLD_INTERVAL", "must be from 10ms to 1m, not %s", c.FoldInterval)
+	}
+	if c.ShutdownTimeout < time.Second || c.ShutdownTimeout > 10*time.Minute {
+		bad("USANCE_SHUTDOWN_TIMEOUT", "must be from 1s to 10m, not %s", c.ShutdownTimeout)
+	}
+	within("USAGE_TRACKING_BATCH_SIZE", int64(c.BatchSize), 1, 10_000)
+	within("USAGE_EVENT_RETENTION_DAYS", int64(c.RetentionDays), 1, 3660)
+	within("USAGE_CACHE_TTL_SECONDS", int64(c.CacheTTLSeconds), 0, 86_400)
+	if c.URL != "" && !strings.HasPrefix(c.URL, "http://") && !strings.HasPrefix(c.URL, "https://") {
+		bad("USANCE_URL", "must begin with http:// or https://")
+	}
+	return out
+}
+
+// idle names the settings that are set and have no effect in this build.
+func (c *config) idle() []string {
+	var out []string
+	for name, set := range map[string]bool{
+		"STRIPE_SECRET_KEY": c.StripeSecretKey != "", "STRIPE_WEBHOOK_SECRET": c.StripeWebhookSecret != "",
+		"STRIPE_API_BASE": c.StripeAPIBase != "", "SMTP_URL": c.SMTPURL != "",
+	} {
+		if set {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// databasePath is the file that DATABASE_URL names.
+func (c *config) databasePath() (string, error) {
+	u := string(c.DatabaseURL)
+	if u == "" {
+		return filepath.Join(c.DataDir, "usance.db"), nil
+	}
+	scheme, rest, ok := strings.Cut(u, ":")
+	switch {
+	case ok && (scheme == "postgres" || scheme == "postgresql"):
+		return "", errors.New("this build stores in SQLite only; unset DATABASE_URL or use sqlite:PATH")
+	case !ok || scheme != "sqlite" && scheme != "file":
+		return "", errors.New("must be sqlite:PATH, such as sqlite:/var/lib/usance/usance.db")
+	}
+	path := strings.TrimPrefix(rest, "//")
+	if path == "" || path == ":memory:" || strings.ContainsAny(path, "?#\x00") {
+		return "", errors.New("must name a file: sqlite:PATH, without ? and #; memory alone keeps nothing")
+	}
+	return path, nil
+}
+
+// folder is where the data file lies: the admin key and the address of the
+// running server are kept there too.
+func (c *config) folder() string {
+	path, err := c.databasePath()
+	if err != nil {
+		return c.DataDir
+	}
+	return filepath.Dir(path)
+}
+
+// nearest proposes the setting that a mistyped name is likely to mean.
+func nearest(name string, known []setting) string {
+	best, distance := "", 5
+	for _, s := range known {
+		if d := edits(name, s.Variable); d < distance {
+			best, distance = s.Variable, d
+		}
+	}
+	if best == "" {
+		return "; see: usance serve --help"
+	}
+	return "; did you mean " + best + "?"
+}
+
+// edits is the Levenshtein distance.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		corner := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			corner, row[j+1] = row[j+1], min(row[j]+1, row[j+1]+1, corner+cost)
+		}
+	}
+	return row[len(b)]
+}
+
+// writeSettings writes the table of settings that docs/configuration.md holds.
+func writeSettings(w io.Writer) {
+	fmt.Fprintln(w, "| variable | flag | default | |")
+	fmt.Fprintln(w, "|---|---|---|---|")
+	for _, s := range settings() {
+		def := s.Default
+		if def != "" {
+			def = "`" + def + "`"
+		}
+		fmt.Fprintf(w, "| `%s` | `--%s` | %s | %s |\n", s.Variable, flagOf(s.Variable), def, s.About)
+	}
+}
+
+// flagOf is the flag of a variable: its name in lower case with dashes, without
+// the program's own prefix.
+func flagOf(variable string) string {
+	return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(variable, "USANCE_")), "_", "-")
+}

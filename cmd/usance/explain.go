@@ -1,0 +1,40 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"text/tabwriter"
+
+	"github.com/usance/usance/ingest"
+)
+
+type explainCmd struct {
+	License string `arg:"" help:"Id of the licence."`
+}
+
+// Run prints what would happen to an event now, step by step.
+func (c explainCmd) Run(ctx context.Context, p *program) error {
+	return p.with(ctx, func(r *remote) error {
+		var e ingest.Explanation
+		if err := r.do(ctx, http.MethodGet, "/v1/licenses/"+url.PathEscape(c.License)+"/explain", nil, &e); err != nil {
+			return err
+		}
+		w := tabwriter.NewWriter(p.out, 0, 8, 2, ' ', 0)
+		for _, s := range e.Steps {
+			mark := "ok"
+			if !s.OK {
+				mark = "NO"
+			}
+			put(w, mark, s.Name, s.Detail)
+			if s.Fix != "" {
+				put(w, " ", " ", "→ "+s.Fix)
+			}
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+		p.printf("\n%s\n", e.Verdict)
+		return nil
+	})
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"crypto/subtle"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Bounds of the server. There is none on how long a request may take as a
+// whole, since an import of a year is one; a client that sends or takes nothing
+// for stallTimeout is let go.
+const (
+	headerTimeout  = 10 * time.Second
+	stallTimeout   = time.Minute
+	idleTimeout    = 2 * time.Minute
+	maxHeaderBytes = 32 << 10
+)
+
+// newHTTPServer makes the server of a handler; its requests live under base.
+func newHTTPServer(base context.Context, h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           patient(h),
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		BaseContext:       func(net.Listener) context.Context { return base },
+	}
+}
+
+// patient bounds the time between two reads or writes instead of the whole
+// request: long NDJSON streams pass, clients that hang do not.
+func patient(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := http.NewResponseController(w)
+		// Connections without deadlines, as in tests, go without.
+		_ = c.SetReadDeadline(time.Now().Add(stallTimeout))
+		_ = c.SetWriteDeadline(time.Now().Add(stallTimeout))
+		r.Body = &patientBody{r.Body, c}
+		next.ServeHTTP(&patientWriter{w, c}, r)
+	})
+}
+
+type patientBody struct {
+	io.ReadCloser
+	c *http.ResponseController
+}
+
+func (b *patientBody) Read(p []byte) (int, error) {
+	_ = b.c.SetReadDeadline(time.Now().Add(stallTimeout))
+	n, err := b.ReadCloser.Read(p)
+	// The time the server takes over what it read is not the client's.
+	_ = b.c.SetWriteDeadline(time.Now().Add(stallTimeout))
+	return n, err
+}
+
+type patientWriter struct {
+	http.ResponseWriter
+	c *http.ResponseController
+}
+
+func (w *patientWriter) Write(p []byte) (int, error) {
+	_ = w.c.SetWriteDeadline(time.Now().Add(stallTimeout))
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap lets handlers reach the connection.
+func (w *patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// inFlight counts the requests being answered.
+func inFlight(gauge prometheus.Gauge, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		gauge.Inc()
+		defer gauge.Dec()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// metricsHandler answers /metrics. It is open where only this machine can ask;
+// elsewhere it wants USANCE_METRICS_KEY or an admin's key, as allowed decides.
+func metricsHandler(registry prometheus.Gatherer, key string, open bool, allowed func(r *http.Request) bool, log *slog.Logger) http.Handler {
+	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelError),
+		ErrorHandling: promhttp.ContinueOnError, // one collector must not hide the others
+		Timeout:       10 * time.Second,
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+		byKey := key != "" && subtle.ConstantTimeCompare([]byte(token), []byte(key)) == 1
+		if !(open && key == "") && !byKey && !allowed(r) {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="usance"`)
+			http.Error(w, `metrics need the header "Authorization: Bearer KEY" with USANCE_METRICS_KEY or an admin's key`, http.StatusUnauthorized)
+			return
+		}
+		metrics.ServeHTTP(w, r)
+	})
+}
+
+// isLoopback tells whether only this machine can reach the address.
+func isLoopback(a net.Addr) bool {
+	t, ok := a.(*net.TCPAddr)
+	return ok && t.IP.IsLoopback()
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/usance/usance"
+)
+
+func TestMetricsAreOpenOnLoopbackOnly(t *testing.T) {
+	t.Parallel()
+	admin := func(r *http.Request) bool { return r.Header.Get("Authorization") == "Bearer the-admin" }
+	for _, c := range []struct {
+		key  string
+		open bool
+		auth string
+		want int
+	}{
+		{"", true, "", 200},
+		{"", false, "", 401},
+		{"", false, "Bearer the-admin", 200},
+		{"the-metrics-key-1", true, "", 401},
+		{"the-metrics-key-1", true, "Bearer the-metrics-key-1", 200},
+		{"the-metrics-key-1", false, "Bearer the-metrics-key-2", 401},
+		{"the-metrics-key-1", false, "Bearer the-admin", 200},
+	} {
+		h := metricsHandler(prometheus.NewRegistry(), c.key, c.open, admin, slog.New(slog.DiscardHandler))
+		r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+		r.Header.Set("Authorization", c.auth)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != c.want {
+			t.Errorf("key %q, open %v, header %q: %d, want %d", c.key, c.open, c.auth, w.Code, c.want)
+		}
+	}
+}
+
+func TestLoopback(t *testing.T) {
+	t.Parallel()
+	for addr, want := range map[string]bool{"127.0.0.1:1": true, "[::1]:1": true, "0.0.0.0:1": false, "[::]:1": false, "192.0.2.1:1": false} {
+		a, err := net.ResolveTCPAddr("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if isLoopback(a) != want {
+			t.Errorf("%s: %v", addr, !want)
+		}
+	}
+}
+
+func TestURLOf(t *testing.T) {
+	t.Parallel()
+	for addr, want := range map[string]string{
+		"127.0.0.1:80": "http://127.0.0.1:80", "[::1]:80": "http://[::1]:80", "0.0.0.0:80": "http://127.0.0.1:80", "[::]:80": "http://127.0.0.1:80",
+	} {
+		a, err := net.ResolveTCPAddr("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := urlOf(a); got != want {
+			t.Errorf("%s: %s, want %s", addr, got, want)
+		}
+	}
+}
+
+// A body that takes longer than any one bound passes as long as it moves.
+func TestLongStreamsPass(t *testing.T) {
+	t.Parallel()
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, err := io.Copy(io.Discard, r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			t.Errorf("the connection cannot be reached through the wrappers: %v", err)
+		}
+		_, _ = io.WriteString(w, http.StatusText(http.StatusOK)+strings.Repeat(".", int(n/1000)))
+	})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hs := newHTTPServer(context.Background(), inFlight(prometheus.NewGauge(prometheus.GaugeOpts{}), h), slog.New(slog.DiscardHandler))
+	if hs.ReadTimeout != 0 || hs.WriteTimeout != 0 || hs.ReadHeaderTimeout == 0 || hs.IdleTimeout == 0 || hs.MaxHeaderBytes == 0 {
+		t.Error("a stream may last as long as it moves; headers and idle connections may not")
+	}
+	go func() { _ = hs.Serve(listener) }()
+	defer hs.Close()
+	body, send := io.Pipe()
+	go func() {
+		for range 100 {
+			_, _ = send.Write(bytes.Repeat([]byte("x"), 1000))
+		}
+		send.Close()
+	}()
+	resp, err := http.Post("http://"+listener.Addr().String(), "application/x-ndjson", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if b, err := io.ReadAll(resp.Body); err != nil || len(b) != 2+100 {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+}
+
+// viewer is a store of which only the status is asked.
+type viewer struct {
+	status usance.StoreStatus
+	err    error
+	asked  int
+}
+
+type statusView struct {
+	usance.View
+	s usance.StoreStatus
+}
+
+func (v statusView) Status(context.Context) (usance.StoreStatus, error) { return v.s, nil }
+
+func (v *viewer) View(_ context.Context, fn func(usance.View) error) error {
+	v.asked++
+	if v.err != nil {
+		return v.err
+	}
+	return fn(statusView{s: v.status})
+}
+
+func TestStoreMetrics(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 1, 0, 1, 0, 0, time.UTC)
+	v := &viewer{status: usance.StoreStatus{PendingBatches: 2, PendingEvents: 30, OldestPending: now.Add(-time.Minute), TrackedActive: 7, EventsToday: 99,
+		Overages: map[usance.OverageStatus]int64{usance.OverageApproved: 3}}}
+	m := newStoreMetrics(v, func() time.Time { return now }, slog.New(slog.DiscardHandler))
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(m)
+	got := scrapeRegistry(t, registry)
+	for line, want := range map[string]bool{
+		"usance_licenses_tracked 7": true, "usance_events_last_day 99": true, "usance_pending_batches 2": true, "usance_pending_events 30": true,
+		"usance_pending_oldest_seconds 60": true, `usance_overages{status="APPROVED"} 3`: true, `usance_overages{status="DETECTED"} 0`: true,
+		"usance_store_up 1": true,
+	} {
+		if strings.Contains(got, line+"\n") != want {
+			t.Errorf("%s is missing", line)
+		}
+	}
+	scrapeRegistry(t, registry)
+	if v.asked != 1 {
+		t.Errorf("two scrapes at once asked the store %d times", v.asked)
+	}
+	v.err, m.at = errors.New("gone"), time.Time{}
+	if got := scrapeRegistry(t, registry); !strings.Contains(got, "usance_store_up 0\n") || strings.Contains(got, "usance_licenses_tracked") {
+		t.Error("a store that does not answer must show as usance_store_up 0, and no other number")
+	}
+}
+
+func scrapeRegistry(t *testing.T, g prometheus.Gatherer) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	metricsHandler(g, "", true, nil, slog.New(slog.DiscardHandler)).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if w.Code != http.StatusOK {
+		t.Fatalf("scrape: %d %s", w.Code, w.Body)
+	}
+	return w.Body.String()
+}

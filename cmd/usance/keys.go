@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/usance/usance"
+)
+
+type keysCmd struct {
+	Create keysCreateCmd `cmd:"" help:"Make a key and print its secret, this once."`
+	List   keysListCmd   `cmd:"" help:"List the keys, revoked ones too."`
+	Revoke keysRevokeCmd `cmd:"" help:"End a key at once."`
+}
+
+type keysCreateCmd struct {
+	Role     string        `required:"" enum:"admin,brand,creator,ingest" help:"What it may do: admin, brand, creator or ingest."`
+	Party    string        `help:"The brand or creator that a key of those roles is bound to." placeholder:"ID"`
+	Name     string        `help:"What it is for."`
+	Brand    []string      `help:"Bind an ingest key to this brand; may be repeated." placeholder:"ID"`
+	License  []string      `help:"Bind an ingest key to this licence; may be repeated." placeholder:"ID"`
+	Backdate bool          `help:"Let an ingest key send events older than USANCE_LATE_GRACE."`
+	Expires  time.Duration `help:"End it after this time, such as 720h." placeholder:"TIME"`
+}
+
+// Run makes a key.
+func (c keysCreateCmd) Run(ctx context.Context, p *program) error {
+	in := map[string]any{"role": c.Role}
+	if c.Party != "" {
+		in["partyId"] = c.Party
+	}
+	if c.Name != "" {
+		in["name"] = c.Name
+	}
+	if len(c.Brand) > 0 {
+		in["brandIds"] = c.Brand
+	}
+	if len(c.License) > 0 {
+		in["licenseIds"] = c.License
+	}
+	if c.Backdate {
+		in["scopes"] = []string{usance.ScopeBackdate}
+	}
+	if c.Expires > 0 {
+		in["expiresAt"] = time.Now().UTC().Add(c.Expires).Format(time.RFC3339)
+	}
+	return p.with(ctx, func(r *remote) error {
+		var out struct {
+			Key    usance.APIKey `json:"key"`
+			Secret string        `json:"secret"`
+		}
+		if err := r.do(ctx, http.MethodPost, "/v1/keys", in, &out); err != nil {
+			return err
+		}
+		p.printf("id      %s\nrole    %s\nsecret  %s\n\nThe secret is not stored and cannot be shown again.\n", out.Key.ID, out.Key.Role, out.Secret)
+		return nil
+	})
+}
+
+type keysListCmd struct{}
+
+// Run lists the keys.
+func (keysListCmd) Run(ctx context.Context, p *program) error {
+	return p.with(ctx, func(r *remote) error {
+		w := tabwriter.NewWriter(p.out, 0, 8, 2, ' ', 0)
+		put(w, "ID", "ROLE", "BOUND TO", "STATE", "CREATED", "NAME")
+		cursor := ""
+		for {
+			var page struct {
+				Data       []usance.APIKey `json:"data"`
+				NextCursor string          `json:"nextCursor"`
+			}
+			if err := r.do(ctx, http.MethodGet, "/v1/keys?limit=200&cursor="+url.QueryEscape(cursor), nil, &page); err != nil {
+				return err
+			}
+			for _, k := range page.Data {
+				put(w, k.ID, string(k.Role), boundTo(&k), keyState(&k, time.Now()), k.CreatedAt.Format(time.DateOnly), k.Name)
+			}
+			if cursor = page.NextCursor; cursor == "" {
+				return w.Flush()
+			}
+		}
+	})
+}
+
+func boundTo(k *usance.APIKey) string {
+	all := append([]string{}, k.BrandIDs...)
+	all = append(all, k.LicenseIDs...)
+	if k.PartyID != "" {
+		all = append(all, k.PartyID)
+	}
+	if len(all) == 0 {
+		return "-"
+	}
+	return strings.Join(all, ",")
+}
+
+func keyState(k *usance.APIKey, now time.Time) string {
+	switch {
+	case k.RevokedAt != nil:
+		return "revoked " + k.RevokedAt.Format(time.DateOnly)
+	case !k.Usable(now):
+		return "expired " + k.ExpiresAt.Format(time.DateOnly)
+	case k.ExpiresAt != nil:
+		return "until " + k.ExpiresAt.Format(time.DateOnly)
+	}
+	return "in force"
+}
+
+type keysRevokeCmd struct {
+	ID string `arg:"" help:"Id of the key, from keys list."`
+}
+
+// Run ends a key.
+func (c keysRevokeCmd) Run(ctx context.Context, p *program) error {
+	return p.with(ctx, func(r *remote) error {
+		var k usance.APIKey
+		if err := r.do(ctx, http.MethodPost, "/v1/keys/"+url.PathEscape(c.ID)+"/revoke", struct{}{}, &k); err != nil {
+			return err
+		}
+		p.printf("%s is revoked\n", k.ID)
+		return nil
+	})
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/usance/usance/store/sqlite"
+)
+
+type migrateCmd struct {
+	Status  migrateStatusCmd  `cmd:"" help:"List the migrations, and which are applied; exits with 1 when one is pending."`
+	Up      migrateUpCmd      `cmd:"" help:"Apply the migrations that are pending; serve does it too."`
+	Down    migrateDownCmd    `cmd:"" help:"Take back the latest migration and all that its tables hold."`
+	Resolve migrateResolveCmd `cmd:"" help:"Mark a migration as rolled back that was undone by hand."`
+	Reset   migrateResetCmd   `cmd:"" help:"Take back every migration and apply them anew: all data is lost."`
+}
+
+// openSchema opens the database as it is. No server may have it open.
+func openSchema(ctx context.Context, p *program, makeIt bool) (*sqlite.Store, error) {
+	path, err := p.cfg.databasePath()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(path); err != nil && !makeIt {
+		return nil, fmt.Errorf("there is no database at %s; usance migrate up makes it", path)
+	}
+	return sqlite.Open(ctx, path, sqlite.Options{LeaveSchema: true})
+}
+
+type migrateStatusCmd struct{}
+
+// Run lists the migrations.
+func (migrateStatusCmd) Run(ctx context.Context, p *program) (err error) {
+	store, err := openSchema(ctx, p, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	list, err := store.Migrations().Status(ctx)
+	if err != nil {
+		return err
+	}
+	pending := 0
+	w := tabwriter.NewWriter(p.out, 0, 8, 2, ' ', 0)
+	put(w, "MIGRATION", "APPLIED (UTC)")
+	for _, m := range list {
+		at := stamp(m.AppliedAt)
+		if m.Pending() {
+			pending++
+			at = "pending"
+		}
+		put(w, m.Name, at)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if pending > 0 {
+		return fmt.Errorf("%d migrations are pending; run: usance migrate up", pending)
+	}
+	return nil
+}
+
+type migrateUpCmd struct{}
+
+// Run applies what is pending.
+func (migrateUpCmd) Run(ctx context.Context, p *program) (err error) {
+	store, err := openSchema(ctx, p, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	applied, err := store.Migrations().Up(ctx)
+	for _, name := range applied {
+		p.printf("applied %s\n", name)
+	}
+	if err == nil && len(applied) == 0 {
+		p.printf("nothing is pending\n")
+	}
+	return err
+}
+
+type confirmation struct {
+	Yes bool `help:"Do not ask." short:"y"`
+}
+
+// confirm asks before data is lost.
+func (c confirmation) confirm(p *program, what string) error {
+	if c.Yes {
+		return nil
+	}
+	p.printf("%s Type yes to go on: ", what)
+	line, err := bufio.NewReader(p.in).ReadString('\n')
+	if strings.TrimSpace(line) == "yes" {
+		return nil
+	}
+	if err != nil && line == "" {
+		p.printf("\n")
+	}
+	return errors.New("nothing was changed")
+}
+
+type migrateDownCmd struct{ confirmation }
+
+// Run takes back the latest migration.
+func (c migrateDownCmd) Run(ctx context.Context, p *program) (err error) {
+	store, err := openSchema(ctx, p, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	if err := c.confirm(p, "This drops the tables of the latest migration with all that they hold."); err != nil {
+		return err
+	}
+	name, err := store.Migrations().Down(ctx)
+	switch {
+	case err != nil:
+		return err
+	case name == "":
+		p.printf("no migration is applied\n")
+	default:
+		p.printf("took back %s\n", name)
+	}
+	return nil
+}
+
+type migrateResolveCmd struct {
+	RolledBack string `required:"" help:"The migration to mark as rolled back." placeholder:"NAME"`
+}
+
+// Run marks a migration as rolled back.
+func (c migrateResolveCmd) Run(ctx context.Context, p *program) (err error) {
+	store, err := openSchema(ctx, p, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	if err := store.Migrations().Resolve(ctx, c.RolledBack); err != nil {
+		return err
+	}
+	p.printf("%s is marked as rolled back; usance migrate up applies it again\n", c.RolledBack)
+	return nil
+}
+
+type migrateResetCmd struct {
+	confirmation
+	SkipSeed bool `help:"Accepted for those who are used to it: there is no seed data to skip."`
+}
+
+// Run takes back everything and applies it anew.
+func (c migrateResetCmd) Run(ctx context.Context, p *program) (err error) {
+	store, err := openSchema(ctx, p, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	if err := c.confirm(p, "This drops every table with all usage, limits, overages and keys."); err != nil {
+		return err
+	}
+	m := store.Migrations()
+	for {
+		name, err := m.Down(ctx)
+		if err != nil {
+			return err
+		}
+		if name == "" {
+			break
+		}
+		p.printf("took back %s\n", name)
+	}
+	applied, err := m.Up(ctx)
+	for _, name := range applied {
+		p.printf("applied %s\n", name)
+	}
+	return err
+}

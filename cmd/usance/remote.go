@@ -1,0 +1,172 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/usance/usance"
+)
+
+// remote speaks to a server: one that runs, over HTTP, or, when nobody has the
+// data folder open, the same handlers within this process.
+type remote struct {
+	url   string
+	key   string
+	http  *http.Client
+	local *server // set when there is no other process
+}
+
+// connect finds the server: USANCE_URL; else the data file, opened here when
+// nobody holds it; else the process that does.
+func (p *program) connect(ctx context.Context) (*remote, error) {
+	if p.cfg.URL != "" {
+		return p.over(p.cfg.URL)
+	}
+	path, err := p.cfg.databasePath()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no database at %s; start usance serve, or name the server with USANCE_URL or the folder with USANCE_DATA_DIR", path)
+	}
+	s, err := newServer(ctx, p.cfg, slog.New(slog.DiscardHandler), time.Now)
+	if err != nil {
+		url, e := os.ReadFile(filepath.Join(p.cfg.folder(), urlFile))
+		if usance.ErrorCode(err) != usance.CodeUnavailable || e != nil {
+			return nil, err
+		}
+		return p.over(strings.TrimSpace(string(url)))
+	}
+	handler, err := s.handler()
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return &remote{url: "http://usance.invalid", key: s.adminKey, http: &http.Client{Transport: inProcess{handler}}, local: s}, nil
+}
+
+// over makes the remote of a server that runs.
+func (p *program) over(url string) (*remote, error) {
+	key := string(p.cfg.Key)
+	if key == "" {
+		key = string(p.cfg.AdminKey)
+	}
+	if key == "" {
+		var err error
+		if key, err = readAdminKey(p.cfg); err != nil {
+			return nil, err
+		}
+	}
+	if key == "" {
+		return nil, fmt.Errorf("no API key: set USANCE_KEY, or USANCE_DATA_DIR to the folder that holds %s", adminKeyFile)
+	}
+	return &remote{url: strings.TrimRight(url, "/"), key: key, http: &http.Client{}}, nil
+}
+
+// with connects, does the work, and closes what was opened.
+func (p *program) with(ctx context.Context, work func(*remote) error) error {
+	r, err := p.connect(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(work(r), r.close())
+}
+
+func (r *remote) close() error {
+	if r.local == nil {
+		return nil
+	}
+	return r.local.close()
+}
+
+// do sends in as JSON, if any, and reads the answer into out, if any.
+func (r *remote) do(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, r.url+path, body)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+r.key)
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := r.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("the server at %s does not answer: %w", r.url, err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode >= 300 {
+		var problem struct{ Code, Detail string }
+		if json.Unmarshal(b, &problem) != nil || problem.Code == "" {
+			return fmt.Errorf("%s answers %s", r.url, resp.Status)
+		}
+		return fmt.Errorf("%s: %s", problem.Code, problem.Detail)
+	}
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(b, out)
+}
+
+// inProcess answers requests by a handler, without a network.
+type inProcess struct{ handler http.Handler }
+
+// RoundTrip answers one request.
+func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	if r.Body == nil {
+		r.Body = http.NoBody
+	}
+	r.RequestURI = r.URL.RequestURI()
+	r.RemoteAddr = "127.0.0.1:0"
+	w := &answer{header: make(http.Header)}
+	t.handler.ServeHTTP(w, r)
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return &http.Response{
+		Status: fmt.Sprintf("%d %s", w.status, http.StatusText(w.status)), StatusCode: w.status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: w.header, Request: r,
+		Body: io.NopCloser(&w.body), ContentLength: int64(w.body.Len()),
+	}, nil
+}
+
+type answer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (w *answer) Header() http.Header { return w.header }
+
+func (w *answer) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+}
+
+func (w *answer) Write(b []byte) (int, error) {
+	w.WriteHeader(http.StatusOK)
+	return w.body.Write(b)
+}

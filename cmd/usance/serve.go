@@ -1,0 +1,259 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/usance/usance/access"
+	"github.com/usance/usance/api"
+	"github.com/usance/usance/billing"
+	"github.com/usance/usance/catalog"
+	"github.com/usance/usance/fold"
+	"github.com/usance/usance/ingest"
+	"github.com/usance/usance/jobs"
+	"github.com/usance/usance/query"
+	"github.com/usance/usance/store/sqlite"
+)
+
+type serveCmd struct {
+	kong.Plugins // the settings of the server
+}
+
+// Run serves until it is told to stop.
+func (serveCmd) Run(ctx context.Context, p *program) error {
+	for _, name := range p.cfg.idle() {
+		p.log.Warn("the setting has no effect in this build", "variable", name)
+	}
+	s, err := newServer(ctx, p.cfg, p.log, time.Now)
+	if err != nil {
+		return err
+	}
+	return s.serve(ctx, func(url string) {
+		if s.firstStart {
+			p.printf("The admin key, printed this once and kept in %s:\n\n    %s\n\n", filepath.Join(p.cfg.folder(), adminKeyFile), s.adminKey)
+		}
+		v, _ := buildVersion()
+		p.printf("usance %s serves %s (docs at %[2]s/docs), data in %s\n", v, url, p.cfg.folder())
+	})
+}
+
+// server is every stage on one store.
+type server struct {
+	cfg      config
+	log      *slog.Logger
+	store    *sqlite.Store
+	access   *access.Access
+	ingest   *ingest.Ingester
+	fold     *fold.Folder
+	catalog  *catalog.Catalog
+	billing  *billing.Billing
+	query    *query.Query
+	jobs     *jobs.Runner
+	requests prometheus.Gauge
+	now      func() time.Time
+	open     bool // /metrics needs no key
+
+	collectors []prometheus.Collector // of /metrics
+	adminKey   string
+	firstStart bool // the key was made by this start
+}
+
+// newServer opens the store, which nobody else may have open, takes or makes
+// the admin key, and sets the stages up; close takes it all down.
+func newServer(ctx context.Context, c config, log *slog.Logger, now func() time.Time) (*server, error) {
+	path, err := c.databasePath()
+	if err != nil {
+		return nil, err
+	}
+	return newServerOn(ctx, c, log, now, path, sqlite.Options{})
+}
+
+func newServerOn(ctx context.Context, c config, log *slog.Logger, now func() time.Time, path string, o sqlite.Options) (*server, error) {
+	store, err := sqlite.Open(ctx, path, o)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newStages(ctx, c, log, now, store)
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return s, nil
+}
+
+func newStages(ctx context.Context, c config, log *slog.Logger, now func() time.Time, store *sqlite.Store) (*server, error) {
+	s := &server{cfg: c, log: log, store: store, now: now}
+	var err error
+	if s.adminKey, s.firstStart, err = adminKey(c); err != nil {
+		return nil, fmt.Errorf("the admin key: %w", err)
+	}
+	sessionKey, err := store.Secret(ctx, "session-hash")
+	if err != nil {
+		return nil, err
+	}
+	s.fold = fold.New(store, fold.Options{Now: now, Interval: c.FoldInterval, LateGrace: c.LateGrace, Logger: log})
+	s.catalog = catalog.New(store, catalog.Options{Now: now, LateGrace: c.LateGrace, NewSecret: access.NewSecret})
+	s.billing = billing.New(store, billing.Options{Now: now, LateGrace: c.LateGrace, AutoApproveCents: c.AutoApproveCents, Logger: log})
+	s.query = query.New(store, query.Options{Now: now, TTL: time.Duration(c.CacheTTLSeconds) * time.Second})
+	s.access = access.New(store, access.Options{Now: now, AdminKey: s.adminKey})
+	if s.jobs, err = jobs.New(store, tasks(c, s.fold, s.billing), jobs.Options{Now: now, Logger: log}); err != nil {
+		return nil, err
+	}
+	s.requests = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "usance_http_requests_in_flight", Help: "Requests being answered.",
+	})
+	// Ingest starts last: it has a goroutine that an error above would leave behind.
+	s.ingest = ingest.New(store, ingest.Options{
+		Now: now, LateGrace: c.LateGrace, SessionKey: sessionKey, Committed: s.fold.Offer, Logger: log,
+	})
+	return s, nil
+}
+
+// handler is the whole of what is answered over HTTP.
+func (s *server) handler() (http.Handler, error) {
+	v, _ := buildVersion()
+	metrics := http.NewServeMux()
+	a := api.New(api.Deps{
+		Store: s.store, Access: s.access, Ingest: s.ingest, Fold: s.fold, Catalog: s.catalog, Billing: s.billing,
+		Query: s.query, Jobs: s.jobs, Metrics: metrics, Logger: s.log, Now: s.now, Version: v,
+	})
+	s.collectors = slices.Concat(processMetrics(),
+		s.ingest.Metrics(), s.fold.Metrics(), s.billing.Metrics(), s.query.Metrics(), s.jobs.Metrics(), a.Metrics(),
+		[]prometheus.Collector{s.requests, newStoreMetrics(s.store, s.now, s.log)},
+	)
+	registry := prometheus.NewRegistry()
+	for _, c := range s.collectors {
+		if err := registry.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	isAdmin := func(r *http.Request) bool {
+		p, err := s.access.Authenticate(r.Context(), r.Header.Get("Authorization"))
+		return err == nil && p.IsAdmin()
+	}
+	metrics.Handle("/", metricsHandler(registry, string(s.cfg.MetricsKey), s.open, isAdmin, s.log))
+	return inFlight(s.requests, a), nil
+}
+
+// serve answers requests until ctx ends or a signal comes, and then stops in
+// such an order that nothing acknowledged is lost: no new requests, those under
+// way to their end, what is queued committed, what is pending folded, the store
+// closed. A second signal ends the program at once; that loses nothing either,
+// since whatever was acknowledged is on the disk.
+func (s *server) serve(ctx context.Context, ready func(url string)) (err error) {
+	defer func() { err = errors.Join(err, s.store.Close()) }()
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.cfg.Addr)
+	if err != nil {
+		return errors.Join(fmt.Errorf("USANCE_ADDR: %w", err), s.drain())
+	}
+	s.open = isLoopback(listener.Addr())
+	handler, err := s.handler()
+	if err != nil {
+		return errors.Join(err, listener.Close(), s.drain())
+	}
+
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// What runs in the background stops after the last request, not with the first signal.
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBackground()
+	var loops sync.WaitGroup
+	loops.Go(func() { s.report("fold", s.fold.Run(background)) })
+	loops.Go(func() { s.report("jobs", s.jobs.Run(background)) })
+
+	base, cutOff := context.WithCancel(context.WithoutCancel(ctx))
+	defer cutOff()
+	hs := newHTTPServer(base, handler, s.log)
+	served := make(chan error, 1)
+	go func() { served <- hs.Serve(listener) }()
+
+	url := urlOf(listener.Addr())
+	if err := announce(s.cfg, url); err != nil {
+		s.log.Warn("the address cannot be written to the data folder; commands need USANCE_URL", "error", err)
+	}
+	defer retract(s.cfg)
+	s.log.Info("serving", "url", url, "data", s.cfg.folder())
+	ready(url)
+
+	select {
+	case err = <-served:
+		err = fmt.Errorf("serving: %w", err)
+	case <-ctx.Done():
+		stop() // a second signal meets the default: the end
+		s.log.Info("stopping: answering what is under way", "atMost", s.cfg.ShutdownTimeout)
+	}
+	grace, done := context.WithTimeout(context.Background(), s.cfg.ShutdownTimeout)
+	defer done()
+	if e := hs.Shutdown(grace); e != nil {
+		s.log.Warn("requests were cut off; what they were not told is not lost if they retry", "error", e)
+		cutOff()
+		_ = hs.Close()
+	}
+	e := s.ingest.Close(context.WithoutCancel(ctx))
+	stopBackground()
+	loops.Wait()
+	err = errors.Join(err, e, s.drain())
+	s.log.Info("stopped")
+	return err
+}
+
+// drain commits what is queued and folds what is pending.
+func (s *server) drain() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	err := s.ingest.Close(ctx)
+	if _, e := s.fold.Flush(ctx); e != nil {
+		// Not an error of the stop: the next start folds it.
+		s.log.Warn("not all was folded; the next start goes on", "error", e)
+	}
+	return err
+}
+
+// close takes down a server that never served.
+func (s *server) close() error { return errors.Join(s.drain(), s.store.Close()) }
+
+func (s *server) report(what string, err error) {
+	if err != nil && !errors.Is(err, context.Canceled) {
+		s.log.Error("stopped with an error", "what", what, "error", err)
+	}
+}
+
+// urlFile names the server that has the data folder open.
+const urlFile = "server.url"
+
+func announce(c config, url string) error {
+	return os.WriteFile(filepath.Join(c.folder(), urlFile), []byte(url+"\n"), 0o600)
+}
+
+func retract(c config) { _ = os.Remove(filepath.Join(c.folder(), urlFile)) }
+
+// urlOf is how this machine reaches an address that is listened on.
+func urlOf(a net.Addr) string {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return "http://" + a.String()
+	}
+	host := t.IP.String()
+	if t.IP.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return "http://" + host + ":" + strconv.Itoa(t.Port)
+}

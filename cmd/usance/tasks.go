@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/usance/usance/billing"
+	"github.com/usance/usance/fold"
+	"github.com/usance/usance/jobs"
+)
+
+// The names of the jobs.
+const (
+	jobAggregate  = "aggregateUsageMetrics"
+	jobThresholds = "checkUsageThresholds"
+	jobCleanup    = "cleanupOldUsageEvents"
+)
+
+// verifiedDays is how many ended days the daily run compares with their events:
+// two, so that each is seen by two runs, and one that was missed leaves no gap.
+const verifiedDays = 2
+
+// tasks are the jobs that have work in this build.
+func tasks(c config, f *fold.Folder, b *billing.Billing) []jobs.Task {
+	return []jobs.Task{
+		{Name: jobAggregate, Schedule: c.AggregateSchedule, Run: func(ctx context.Context, fired []string) error {
+			if _, err := f.Flush(ctx); err != nil {
+				return err
+			}
+			if !verifies(c.AggregateSchedule, fired) {
+				return nil
+			}
+			_, err := f.VerifyDays(ctx, verifiedDays) // drift is logged and counted there
+			return err
+		}},
+		{Name: jobThresholds, Schedule: c.ThresholdsSchedule, Run: func(ctx context.Context, _ []string) error {
+			_, _, err := b.ClosePeriods(ctx)
+			return err
+		}},
+		{Name: jobCleanup, Schedule: c.CleanupSchedule, Timeout: 6 * time.Hour, Run: func(ctx context.Context, _ []string) error {
+			_, err := f.Retain(ctx, time.Duration(c.RetentionDays)*24*time.Hour) // what drifted is logged and counted there
+			return err
+		}},
+	}
+}
+
+// verifies tells whether a run verifies as well: at the times of any line but
+// the first, or of the only one.
+func verifies(schedule, fired []string) bool {
+	return len(schedule) == 1 || slices.ContainsFunc(schedule[1:], func(line string) bool { return slices.Contains(fired, line) })
+}
