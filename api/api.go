@@ -26,6 +26,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"path"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -159,6 +160,10 @@ func (a *api) handler() http.Handler {
 // would redirect unclean paths; ids must not be rewritten, so these are refused.
 func (a *api) strictMux(mux *http.ServeMux) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		if clean := path.Clean(r.URL.Path); clean != r.URL.Path {
+			a.fail(w, r, "", usance.NewError(usance.CodeNotFound, "there is nothing at this path; see /docs"), nil)
+			return
+		}
 		h, pattern := mux.Handler(r)
 		if pattern != "" {
 			mux.ServeHTTP(w, r)

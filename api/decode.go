@@ -27,6 +27,7 @@ import (
 var marshalOptions = json.JoinOptions(
 	jsonv1.OmitEmptyWithLegacySemantics(true),
 	jsonv1.FormatDurationAsNano(true),
+	json.Deterministic(true),        // the same answer twice is the same bytes
 	jsontext.AllowInvalidUTF8(true), // what was stored before it was refused must not make a 500
 )
 

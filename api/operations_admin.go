@@ -229,7 +229,7 @@ type jobRef struct {
 func (a *api) adminOperations() []*operation {
 	return []*operation{
 		op(operation{
-			name: "usage.explainLicense", kind: isQuery, method: "GET", path: "/v1/licenses/{licenseId}/explain", need: access.ReadLimits, tag: tagAdmin,
+			name: "usage.explainLicense", kind: isQuery, method: "GET", path: "/v1/licenses/{licenseId}/explain", need: access.ReadAll, tag: tagAdmin,
 			summary: "What would happen to an event of this licence now, and why",
 			example: `{"licenseId":"lic_123"}`,
 		}, (*OfLicense).target, func(ctx context.Context, c *Call, in *OfLicense) (ingest.Explanation, error) {
