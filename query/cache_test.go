@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strconv"
 	"sync"
@@ -157,7 +158,7 @@ func TestTailEqualsFolded(t *testing.T) {
 	warm := newFixture(t, "America/New_York", "2025-11-20T12:00:00Z", ttl)
 	cold := newFixture(t, "America/New_York", "2025-11-20T12:00:00Z", 0)
 	types := []string{"view", "download", "custom-1"}
-	for round := range 25 {
+	for round := range 16 {
 		var events []usance.Event
 		for range r.IntN(30) {
 			at := instant(t, "2025-10-25T00:00:00Z").Add(time.Duration(r.IntN(20*24*3600)) * time.Second)
@@ -183,19 +184,27 @@ func TestTailEqualsFolded(t *testing.T) {
 		start, g := fmt.Sprintf("2025-10-%d", 25+r.IntN(5)), []Granularity{Hourly, Daily, Weekly, Monthly}[r.IntN(4)]
 		ask := func(f *fixture) []any { return f.answers(start, "2025-11-12", g) }
 		before := ask(warm)
-		if diff := cmp.Diff(ask(cold), before); diff != "" {
+		if diff := difference(ask(cold), before); diff != "" {
 			t.Fatalf("round %d: the tail is seen otherwise (-folded in part +tail):\n%s", round, diff)
 		}
-		if diff := cmp.Diff(before, ask(warm)); diff != "" {
+		if diff := difference(before, ask(warm)); diff != "" {
 			t.Fatalf("round %d: the cache changed an answer (-cold +warm):\n%s", round, diff)
 		}
 		if round%3 == 2 {
 			warm.fold()
-			if diff := cmp.Diff(before, ask(warm)); diff != "" {
+			if diff := difference(before, ask(warm)); diff != "" {
 				t.Fatalf("round %d: the fold changed an answer (-before +after):\n%s", round, diff)
 			}
 		}
 	}
+}
+
+// difference is cmp.Diff, which takes long to find none.
+func difference(want, got []any) string {
+	if reflect.DeepEqual(want, got) {
+		return ""
+	}
+	return cmp.Diff(want, got)
 }
 
 func voided(events []usance.Event, original *usance.Event) bool {
