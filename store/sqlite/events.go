@@ -313,7 +313,7 @@ const isPending = `coalesce((SELECT p.last_seq FROM pending_batches p WHERE p.fi
 // A tail is read from the pending ranges, since they are short as a rule. When
 // folding lags, reading them all would cost more than the licence's own days.
 const (
-	tailByRange = ` FROM pending_batches p CROSS JOIN license_usage_events e
+	tailByRange = ` FROM pending_batches p CROSS JOIN license_usage_events e NOT INDEXED
 		WHERE e.seq BETWEEN p.first_seq AND p.last_seq AND e.license_id = ? AND e.local_date >= ? AND e.local_date < ?`
 	tailByDay = ` FROM license_usage_events e INDEXED BY license_usage_events_day
 		WHERE e.license_id = ? AND e.local_date >= ? AND e.local_date < ?
