@@ -45,7 +45,8 @@ fuzz: ## each fuzz target for $(FUZZ)
 	@.ci/fuzz $(FUZZ)
 
 generate: ## write anew what is derived from code (OpenAPI, TypeScript, tables of the docs)
-	$(GO) generate ./...
+	$(GO) test ./api -run 'TestOpenAPI|TestTypeScript' -update
+	$(GO) test ./cmd/usance -run TestEverySettingIsDocumented -update
 
 verify: generate ## regenerate, and fail when that makes a difference
 	@git diff --exit-code -- . || { echo "verify: commit what 'make generate' wrote"; exit 1; }

@@ -4,16 +4,20 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 )
+
+var update = flag.Bool("update", false, "write the table of settings into the docs")
 
 func TestConfigDefaults(t *testing.T) {
 	t.Parallel()
@@ -121,12 +125,19 @@ func TestEverySettingIsDocumented(t *testing.T) {
 	t.Parallel()
 	var table bytes.Buffer
 	writeSettings(&table)
-	page, err := os.ReadFile("../../docs/configuration.md")
+	const path = "../../docs/configuration.md"
+	page, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+	if *update {
+		page = regexp.MustCompile(`(?m)(^\|.*\n)+`).ReplaceAllLiteral(page, table.Bytes())
+		if err := os.WriteFile(path, page, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if !bytes.Contains(page, table.Bytes()) {
-		t.Errorf("docs/configuration.md does not hold the table of settings; put this there:\n%s", table.String())
+		t.Errorf("%s does not hold the table of settings; run: make generate", path)
 	}
 	for i, s := range settings() {
 		if s.Variable == "" || s.About == "" {
