@@ -4,6 +4,7 @@ GO      ?= go
 BIN     := bin/usance
 DATA    ?= usance-data
 ADDR    ?= 127.0.0.1:8080
+DEMO    ?= usance-demo
 FUZZ    ?= 5s
 LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -20,8 +21,8 @@ build: ## build bin/usance
 run: build ## serve on $(ADDR) with the data in $(DATA)
 	USANCE_DATA_DIR=$(DATA) $(BIN) serve --addr $(ADDR)
 
-demo: build ## serve a year of made-up usage in a temporary folder
-	$(BIN) demo --addr $(ADDR)
+demo: build ## serve a year of made-up usage, kept in $(DEMO)
+	$(BIN) demo --addr $(ADDR) --dir $(DEMO)
 
 test: tools ## every test, as CI runs them (race detector on)
 	$(GO) test -race -timeout 30m ./...
