@@ -103,3 +103,35 @@ func BenchmarkRollups(b *testing.B) {
 		}
 	})
 }
+
+// What a retried request costs: the careful way looks up each of its keys.
+func BenchmarkEventsByKey(b *testing.B) {
+	s, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "b.db"), sqlite.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	batch := events("lic_1", 1000)
+	refs := make([]usance.EventRef, len(batch))
+	for i := range batch {
+		refs[i] = usance.EventRef{LicenseID: "lic_1", IdempotencyKey: batch[i].IdempotencyKey}
+	}
+	err = s.Update(b.Context(), usance.Locks{}, func(tx usance.Tx) error {
+		return tx.AddEvents(b.Context(), usance.NewID(clock), clock, batch)
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		err := s.View(b.Context(), func(v usance.View) error {
+			found, err := v.EventsByKey(b.Context(), refs)
+			if len(found) != len(refs) {
+				b.Fatalf("%d of %d found", len(found), len(refs))
+			}
+			return err
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}

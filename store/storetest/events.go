@@ -383,3 +383,85 @@ func testDays(t *testing.T, s usance.Store) {
 		return nil
 	})
 }
+
+// Raw events go when they are old by their receipt, folded, and on a sealed day.
+func testRetention(t *testing.T, s usance.Store) {
+	ctx := t.Context()
+	putLicenses(t, s, "l1", "l2")
+	before := now.Add(-90 * 24 * time.Hour)
+	received := func(at time.Time, e usance.Event) usance.Event {
+		e.ReceivedAt = at.Add(e.ReceivedAt.Sub(now))
+		return e
+	}
+	old := now.Add(-100 * 24 * time.Hour)
+	addEvents(t, s, 100,
+		received(old, event("l1", 1, today-100)), received(old, event("l1", 2, today-100)), received(old, event("l1", 3, today-50)),
+		received(old, event("l2", 4, today-99)), received(old, event("l1", 5, today-100)))
+	addEvents(t, s, 101, event("l1", 6, today-100), event("l1", 7, today), event("l2", 8, today-98))
+	day := func(l string, d usance.Date) usance.Day { return usance.Day{LicenseID: l, Date: d} }
+	due := func(after usance.Day, limit int) (days []usance.Day) {
+		t.Helper()
+		view(t, s, func(v usance.View) (err error) {
+			days, err = v.DueDays(ctx, before, after, limit)
+			return err
+		})
+		return days
+	}
+	prune := func(limit, want int) {
+		t.Helper()
+		update(t, s, func(tx usance.Tx) error {
+			n, err := tx.PruneEvents(ctx, before, limit)
+			if n != want {
+				t.Errorf("PruneEvents deleted %d, want %d", n, want)
+			}
+			return err
+		})
+	}
+	a, b, c := day("l1", today-100), day("l1", today-50), day("l2", today-99)
+	equal(t, "DueDays", due(usance.Day{}, 10), []usance.Day{a, b, c})
+	equal(t, "DueDays, two at most", due(usance.Day{}, 2), []usance.Day{a, b})
+	equal(t, "DueDays after those", due(b, 2), []usance.Day{c})
+	prune(10, 0)
+	update(t, s, func(tx usance.Tx) error { return tx.CloseDays(ctx, []usance.Day{a, b}) })
+	equal(t, "DueDays when closed", due(usance.Day{}, 10), []usance.Day{a, b, c})
+	update(t, s, func(tx usance.Tx) error { return tx.SealDays(ctx, []usance.Day{a}) })
+	equal(t, "DueDays when sealed", due(usance.Day{}, 10), []usance.Day{b, c})
+	prune(10, 0) // its batch is pending
+	update(t, s, func(tx usance.Tx) error { return fold(ctx, tx, id(100)) })
+	prune(2, 2)
+	view(t, s, func(v usance.View) error {
+		got, err := folded(ctx, v, "l1", today-100, today+1)
+		equal(t, "what is left after two", got, []usance.ID{id(3), id(5)})
+		return err
+	})
+	prune(2, 1)
+	prune(2, 0)
+	update(t, s, func(tx usance.Tx) error { return fold(ctx, tx, id(101)) })
+	prune(10, 0) // what else lies on the day came later
+	view(t, s, func(v usance.View) error {
+		for l, want := range map[string][]usance.ID{"l1": {id(3), id(6), id(7)}, "l2": {id(4), id(8)}} {
+			got, err := folded(ctx, v, l, today-100, today+1)
+			if err != nil {
+				return err
+			}
+			equal(t, "what is left of "+l, got, want)
+		}
+		_, err := v.EventByKey(ctx, "l1", "key-1")
+		wantCode(t, "a pruned event", err, usance.CodeNotFound)
+		usage, err := v.DayUsage(ctx, "l1", today-100, today-99)
+		if err != nil {
+			return err
+		}
+		if len(usage) != 1 || usage[0].Events != 4 {
+			t.Errorf("the rollup after its events were pruned: %+v", usage)
+		}
+		return nil
+	})
+	// Room that was freed is no confusion for what comes next.
+	addEvents(t, s, 102, event("l1", 9, today))
+	view(t, s, func(v usance.View) error {
+		got, err := tail(ctx, v, "l1", today-100, today+1)
+		equal(t, "the tail afterwards", got, []usance.ID{id(9)})
+		return err
+	})
+}

@@ -39,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) usance.Store) {
 		{"EventFilters", testEventFilters},
 		{"Evidence", testEvidence},
 		{"Days", testDays},
+		{"Retention", testRetention},
 		{"Pending", testPending},
 		{"Rollups", testRollups},
 		{"RollupsThatAreMissing", testRollupsMissing},
