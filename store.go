@@ -103,7 +103,10 @@ type PartyView interface {
 	// Visible tells whether the scope holds the licence.
 	Visible(ctx context.Context, scope Scope, licenseID string) (bool, error)
 
-	// Listings are in the order of ids.
+	// Listings are in the order of ids. A scope that narrows holds the brands
+	// and assets of its licences, a scope of brands alone those brands, and one
+	// of a creator alone the assets in which it holds a share, licensed or not.
+	// Of creators it holds its own alone: others' addresses are not for brands.
 	Brands(ctx context.Context, scope Scope, p Page) ([]Brand, string, error)
 	Creators(ctx context.Context, scope Scope, p Page) ([]Creator, string, error)
 	Assets(ctx context.Context, scope Scope, p Page) ([]Asset, string, error)
@@ -155,7 +158,8 @@ type UsageView interface {
 	// with ID, LicenseID, IdempotencyKey, PayloadHash, LocalDate, OccurredAt, UsageType, Quantity set.
 	EventsByKey(ctx context.Context, refs []EventRef) ([]Event, error)
 	// Events lists counted events and voids of one licence, newest local day
-	// first, within it newest received first.
+	// first, within it newest received first. Status COUNTED means those that
+	// no void took back, voids included; VOIDED the others.
 	Events(ctx context.Context, f EventFilter, p Page) ([]Event, string, error)
 	// Evidence lists attempts that were not counted, latest attempt first.
 	Evidence(ctx context.Context, f EventFilter, p Page) ([]Evidence, string, error)
@@ -316,6 +320,7 @@ type Tx interface {
 	// AddAlerts inserts alerts; one that exists (same threshold, period, kind,
 	// level and epoch) is left as it is.
 	AddAlerts(ctx context.Context, alerts []Alert) error
+	// AcknowledgeAlert marks an alert as seen; the first one to do so stays.
 	AcknowledgeAlert(ctx context.Context, id ID, by string, at time.Time) error
 	AddAudit(ctx context.Context, entries []AuditEntry) error
 	PutAPIKey(ctx context.Context, k APIKey) error
@@ -323,7 +328,8 @@ type Tx interface {
 	// TakePending deletes those of the pending rows that are there and gives
 	// their ids: who deletes, folds.
 	TakePending(ctx context.Context, ids []ID) ([]ID, error)
-	// BatchEvents yields the events of the batches.
+	// BatchEvents yields the events of those of the batches that are pending or
+	// were taken by this transaction.
 	BatchEvents(ctx context.Context, ids []ID, yield func(*Event) error) error
 	// EnsureRollups inserts missing rows empty; LockRollups locks and gives
 	// those that exist, in key order, and PutRollups writes them whole.
@@ -336,7 +342,8 @@ type Tx interface {
 	// RaiseVersions raises the licences' versions; ids are sorted.
 	RaiseVersions(ctx context.Context, licenseIDs []string) error
 	// CloseDays marks days that refuse events from now on; SealDays marks
-	// closed days whose raw events may be pruned, which no recalculation touches.
+	// closed days whose raw events may be pruned, which no recalculation touches
+	// (one that is not closed is closed by it).
 	CloseDays(ctx context.Context, days []Day) error
 	SealDays(ctx context.Context, days []Day) error
 	// PruneEvents deletes at most limit raw events that were received before
@@ -385,7 +392,8 @@ type JobStore interface {
 	ClaimJob(ctx context.Context, name, owner string, now, next, until time.Time, force bool) (ok bool, err error)
 	// RenewJob prolongs a lease; ok false when it was lost.
 	RenewJob(ctx context.Context, name, owner string, until time.Time) (ok bool, err error)
-	// FinishJob ends the owner's lease and records how the run went.
+	// FinishJob ends the owner's lease and records how the run went; nothing
+	// changes when the lease was lost.
 	FinishJob(ctx context.Context, name, owner string, at time.Time, took time.Duration, runErr string) error
 	// PauseJob stops or resumes a job's schedule; NOT_FOUND if there is none.
 	PauseJob(ctx context.Context, name string, paused bool) error
