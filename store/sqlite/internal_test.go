@@ -222,7 +222,7 @@ func BenchmarkBreakdown(b *testing.B) {
 			breakdown[d][fmt.Sprintf("value-%d", i)] = usance.Tally{Events: 1234, Quantity: 5678, RevenueCents: 91011}
 		}
 	}
-	var stored []byte
+	stored := appendBreakdown(nil, breakdown)
 	b.Run("write", func(b *testing.B) {
 		for b.Loop() {
 			stored = appendBreakdown(stored[:0], breakdown)
