@@ -227,7 +227,9 @@ func (a *api) trpcInput(w http.ResponseWriter, r *http.Request, params url.Value
 	// Plain parameters, as a person types them.
 	params.Del("batch")
 	if o := calls[0].op; o != nil && o.kind == isQuery && len(params) > 0 {
-		return queryObject(o.schemaIn(), params)
+		var raw jsontext.Value
+		raw, calls[0].err = queryObject(o.schemaIn(), params)
+		return raw, nil
 	}
 	return nil, nil
 }
