@@ -18,16 +18,19 @@ type conn struct {
 	c      *sql.Conn
 	cached map[string]*sql.Stmt // those that nobody uses
 	open   bool                 // a transaction is under way
-	broken bool
 }
 
 // maxCached bounds the statements kept; there are about as many texts in the
 // source, filters of listings in all their combinations aside.
 const maxCached = 300
 
-func (s *Store) connect(ctx context.Context) (*conn, error) {
+func (s *Store) connect(ctx context.Context, cache string) (*conn, error) {
 	c, err := s.db.Conn(ctx)
 	if err != nil {
+		return nil, failure(err)
+	}
+	if _, err := c.ExecContext(ctx, cache); err != nil {
+		c.Close()
 		return nil, failure(err)
 	}
 	return &conn{c: c, cached: make(map[string]*sql.Stmt)}, nil
@@ -84,7 +87,7 @@ func (c *conn) commit() error {
 // connection is fit for another.
 func (c *conn) rollback() bool {
 	if !c.open {
-		return !c.broken
+		return true
 	}
 	c.open = false
 	_, err := c.c.ExecContext(context.Background(), "ROLLBACK")

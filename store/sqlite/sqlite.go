@@ -100,17 +100,20 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	return s, nil
 }
 
+// The page caches of connections. The writer's is sized for the hot end of the
+// key indexes of ten thousand licences.
+const (
+	writerCache = "PRAGMA cache_size = -65536" // 64 MB
+	readerCache = "PRAGMA cache_size = -4096"
+)
+
 func (s *Store) start(ctx context.Context, o Options) error {
 	if err := s.Migrations().check(ctx, !o.LeaveSchema); err != nil {
 		return err
 	}
-	c, err := s.connect(ctx)
+	c, err := s.connect(ctx, writerCache)
 	if err != nil {
 		return err
-	}
-	// Sized for the hot end of the key indexes of ten thousand licences.
-	if _, err := c.c.ExecContext(ctx, "PRAGMA cache_size = -65536"); err != nil {
-		return failure(err)
 	}
 	s.writer <- c
 	for range o.Readers {
@@ -143,7 +146,6 @@ func dsn(path string, o Options) string {
 			"foreign_keys(ON)",
 			"temp_store(MEMORY)",
 			"mmap_size(0)",
-			"cache_size(-4096)",
 			// Fewer, larger checkpoints write a page once that many transactions
 			// touched: 10,000 pages are 40 MB of log.
 			"wal_autocheckpoint(10000)",
@@ -201,7 +203,11 @@ func (s *Store) take(ctx context.Context, pool chan *conn) (*conn, error) {
 		if c != nil {
 			return c, nil
 		}
-		c, err := s.connect(ctx)
+		cache := readerCache
+		if pool == s.writer {
+			cache = writerCache
+		}
+		c, err := s.connect(ctx, cache)
 		if err != nil {
 			pool <- nil
 			return nil, err

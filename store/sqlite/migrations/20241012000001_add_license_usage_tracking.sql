@@ -365,7 +365,8 @@ FROM (
     SELECT license_id, date AS day, usage_type, quantity, revenue_cents FROM license_usage_rollups
     UNION ALL
     SELECT e.license_id, e.local_date, e.usage_type, e.quantity, e.revenue_cents
-    FROM pending_batches p JOIN license_usage_events e ON e.seq BETWEEN p.first_seq AND p.last_seq
+    FROM pending_batches p CROSS JOIN license_usage_events e NOT INDEXED
+    WHERE e.seq BETWEEN p.first_seq AND p.last_seq
 ) AS daily
 GROUP BY license_id, day;
 
