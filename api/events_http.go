@@ -125,15 +125,21 @@ func (a *api) serveLines(w http.ResponseWriter, r *http.Request, p access.Princi
 	rc := http.NewResponseController(w)
 	_ = rc.EnableFullDuplex() // HTTP/2 always is; where it cannot be, answers wait for the end
 	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
 
 	// Reading and decoding the next chunk goes on while one is counted.
 	chunks := make(chan *batch, 1)
 	readErr := make(chan error, 1)
 	go func() {
 		defer close(chunks)
-		readErr <- readLines(ctx, r.Body, rc, chunks)
+		readErr <- readLines(ctx, r.Body, chunks)
 	}()
+	giveUp := func() { // a reader that waits for the client must not outlive the answer
+		cancel()
+		_ = rc.SetReadDeadline(time.Now())
+		for range chunks {
+		}
+	}
+	defer cancel()
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	out := bufio.NewWriterSize(w, 64<<10)
 	for b := range chunks {
@@ -146,9 +152,8 @@ func (a *api) serveLines(w http.ResponseWriter, r *http.Request, p access.Princi
 				results[i] = usance.Result{LicenseID: b.events[i].LicenseID, IdempotencyKey: b.events[i].IdempotencyKey, Status: usance.StatusRefused, Error: e}
 			}
 		}
-		// A client that stopped reading must not hold the stream for ever.
-		_ = rc.SetWriteDeadline(time.Now().Add(2 * time.Minute))
 		if writeLines(out, results) != nil || out.Flush() != nil || err != nil {
+			giveUp()
 			return
 		}
 		_ = rc.Flush()
@@ -174,7 +179,7 @@ func writeLines(out *bufio.Writer, results []usance.Result) error {
 
 // readLines cuts the body into chunks of events, until its end. A chunk is
 // given on when it is full or when the client pauses.
-func readLines(ctx context.Context, body io.Reader, rc *http.ResponseController, chunks chan<- *batch) error {
+func readLines(ctx context.Context, body io.Reader, chunks chan<- *batch) error {
 	in := bufio.NewReaderSize(body, 4*maxLine)
 	b := new(batch)
 	give := func() bool {
@@ -190,10 +195,11 @@ func readLines(ctx context.Context, body io.Reader, rc *http.ResponseController,
 		}
 	}
 	for {
-		_ = rc.SetReadDeadline(time.Now().Add(2 * time.Minute))
 		line, tooLong, err := readLine(in)
 		if err != nil && err != io.EOF {
-			give()
+			if !give() {
+				return nil
+			}
 			return usance.WrapError(err, usance.CodeValidation, "the stream broke off; send what has no answer again")
 		}
 		if trimmed := bytes.TrimSpace(line); len(trimmed) > 0 || tooLong {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
+	"go/format"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -99,6 +101,25 @@ func TestTypeScriptIsCurrent(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "typescript/router.d.ts", b.Bytes())
+}
+
+// The Go client's paths are those of the table.
+func TestClientIsCurrent(t *testing.T) {
+	var b bytes.Buffer
+	b.WriteString("// Code generated from the table of operations; DO NOT EDIT.\n\npackage client\n\n")
+	b.WriteString("// operations are where REST has each operation; query tells those that change nothing.\n")
+	b.WriteString("var operations = map[string]struct {\n\tmethod, path string\n\tquery bool\n}{\n")
+	for _, o := range newAPI(Deps{}).ops {
+		if o.method != "" {
+			fmt.Fprintf(&b, "%q: {%q, %q, %t},\n", o.name, o.method, o.path, o.kind == isQuery)
+		}
+	}
+	b.WriteString("}\n")
+	src, err := format.Source(b.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "../client/operations.go", src)
 }
 
 // The page must stand alone: no script, nothing from elsewhere, and every

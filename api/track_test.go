@@ -316,3 +316,46 @@ func FuzzDecodeCloudEvents(f *testing.F) {
 		}
 	})
 }
+
+// A stream whose answer ends early says why, and holds nothing open.
+func TestLinesEndEarly(t *testing.T) {
+	s := newServer(t)
+	s.license("lic_123")
+	pr, pw := io.Pipe()
+	req, err := http.NewRequest("POST", s.URL+"/v1/events", pr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+adminKey)
+	req.Header.Set("Content-Type", "application/x-ndjson")
+	go func() {
+		fmt.Fprintf(pw, `{"licenseId":"lic_123","usageType":"view","idempotencyKey":"s0"}`+"\n")
+	}()
+	res, err := s.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := bufio.NewReader(res.Body)
+	if line, err := in.ReadString('\n'); err != nil || !strings.Contains(line, "COUNTED") {
+		t.Fatalf("%s, %v", line, err)
+	}
+	if err := s.a.d.Ingest.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		fmt.Fprintf(pw, `{"licenseId":"lic_123","usageType":"view","idempotencyKey":"s1"}`+"\n")
+	}()
+	start := time.Now()
+	rest, _ := io.ReadAll(in)
+	if !strings.Contains(string(rest), `"UNAVAILABLE"`) || !strings.Contains(string(rest), `"idempotencyKey":"s1"`) {
+		t.Errorf("%s", rest)
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("the answer ended after %s", took)
+	}
+	pw.Close()
+	res.Body.Close()
+	if r := s.send("GET", "/readyz", "", ""); r.status != 503 {
+		t.Errorf("ready while shutting down: %d", r.status)
+	}
+}
