@@ -98,7 +98,7 @@ var demoLimits = []demoLimit{
 	{"lic_lumen_theme", "stream", "monthly", 1_000_000, `"gracePercentage":10,"allowOverage":true,"overageTiers":[{"upTo":50000,"rateCents":0.4},{"upTo":200000,"rateCents":0.3},{"upTo":0,"rateCents":0.2}]`},
 	{"lic_lumen_cranes", "print", "monthly", 52_000, `"gracePercentage":2,"allowOverage":false`},
 	{"lic_lumen_tide", "impression", "weekly", 330_000, `"gracePercentage":10,"allowOverage":true,"overageRateCents":0.02`},
-	{"lic_lumen_font", "all", "total", 4_000_000, `"allowOverage":true`},
+	{"lic_lumen_font", "all", "total", 2_500_000, `"gracePercentage":10,"allowOverage":true,"overageRateCents":0.02`},
 	{"lic_atlas_souk", "view", "monthly", 150_000, `"gracePercentage":10,"allowOverage":true,"overageRateCents":0.5`},
 	{"lic_atlas_dunes", "view", "daily", 16_000, `"gracePercentage":20,"allowOverage":true`},
 	{"lic_atlas_dunes", "download", "yearly", 90_000, `"gracePercentage":10,"allowOverage":true,"overageRateCents":12`},

@@ -206,19 +206,8 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	s := spawnServer(t, t.TempDir(), "USANCE_SHUTDOWN_TIMEOUT=10m")
 	s.license("")
-	body, send := io.Pipe()
+	send := s.stream()
 	defer send.Close()
-	r, err := http.NewRequest("POST", s.url+"/v1/events", body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Authorization", "Bearer "+s.key)
-	r.Header.Set("Content-Type", "application/x-ndjson")
-	go func() {
-		if resp, err := http.DefaultClient.Do(r); err == nil {
-			resp.Body.Close()
-		}
-	}()
 	if _, err := io.WriteString(send, `{"licenseId":"lic_1","usageType":"view"}`+"\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -241,24 +230,34 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 func TestTheShutdownTimeoutCutsStreamsOff(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, t.TempDir(), "USANCE_SHUTDOWN_TIMEOUT=1s")
-	body, send := io.Pipe()
+	send := s.stream()
 	defer send.Close()
-	r, err := http.NewRequest("POST", s.url+"/v1/events", body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Authorization", "Bearer "+s.key)
-	r.Header.Set("Content-Type", "application/x-ndjson")
-	go func() {
-		if resp, err := http.DefaultClient.Do(r); err == nil {
-			resp.Body.Close()
-		}
-	}()
 	_, _ = io.WriteString(send, "{}\n")
 	await(t, func() bool { return s.metric("usance_http_requests_in_flight") == "2" })
 	if code := s.stop(); code != exitOK {
 		t.Errorf("exit code %d: %s", code, s.out)
 	}
+}
+
+// stream begins a request that goes on until what it gives is closed.
+func (s *testServer) stream() *io.PipeWriter {
+	s.t.Helper()
+	body, send := io.Pipe()
+	r, err := http.NewRequest("POST", s.url+"/v1/events", body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+s.key)
+	r.Header.Set("Content-Type", "application/x-ndjson")
+	go func() {
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return // the server was told to stop
+		}
+		defer resp.Body.Close()
+		_, _ = io.Copy(io.Discard, resp.Body)
+	}()
+	return send
 }
 
 // await waits for a condition that only another goroutine or process can bring about.
