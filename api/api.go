@@ -247,8 +247,11 @@ func (a *api) observed(name string, next http.HandlerFunc) http.HandlerFunc {
 		start := time.Now()
 		s := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		defer func() {
-			seconds.Observe(time.Since(start).Seconds())
+			took := time.Since(start)
+			seconds.Observe(took.Seconds())
 			a.requests.WithLabelValues(name, strconv.Itoa(s.status)).Inc()
+			a.log.LogAttrs(r.Context(), slog.LevelDebug, "request", slog.String("operation", name), slog.Int("status", s.status),
+				slog.Duration("took", took), slog.String("requestId", requestID(r.Context())))
 		}()
 		next(s, r)
 	}

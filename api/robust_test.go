@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/usance/usance"
@@ -253,7 +254,8 @@ func TestHugeBody(t *testing.T) {
 	s := newServer(t)
 	for _, path := range []string{"/v1/events", "/v1/thresholds", "/api/trpc/usage.trackEvent"} {
 		for _, length := range []int64{100 << 20, -1} {
-			body := &endless{left: 100 << 20}
+			body := new(endless)
+			body.left.Store(100 << 20)
 			req, err := http.NewRequest("POST", s.URL+path, body)
 			if err != nil {
 				t.Fatal(err)
@@ -271,24 +273,25 @@ func TestHugeBody(t *testing.T) {
 			if res.StatusCode != 413 {
 				t.Errorf("%s: %d %s", path, res.StatusCode, got)
 			}
-			if sent := 100<<20 - body.left; sent > 40<<20 {
+			if sent := 100<<20 - body.left.Load(); sent > 40<<20 {
 				t.Errorf("%s: %d bytes were read", path, sent)
 			}
 		}
 	}
 }
 
-type endless struct{ left int64 }
+type endless struct{ left atomic.Int64 }
 
 func (e *endless) Read(p []byte) (int, error) {
-	if e.left <= 0 {
+	left := e.left.Load()
+	if left <= 0 {
 		return 0, io.EOF
 	}
-	n := min(int64(len(p)), e.left)
+	n := min(int64(len(p)), left)
 	for i := range p[:n] {
 		p[i] = ' '
 	}
-	e.left -= n
+	e.left.Add(-n)
 	return int(n), nil
 }
 

@@ -2,7 +2,7 @@ package api
 
 import (
 	"context"
-	"errors"
+	"slices"
 	"time"
 
 	"github.com/usance/usance"
@@ -27,7 +27,8 @@ func (a *api) track(ctx context.Context, p access.Principal, b *batch) ([]usance
 	if err != nil {
 		return nil, err
 	}
-	if b.atomic && ingest.Aborted(results) {
+	refused := slices.ContainsFunc(results, func(r usance.Result) bool { return r.Error != nil })
+	if b.atomic && refused { // each may have been refused for itself, so that none says ABORTED
 		return nil, &resultsError{Results: results, Err: usance.NewError(usance.CodeAborted,
 			"nothing of the atomic batch was counted, since some of its events cannot be; see results")}
 	}
@@ -40,12 +41,9 @@ func (a *api) trackOne(ctx context.Context, p access.Principal, b *batch) (usanc
 	if b.errs != nil && b.errs[0] != nil {
 		return usance.Result{}, b.errs[0]
 	}
+	b.atomic = false // one is always whole
 	results, err := a.track(ctx, p, b)
 	if err != nil {
-		var aborted *resultsError
-		if errors.As(err, &aborted) && len(aborted.Results) == 1 {
-			return aborted.Results[0], nil
-		}
 		return usance.Result{}, err
 	}
 	r := results[0]

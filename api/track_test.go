@@ -64,6 +64,14 @@ func TestTrackForms(t *testing.T) {
 			t.Errorf("%s: %d %s", path, r.status, r.body)
 		}
 	}
+	r = s.send("POST", "/v1/events?atomic=true", adminKey, `[{"licenseId":"nope","usageType":"view"},{"licenseId":"nope","usageType":"view"}]`)
+	if r.status != 409 || r.at("results", 1, "error", "code") == nil {
+		t.Errorf("all refused: %d %s", r.status, r.body)
+	}
+	r = s.send("POST", "/v1/events?atomic=true", adminKey, `{"licenseId":"nope","usageType":"view"}`)
+	if r.status != 200 || r.at("error", "code") != "LICENSE_NOT_FOUND" {
+		t.Errorf("one: %d %s", r.status, r.body)
+	}
 	r = s.admin("GET", "/v1/licenses/lic_123/usage", "")
 	if r.at("allTime", "quantity") != 5.0 {
 		t.Errorf("usage: %s", r.body)
