@@ -180,9 +180,10 @@ func checkDepth(v []byte) error {
 	for i := 0; i < len(v); i++ {
 		switch c := v[i]; {
 		case inString:
-			if c == '\\' {
+			switch c {
+			case '\\':
 				i++
-			} else if c == '"' {
+			case '"':
 				inString = false
 			}
 		case c == '"':

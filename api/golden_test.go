@@ -32,7 +32,7 @@ func golden(t *testing.T, path string, got []byte) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("%s is not what the table says; run: go test ./api -update", path)
+		t.Errorf("%s is not what the table says; run: make generate", path)
 	}
 }
 
@@ -104,7 +104,7 @@ func TestTypeScriptIsCurrent(t *testing.T) {
 }
 
 // The Go client's paths are those of the table.
-func TestClientIsCurrent(t *testing.T) {
+func TestOpenAPIPathsInClient(t *testing.T) {
 	var b bytes.Buffer
 	b.WriteString("// Code generated from the table of operations; DO NOT EDIT.\n\npackage client\n\n")
 	b.WriteString("// operations are where REST has each operation; query tells those that change nothing.\n")

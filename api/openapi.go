@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -243,9 +244,7 @@ func (a *api) describe(o *operation, r huma.Registry, problem *huma.Response) *h
 func inputSchema(r huma.Registry, o *operation) *huma.Schema {
 	s := *huma.SchemaFromType(r, o.schemaIn())
 	props := make(map[string]*huma.Schema, len(s.Properties))
-	for name, p := range s.Properties {
-		props[name] = p
-	}
+	maps.Copy(props, s.Properties)
 	s.Properties = props
 	s.Required = slices.Clone(s.Required)
 	return &s

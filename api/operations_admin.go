@@ -207,6 +207,7 @@ type keyInput struct {
 	ExpiresAt  *time.Time  `json:"expiresAt,omitempty"`
 }
 
+// OfKey is embedded by the inputs of what is about one API key.
 type OfKey struct {
 	KeyID string `json:"keyId" doc:"The key's id (not its secret)."`
 }

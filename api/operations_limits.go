@@ -247,6 +247,7 @@ func (a *api) acknowledge(ctx context.Context, c *Call, in *alertRef) (usance.Al
 	return out, err
 }
 
+// OfOverage is embedded by the inputs of what is about one overage.
 type OfOverage struct {
 	OverageID usance.ID `json:"overageId" doc:"The overage's id."`
 }

@@ -18,7 +18,7 @@ import (
 func superUnwrap(v jsontext.Value) (plain jsontext.Value, super bool, err error) {
 	var members map[string]jsontext.Value
 	if json.Unmarshal(v, &members) != nil {
-		return nil, false, nil // not JSON, or a field twice: decoding says what is wrong
+		members = nil // decoding says what is wrong with it
 	}
 	plain, ok := members["json"]
 	if !ok || len(members) > 2 || len(members) == 2 && members["meta"] == nil {

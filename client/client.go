@@ -248,7 +248,7 @@ func (c *Client) send(ctx context.Context, method, path string, in, out any, aga
 		if err == nil || ctx.Err() != nil || !again || !passing(err) {
 			return err
 		}
-		wait := pause/2 + rand.N(pause/2+1) // so that many clients do not come back at once
+		wait := pause/2 + rand.N(pause/2+1) //nolint:gosec // so that many clients do not come back at once
 		var e *usance.Error
 		if errors.As(err, &e) {
 			wait = max(wait, e.RetryAfter)

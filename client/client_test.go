@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -219,7 +218,7 @@ func TestEveryFieldArrives(t *testing.T) {
 	got := page.Data[0]
 	got.ID, got.ReceivedAt, got.LocalDate, got.SessionID = usance.ID{}, time.Time{}, 0, e.SessionID
 	want, _ := json.Marshal(e)
-	if have, _ := json.Marshal(got); fmt.Sprintf("%s", have) != fmt.Sprintf("%s", want) {
+	if have, _ := json.Marshal(got); string(have) != string(want) {
 		t.Errorf("got  %s\nwant %s", have, want)
 	}
 }
