@@ -55,8 +55,8 @@ func mayImport(folder string) (allowed func(string) bool, known bool) {
 		return func(s string) bool { return s == "." || strings.HasPrefix(s, "client/") }, true
 	case first == "cmd":
 		return func(string) bool { return true }, true
-	case first == "e2e": // tests of the whole program, from outside
-		return func(s string) bool { return s == "." || strings.HasPrefix(s, "e2e/") }, true
+	case first == "e2e", first == "sim": // tests of the whole
+		return func(s string) bool { return s == "." || s == first }, true
 	case first == "testdata", first == "docs", first == "deploy":
 		return func(s string) bool { return s == "." }, true
 	}
@@ -68,7 +68,7 @@ func mayImport(folder string) (allowed func(string) bool, known bool) {
 func testsAlso(folder, imported string) bool {
 	first, _, _ := strings.Cut(folder, "/")
 	switch {
-	case folder == ".", first == "api", first == "client", first == "dashboard", first == "e2e":
+	case folder == ".", first == "api", first == "client", first == "dashboard", first == "e2e", first == "sim":
 		return true
 	case slices.Contains(stages, first):
 		return strings.HasPrefix(imported, "store/") || slices.Contains(stages, imported)

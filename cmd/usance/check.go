@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -221,11 +220,11 @@ func (c *checklist) running(ctx context.Context, p *program, url string) {
 		c.fault("server", "%v", err)
 		return
 	}
-	if !c.judge("server", r.do(ctx, http.MethodGet, "/readyz", nil, nil), "%s is ready", r.url) {
+	if !c.judge("server", r.get(ctx, "/readyz"), "%s is ready", r.url) {
 		return
 	}
 	var self usance.APIKey
-	if c.judge("API key", r.do(ctx, http.MethodGet, "/v1/keys/self", nil, &self), "is accepted") && self.Role != usance.RoleAdmin {
+	if c.judge("API key", r.call(ctx, "keys.self", nil, &self), "is accepted") && self.Role != usance.RoleAdmin {
 		c.fault("API key", "is a key of role %s; the rest needs an admin's", self.Role)
 		return
 	}

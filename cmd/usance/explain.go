@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"net/http"
-	"net/url"
 	"text/tabwriter"
 
 	"github.com/usance/usance/ingest"
@@ -17,7 +15,7 @@ type explainCmd struct {
 func (c explainCmd) Run(ctx context.Context, p *program) error {
 	return p.with(ctx, func(r *remote) error {
 		var e ingest.Explanation
-		if err := r.do(ctx, http.MethodGet, "/v1/licenses/"+url.PathEscape(c.License)+"/explain", nil, &e); err != nil {
+		if err := r.call(ctx, "usage.explainLicense", map[string]string{"licenseId": c.License}, &e); err != nil {
 			return err
 		}
 		w := tabwriter.NewWriter(p.out, 0, 8, 2, ' ', 0)

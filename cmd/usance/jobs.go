@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -36,7 +34,7 @@ func listJobs(ctx context.Context, r *remote) ([]usance.Job, error) {
 	var page struct {
 		Data []usance.Job `json:"data"`
 	}
-	err := r.do(ctx, http.MethodGet, "/v1/jobs", nil, &page)
+	err := r.call(ctx, "jobs.list", nil, &page)
 	return page.Data, err
 }
 
@@ -90,7 +88,7 @@ func (n jobNames) each(ctx context.Context, p *program, verb, done string) error
 		}
 		for _, name := range names {
 			var j usance.Job
-			if err := r.do(ctx, http.MethodPost, "/v1/jobs/"+url.PathEscape(name)+"/"+verb, struct{}{}, &j); err != nil {
+			if err := r.call(ctx, "jobs."+verb, map[string]string{"name": name}, &j); err != nil {
 				return err
 			}
 			p.printf("%s %s\n", j.Name, done)

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"net/http"
-	"net/url"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -53,7 +51,7 @@ func (c keysCreateCmd) Run(ctx context.Context, p *program) error {
 			Key    usance.APIKey `json:"key"`
 			Secret string        `json:"secret"`
 		}
-		if err := r.do(ctx, http.MethodPost, "/v1/keys", in, &out); err != nil {
+		if err := r.call(ctx, "keys.create", in, &out); err != nil {
 			return err
 		}
 		p.printf("id      %s\nrole    %s\nsecret  %s\n\nThe secret is not stored and cannot be shown again.\n", out.Key.ID, out.Key.Role, out.Secret)
@@ -70,11 +68,15 @@ func (keysListCmd) Run(ctx context.Context, p *program) error {
 		put(w, "ID", "ROLE", "BOUND TO", "STATE", "CREATED", "NAME")
 		cursor := ""
 		for {
+			in := map[string]any{"limit": 200}
+			if cursor != "" {
+				in["cursor"] = cursor
+			}
 			var page struct {
 				Data       []usance.APIKey `json:"data"`
 				NextCursor string          `json:"nextCursor"`
 			}
-			if err := r.do(ctx, http.MethodGet, "/v1/keys?limit=200&cursor="+url.QueryEscape(cursor), nil, &page); err != nil {
+			if err := r.call(ctx, "keys.list", in, &page); err != nil {
 				return err
 			}
 			for _, k := range page.Data {
@@ -119,7 +121,7 @@ type keysRevokeCmd struct {
 func (c keysRevokeCmd) Run(ctx context.Context, p *program) error {
 	return p.with(ctx, func(r *remote) error {
 		var k usance.APIKey
-		if err := r.do(ctx, http.MethodPost, "/v1/keys/"+url.PathEscape(c.ID)+"/revoke", struct{}{}, &k); err != nil {
+		if err := r.call(ctx, "keys.revoke", map[string]string{"keyId": c.ID}, &k); err != nil {
 			return err
 		}
 		p.printf("%s is revoked\n", k.ID)

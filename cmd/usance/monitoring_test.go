@@ -39,9 +39,9 @@ func TestEveryMonitoredLineMoves(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := &remote{url: "http://usance.invalid", key: s.adminKey, http: &http.Client{Transport: inProcess{handler}}}
-	do := func(method, path string, in any) {
+	do := func(operation string, in any) {
 		t.Helper()
-		if err := r.do(t.Context(), method, path, in, nil); err != nil {
+		if err := r.call(t.Context(), operation, in, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -59,15 +59,15 @@ func TestEveryMonitoredLineMoves(t *testing.T) {
 	}
 
 	scrape()
-	do("PUT", "/v1/licenses/lic_2", map[string]any{"brandId": "b1", "assetId": "a1", "status": "ACTIVE"})
-	do("POST", "/v1/thresholds", map[string]any{"licenseId": "lic_1", "usageType": "view", "periodType": "daily",
+	do("catalog.putLicense", map[string]any{"id": "lic_2", "brandId": "b1", "assetId": "a1", "status": "ACTIVE"})
+	do("usage.createThreshold", map[string]any{"licenseId": "lic_1", "usageType": "view", "periodType": "daily",
 		"limitQuantity": 1, "allowOverage": true, "overageRateCents": 5})
 	s.trackOne(t, "a", clock.t)
 	s.trackOne(t, "b", clock.t)
 	scrape() // DETECTED
-	analytics := "/v1/licenses/lic_1/analytics?granularity=daily&startDate=2026-05-01&endDate=2026-05-07"
-	do("GET", analytics, nil)
-	do("GET", analytics, nil)
+	analytics := map[string]string{"licenseId": "lic_1", "granularity": "daily", "startDate": "2026-05-01", "endDate": "2026-05-07"}
+	do("usage.getAnalytics", analytics)
+	do("usage.getAnalytics", analytics)
 	run(jobAggregate)
 	scrape()
 	clock.t = clock.t.AddDate(0, 0, 3) // the day has ended, and its grace

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +15,11 @@ import (
 	"time"
 
 	"github.com/usance/usance"
+	"github.com/usance/usance/client"
 )
+
+// patienceOfCommands is how long a command asks a server that does not answer.
+const patienceOfCommands = 3 * time.Second
 
 // remote speaks to a server: one that runs, over HTTP, or, when nobody has the
 // data folder open, the same handlers within this process.
@@ -89,44 +92,27 @@ func (r *remote) close() error {
 	return r.local.close()
 }
 
-// do sends in as JSON, if any, and reads the answer into out, if any.
-func (r *remote) do(ctx context.Context, method, path string, in, out any) error {
-	var body io.Reader
-	if in != nil {
-		b, err := json.Marshal(in)
-		if err != nil {
-			return err
-		}
-		body = bytes.NewReader(b)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, r.url+path, body)
+// call carries out an operation by its name, such as keys.list.
+func (r *remote) call(ctx context.Context, operation string, in, out any) error {
+	return client.New(r.url, r.key, client.Options{HTTP: r.http, Patience: patienceOfCommands}).Do(ctx, operation, in, out)
+}
+
+// get asks for a page that is no operation, and answers nothing but its failure.
+func (r *remote) get(ctx context.Context, path string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url+path, nil)
 	if err != nil {
 		return err
-	}
-	req.Header.Set("Authorization", "Bearer "+r.key)
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := r.http.Do(req)
 	if err != nil {
 		return fmt.Errorf("the server at %s does not answer: %w", r.url, err)
 	}
 	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
-	if err != nil {
-		return err
+	b, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s%s answers %s: %s", r.url, path, resp.Status, strings.TrimSpace(string(b)))
 	}
-	if resp.StatusCode >= 300 {
-		var problem struct{ Code, Detail string }
-		if json.Unmarshal(b, &problem) != nil || problem.Code == "" {
-			return fmt.Errorf("%s answers %s", r.url, resp.Status)
-		}
-		return fmt.Errorf("%s: %s", problem.Code, problem.Detail)
-	}
-	if out == nil {
-		return nil
-	}
-	return json.Unmarshal(b, out)
+	return nil
 }
 
 // inProcess answers requests by a handler, without a network.
