@@ -64,6 +64,13 @@ func NewLicense(id string) License {
 	return License{ID: id, Timezone: "UTC", BillingAnchorDay: 1, Currency: "USD", UsageTrackingEnabled: true}
 }
 
+// Clone is a deep copy.
+func (l *License) Clone() License {
+	out := *l
+	out.DeletedAt = clone(l.DeletedAt)
+	return out
+}
+
 // Validate checks every field.
 func (l *License) Validate() error {
 	for _, f := range []struct{ field, id string }{{"id", l.ID}, {"brandId", l.BrandID}, {"assetId", l.AssetID}} {

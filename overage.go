@@ -55,6 +55,7 @@ func accrue(t *Threshold, c *Counter, terms Terms, revisions []Overage, m Moment
 	}
 	var growing *Overage
 	last := 0
+	var billed int64 // units of the revisions that no longer grow
 	for i := range revisions {
 		r := &revisions[i]
 		last = max(last, r.Revision)
@@ -62,9 +63,22 @@ func accrue(t *Threshold, c *Counter, terms Terms, revisions []Overage, m Moment
 			growing = r
 			continue
 		}
-		total -= r.OverageQuantity
+		billed += r.OverageQuantity
 		fee -= r.CalculatedFeeCents
 	}
+	if t.PeriodType == PeriodTotal && terms.Kind() == KindRated {
+		// A total has no end whose price holds for all of it: each month keeps
+		// the price it was settled at, and a new one is for what comes.
+		before, err := terms.Price().Fee(billed)
+		if err != nil {
+			return nil, err
+		}
+		if fee, err = terms.Price().Fee(total); err != nil {
+			return nil, err
+		}
+		fee -= before
+	}
+	total -= billed
 	if growing == nil && total == 0 && fee == 0 {
 		return nil, nil
 	}

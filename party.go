@@ -149,6 +149,15 @@ func validateOwners(owners []Share) error {
 	return nil
 }
 
+// Clone is a deep copy.
+func (a Asset) Clone() Asset {
+	a.Owners = slices.Clone(a.Owners)
+	for i := range a.Owners {
+		a.Owners[i].From, a.Owners[i].To = clone(a.Owners[i].From), clone(a.Owners[i].To)
+	}
+	return a
+}
+
 // OwnersOn gives the shares in force on the local date d, in the order of Owners:
 // none, or shares that sum to the whole.
 func (a Asset) OwnersOn(d Date) []Share {

@@ -10,15 +10,15 @@ import (
 // writes what follows: alerts, overages, levels. The caller holds the
 // licence's group exclusively. It tells how many counters changed.
 //
-// anew says that the threshold's limit changed: levels that are no longer
-// reached may alert again, and levels that are reached now alert at once.
+// anew says that the threshold is new, or its limit: all its levels are open
+// again, and the highest that is reached alerts at once.
 func Recount(ctx context.Context, tx Tx, l *License, t *Threshold, from, to Date, anew bool, m Moment) (int, error) {
 	stored, err := tx.CountersOf(ctx, l.ID, t.ID)
 	if err != nil {
 		return 0, err
 	}
 	stored = slices.DeleteFunc(stored, func(c Counter) bool {
-		return c.State == CounterFrozen || c.PeriodEnd <= from || c.PeriodStart >= to
+		return !c.State.Moves() || c.PeriodEnd <= from || c.PeriodStart >= to
 	})
 	first, last := PeriodOf(t.PeriodType, from, l.BillingAnchorDay), PeriodOf(t.PeriodType, to-1, l.BillingAnchorDay)
 	sums, err := periodSums(ctx, tx, l, t, first.Start, last.End)
@@ -71,7 +71,7 @@ func Recount(ctx context.Context, tx Tx, l *License, t *Threshold, from, to Date
 			changed++
 		}
 		if anew {
-			c.Level = min(c.Level, t.Level(c.Quantity, c.TermsOf(t).LimitQuantity))
+			c.Level = 0
 		}
 		v, err := t.Judge(c, revisions[c.CounterKey], m)
 		if err != nil {

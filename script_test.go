@@ -171,6 +171,17 @@ func (s *script) run(step string) ([]string, error) {
 	case "close":
 		closed, settled, err := s.billing.ClosePeriods(ctx)
 		return []string{fmt.Sprintf("closed %d settled %d", closed, settled)}, err
+	case "autoapprove":
+		cents, err := strconv.ParseInt(rest, 10, 64)
+		s.billing = billing.New(s.store, billing.Options{Now: func() time.Time { return s.now }, AutoApproveCents: cents})
+		return nil, err
+	case "retain":
+		keep, err := time.ParseDuration(rest)
+		if err != nil {
+			return nil, err
+		}
+		r, err := s.fold.Retain(ctx, keep)
+		return []string{fmt.Sprintf("days %d events %d evidence %d", r.Days, r.Events, r.Evidence)}, err
 	case "recalculate":
 		from, err := usance.ParseDate(words[1])
 		if err != nil {
@@ -324,6 +335,19 @@ func (s *script) expect(ctx context.Context, words []string) (out []string, err 
 			}
 			slices.Sort(out)
 			return err
+		case "thresholds":
+			for _, name := range words[2:] {
+				t, err := v.Threshold(ctx, s.names[name])
+				if err != nil {
+					return err
+				}
+				level := "none"
+				if t.LastWarningLevel != nil {
+					level = fmt.Sprint(*t.LastWarningLevel)
+				}
+				out = append(out, fmt.Sprintf("%s active %t from %s last warning %s", name, t.IsActive, t.EffectiveFrom, level))
+			}
+			return nil
 		case "counters":
 			for _, name := range words[2:] {
 				rows, err := v.CountersOf(ctx, licenseID, s.names[name])

@@ -118,6 +118,9 @@ type PartyView interface {
 type Facts struct {
 	License    License
 	Thresholds []Threshold // in the order of ids
+	// ClosedTo bounds the closed days: none is at or after it. MinDate when
+	// there is none.
+	ClosedTo Date
 }
 
 // LicenseFilter narrows a listing of licences; zero fields do not.
@@ -237,7 +240,7 @@ type LimitView interface {
 	Counters(ctx context.Context, keys []CounterKey) ([]Counter, error)
 	// CountersOf gives every counter of one threshold, in key order.
 	CountersOf(ctx context.Context, licenseID, thresholdID string) ([]Counter, error)
-	// Ended gives open or frozen counters whose period ends by local day `by`
+	// Ended gives open and frozen counters whose period ends by local day `by`
 	// at the latest, in key order, at most limit, after the key `after`.
 	Ended(ctx context.Context, by Date, after CounterKey, limit int) ([]Counter, error)
 	// Due gives DETECTED overages with SettleAt <= now, in id order, at most limit.
@@ -311,7 +314,7 @@ type Tx interface {
 	LockCounters(ctx context.Context, keys []CounterKey) ([]Counter, error)
 	// AddToCounters adds each delta to a counter that exists and gives the
 	// counters as they are now, in key order; keys that do not exist, and
-	// frozen counters, are left out and left alone.
+	// counters that do not move (frozen, final), are left out and left alone.
 	AddToCounters(ctx context.Context, deltas []CounterDelta) ([]Counter, error)
 	// PutCounters writes counters whole; they exist and are locked.
 	PutCounters(ctx context.Context, counters []Counter) error
@@ -350,6 +353,9 @@ type Tx interface {
 	// the instant, are folded and lie on sealed days, in order of receipt, and
 	// tells how many.
 	PruneEvents(ctx context.Context, before time.Time, limit int) (int, error)
+	// PruneEvidence deletes at most limit rows whose last attempt was before
+	// the instant, and tells how many.
+	PruneEvidence(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
 // CounterDelta is an amount to add to a counter.

@@ -60,7 +60,8 @@ type Threshold struct {
 	LastWarningLevel *int       `json:"lastWarningLevel,omitempty"` // highest level alerted in the current period
 	LastWarningAt    *time.Time `json:"lastWarningAt,omitempty"`
 	EffectiveFrom    Date       `json:"effectiveFrom"` // first local day of the first period it judges
-	Epoch            int        `json:"-"`             // raised with each change of the limit: levels alert anew
+	RetiredAt        *time.Time `json:"retiredAt,omitempty"`
+	Epoch            int        `json:"-"` // raised with each change of the limit: levels alert anew
 	CreatedAt        time.Time  `json:"createdAt"`
 	UpdatedAt        time.Time  `json:"updatedAt"`
 }
@@ -101,6 +102,26 @@ func (t *Threshold) Validate() error {
 	return nil
 }
 
+// Clone is a deep copy.
+func (t *Threshold) Clone() Threshold {
+	out := *t
+	out.OverageRateCents = clone(t.OverageRateCents)
+	out.OverageTiers = slices.Clone(t.OverageTiers)
+	out.WarningLevels = slices.Clone(t.WarningLevels)
+	out.LastWarningLevel = clone(t.LastWarningLevel)
+	out.LastWarningAt = clone(t.LastWarningAt)
+	out.RetiredAt = clone(t.RetiredAt)
+	return out
+}
+
+func clone[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	v := *p
+	return &v
+}
+
 // Covers tells whether usage of the type moves the threshold's counter.
 func (t *Threshold) Covers(usageType string) bool {
 	return t.UsageType == AllTypes || t.UsageType == usageType
@@ -126,13 +147,27 @@ func (t *Threshold) Level(quantity int64, limit int64) int {
 type CounterState string
 
 // An open counter moves with usage. A frozen one belongs to a threshold that
-// was retired within the period: nothing moves it but a revival. A closed one
-// moves still, each change making a revision of the overage.
+// was retired within the period: nothing moves it but a revival, neither later
+// usage nor a void of what it counted. A closed one moves still, each change
+// making a revision of the overage. A final one was frozen when its period
+// closed, and never moves again.
 const (
 	CounterOpen   CounterState = "open"
 	CounterFrozen CounterState = "frozen"
 	CounterClosed CounterState = "closed"
+	CounterFinal  CounterState = "final"
 )
+
+// Moves tells whether usage counts into a counter of the state.
+func (s CounterState) Moves() bool { return s == CounterOpen || s == CounterClosed }
+
+// Closed is the state that a counter comes to when its period closes.
+func (s CounterState) Closed() CounterState {
+	if s.Moves() {
+		return CounterClosed
+	}
+	return CounterFinal
+}
 
 // CounterKey names a counter.
 type CounterKey struct {

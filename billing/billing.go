@@ -7,6 +7,7 @@ package billing
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -80,13 +81,12 @@ const bite = 500
 
 // ClosePeriods closes the periods that ended at least the late grace ago, and
 // puts up the overages that are due: the job checkUsageThresholds. What a
-// crash left half done it finds again.
+// crash left half done it finds again; what cannot be closed or put up does not
+// keep it from the rest.
 func (b *Billing) ClosePeriods(ctx context.Context) (closed, settled int, err error) {
-	if closed, err = b.closeEnded(ctx); err != nil {
-		return closed, 0, err
-	}
-	settled, err = b.settleDue(ctx)
-	return closed, settled, err
+	closed, closeErr := b.closeEnded(ctx)
+	settled, settleErr := b.settleDue(ctx)
+	return closed, settled, errors.Join(closeErr, settleErr)
 }
 
 func (b *Billing) closeEnded(ctx context.Context) (closed int, err error) {
@@ -95,6 +95,7 @@ func (b *Billing) closeEnded(ctx context.Context) (closed int, err error) {
 	// ended by this date, and its licence's own zone decides.
 	by := usance.DateOf(now.Add(14*time.Hour-b.o.LateGrace), time.UTC)
 	var after usance.CounterKey
+	var failed []error
 	for {
 		var counters []usance.Counter
 		var facts []usance.Facts
@@ -113,17 +114,21 @@ func (b *Billing) closeEnded(ctx context.Context) (closed int, err error) {
 			return closed, err
 		}
 		if len(counters) == 0 {
-			return closed, nil
+			return closed, errors.Join(failed...)
 		}
 		for i := range counters {
 			after = counters[i].CounterKey
 			f := factsOf(facts, after.LicenseID)
 			if f == nil {
-				return closed, fmt.Errorf("closing periods: counter of licence %q, which does not exist", after.LicenseID)
+				failed = append(failed, fmt.Errorf("closing periods: counter of licence %q, which does not exist", after.LicenseID))
+				continue
 			}
 			done, err := b.closeCounter(ctx, f, after, now)
+			if err != nil && ctx.Err() != nil {
+				return closed, err
+			}
 			if err != nil {
-				return closed, fmt.Errorf("closing the period of threshold %s from %s: %w", after.ThresholdID, after.PeriodStart, err)
+				failed = append(failed, fmt.Errorf("closing the period of threshold %s from %s: %w", after.ThresholdID, after.PeriodStart, err))
 			}
 			if done {
 				closed++
@@ -155,7 +160,7 @@ func (b *Billing) closeCounter(ctx context.Context, f *usance.Facts, key usance.
 		if err != nil {
 			return err
 		}
-		if len(rows) == 0 || rows[0].State == usance.CounterClosed || now.Before(rows[0].PeriodEnd.Start(zone).Add(b.o.LateGrace)) {
+		if len(rows) == 0 || rows[0].State == rows[0].State.Closed() || now.Before(rows[0].PeriodEnd.Start(zone).Add(b.o.LateGrace)) {
 			return nil
 		}
 		fresh, err := tx.Facts(ctx, []string{key.LicenseID})
@@ -168,7 +173,7 @@ func (b *Billing) closeCounter(ctx context.Context, f *usance.Facts, key usance.
 		}
 		c := rows[0]
 		terms := c.TermsOf(t)
-		c.State, c.Terms = usance.CounterClosed, &terms
+		c.State, c.Terms = c.State.Closed(), &terms
 		if err := tx.PutCounters(ctx, []usance.Counter{c}); err != nil {
 			return err
 		}
@@ -178,18 +183,25 @@ func (b *Billing) closeCounter(ctx context.Context, f *usance.Facts, key usance.
 	return done, err
 }
 
-// resetLevel clears the threshold's last warning level when the current period
-// has reached none: levels reset with the period.
+// resetLevel makes the threshold's last warning level the current period's:
+// levels reset with the period.
 func (b *Billing) resetLevel(ctx context.Context, tx usance.Tx, f *usance.Facts, t *usance.Threshold, zone *time.Location, now time.Time) error {
-	if t.LastWarningLevel == nil {
+	if t.LastWarningLevel == nil || t.LastWarningAt == nil {
 		return nil
 	}
 	p := usance.PeriodOf(t.PeriodType, usance.DateOf(now, zone), f.License.BillingAnchorDay)
 	rows, err := tx.Counters(ctx, []usance.CounterKey{{LicenseID: t.LicenseID, ThresholdID: t.ID, PeriodStart: p.Start}})
-	if err != nil || len(rows) > 0 && rows[0].Level > 0 {
+	if err != nil {
 		return err
 	}
-	return tx.WarnThresholds(ctx, []usance.Warning{{LicenseID: t.LicenseID, ThresholdID: t.ID, At: now}})
+	level := 0
+	if len(rows) > 0 {
+		level = rows[0].Level
+	}
+	if level == *t.LastWarningLevel {
+		return nil
+	}
+	return tx.WarnThresholds(ctx, []usance.Warning{{LicenseID: t.LicenseID, ThresholdID: t.ID, Level: level, At: *t.LastWarningAt}})
 }
 
 func thresholdOf(facts []usance.Facts, id string) (*usance.Threshold, error) {
@@ -205,31 +217,45 @@ func thresholdOf(facts []usance.Facts, id string) (*usance.Threshold, error) {
 
 // settleDue puts up the overages whose time has come.
 func (b *Billing) settleDue(ctx context.Context) (settled int, err error) {
+	now := b.now()
+	var failed []error
 	for {
 		var due []usance.Overage
 		err := b.store.View(ctx, func(v usance.View) (err error) {
-			due, err = v.Due(ctx, b.now(), bite)
+			due, err = v.Due(ctx, now, bite+len(failed))
 			return err
 		})
-		if err != nil || len(due) == 0 {
+		if err != nil {
 			return settled, err
 		}
+		before := settled
+		failed = nil // the due ones that failed are among those looked up again
 		for i := range due {
-			_, err := b.move(ctx, due[i].ID, jobActor, "", func(o *usance.Overage, now time.Time) (usance.OverageAction, error) {
+			moved := false
+			_, err := b.move(ctx, due[i].ID, jobActor, "", func(o *usance.Overage, at time.Time) (usance.OverageAction, error) {
+				moved = false
 				if o.Status != usance.OverageDetected || now.Before(o.SettleAt) {
 					return "", nil // another node was faster
 				}
-				o.SettledAt = &now
+				moved = true
+				o.SettledAt = &at
 				if fee := max(o.CalculatedFeeCents, -o.CalculatedFeeCents); fee <= b.o.AutoApproveCents {
-					o.ApprovedBy, o.ApprovedAt = "auto", &now
+					o.ApprovedBy, o.ApprovedAt = "auto", &at
 					return usance.ActionAutoApprove, nil
 				}
 				return usance.ActionSettle, nil
 			})
-			if err != nil {
-				return settled, fmt.Errorf("settling overage %s: %w", due[i].ID, err)
+			switch {
+			case err != nil && ctx.Err() != nil:
+				return settled, err
+			case err != nil:
+				failed = append(failed, fmt.Errorf("settling overage %s: %w", due[i].ID, err))
+			case moved:
+				settled++
 			}
-			settled++
+		}
+		if settled == before {
+			return settled, errors.Join(failed...)
 		}
 	}
 }

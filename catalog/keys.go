@@ -10,6 +10,15 @@ import (
 // CreateKey stores a new API key and gives its secret, which is not stored and
 // cannot be shown again.
 func (c *Catalog) CreateKey(ctx context.Context, k usance.APIKey, actor string) (usance.APIKey, string, error) {
+	var secret string
+	err := c.store.Update(ctx, usance.Locks{}, func(tx usance.Tx) (err error) {
+		k, secret, err = c.addKey(ctx, tx, k, actor)
+		return err
+	})
+	return k, secret, err
+}
+
+func (c *Catalog) addKey(ctx context.Context, tx usance.Tx, k usance.APIKey, actor string) (usance.APIKey, string, error) {
 	if err := k.Validate(); err != nil {
 		return k, "", err
 	}
@@ -19,33 +28,39 @@ func (c *Catalog) CreateKey(ctx context.Context, k usance.APIKey, actor string) 
 	if k.ExpiresAt != nil && !k.ExpiresAt.After(now) {
 		return k, "", usance.Invalid("expiresAt", "must lie in the future")
 	}
-	err := c.store.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
-		if k.PartyID != "" {
-			var err error
-			if k.Role == usance.RoleBrand {
-				_, err = tx.Brand(ctx, k.PartyID)
-			} else {
-				_, err = tx.Creator(ctx, k.PartyID)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		if err := tx.PutAPIKey(ctx, k); err != nil {
-			return err
-		}
-		return c.audit(ctx, tx, now, actor, "key.create", k.ID, "", nil, k)
-	})
-	return k, secret, err
+	var err error
+	switch k.Role {
+	case usance.RoleBrand:
+		_, err = tx.Brand(ctx, k.PartyID)
+	case usance.RoleCreator:
+		_, err = tx.Creator(ctx, k.PartyID)
+	}
+	if err != nil {
+		return k, "", err
+	}
+	if err := tx.PutAPIKey(ctx, k); err != nil {
+		return k, "", err
+	}
+	return k, secret, c.audit(ctx, tx, now, actor, "key.create", k.ID, "", nil, k)
 }
 
 // RevokeKey ends a key at once.
 func (c *Catalog) RevokeKey(ctx context.Context, id, actor string) (usance.APIKey, error) {
-	return c.endKey(ctx, id, "key.revoke", actor, func(k *usance.APIKey, now time.Time) {
-		if k.RevokedAt == nil {
-			k.RevokedAt = &now
+	var k usance.APIKey
+	err := c.store.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+		old, err := tx.APIKey(ctx, id)
+		if err != nil {
+			return err
 		}
+		k = old
+		if k.RevokedAt != nil {
+			return nil
+		}
+		now := c.now()
+		k.RevokedAt = &now
+		return c.changeKey(ctx, tx, "key.revoke", actor, now, old, k)
 	})
+	return k, err
 }
 
 // RotateKey makes a key of the same role and bindings, and lets the old one
@@ -54,44 +69,32 @@ func (c *Catalog) RotateKey(ctx context.Context, id string, overlap time.Duratio
 	if overlap < 0 || overlap > 90*24*time.Hour {
 		return usance.APIKey{}, "", usance.Invalid("overlap", "must be 0 to 90 days")
 	}
-	var old usance.APIKey
-	err := c.store.View(ctx, func(v usance.View) (err error) {
-		old, err = v.APIKey(ctx, id)
-		return err
-	})
-	if err != nil {
-		return old, "", err
-	}
-	if !old.Usable(c.now()) {
-		return old, "", usance.NewError(usance.CodeConflict, "the key is revoked or expired; create a new one")
-	}
-	k, secret, err := c.CreateKey(ctx, old, actor)
-	if err != nil {
-		return k, "", err
-	}
-	_, err = c.endKey(ctx, id, "key.rotate", actor, func(k *usance.APIKey, now time.Time) {
-		end := now.Add(overlap)
-		if k.ExpiresAt == nil || k.ExpiresAt.After(end) {
-			k.ExpiresAt = &end
-		}
-	})
-	return k, secret, err
-}
-
-func (c *Catalog) endKey(ctx context.Context, id, action, actor string, end func(*usance.APIKey, time.Time)) (usance.APIKey, error) {
 	var k usance.APIKey
+	var secret string
 	err := c.store.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
-		now := c.now()
 		old, err := tx.APIKey(ctx, id)
 		if err != nil {
 			return err
 		}
-		k = old
-		end(&k, now)
-		if err := tx.PutAPIKey(ctx, k); err != nil {
+		now := c.now()
+		if !old.Usable(now) {
+			return usance.NewError(usance.CodeConflict, "the key is revoked or expired; create a new one")
+		}
+		if k, secret, err = c.addKey(ctx, tx, old, actor); err != nil {
 			return err
 		}
-		return c.audit(ctx, tx, now, actor, action, id, "", old, k)
+		ending, end := old, now.Add(overlap)
+		if ending.ExpiresAt == nil || ending.ExpiresAt.After(end) {
+			ending.ExpiresAt = &end
+		}
+		return c.changeKey(ctx, tx, "key.rotate", actor, now, old, ending)
 	})
-	return k, err
+	return k, secret, err
+}
+
+func (c *Catalog) changeKey(ctx context.Context, tx usance.Tx, action, actor string, now time.Time, old, k usance.APIKey) error {
+	if err := tx.PutAPIKey(ctx, k); err != nil {
+		return err
+	}
+	return c.audit(ctx, tx, now, actor, action, k.ID, "", old, k)
 }

@@ -84,7 +84,7 @@ func (c *Catalog) PutAsset(ctx context.Context, id string, body []byte, actor st
 		if err != nil {
 			return err
 		}
-		a = old
+		a = old.Clone()
 		if !exists {
 			a = usance.Asset{ID: id, Name: id}
 		}
@@ -139,7 +139,7 @@ func (c *Catalog) PutLicense(ctx context.Context, id string, body []byte, actor 
 		if err != nil {
 			return err
 		}
-		l = old
+		l = old.Clone()
 		if !exists {
 			l = usance.NewLicense(id)
 		}
@@ -170,9 +170,37 @@ func (c *Catalog) PutLicense(ctx context.Context, id string, body []byte, actor 
 		if err := tx.PutLicense(ctx, l); err != nil {
 			return err
 		}
+		if exists && (l.Timezone != old.Timezone || l.BillingAnchorDay != old.BillingAnchorDay) {
+			if err := replan(ctx, tx, &l, now); err != nil {
+				return err
+			}
+		}
 		return c.audit(ctx, tx, now, actor, "license.put", id, id, previous(exists, old), l)
 	})
 	return l, made, err
+}
+
+// replan moves the beginnings of the licence's thresholds to periods of its new
+// calendar. There is no usage yet, which would have fixed the old one.
+func replan(ctx context.Context, tx usance.Tx, l *usance.License, now time.Time) error {
+	facts, err := tx.Facts(ctx, []string{l.ID})
+	if err != nil {
+		return err
+	}
+	zone, err := usance.ParseZone(l.Timezone)
+	if err != nil {
+		return err
+	}
+	for _, f := range facts {
+		for _, t := range f.Thresholds {
+			day := min(t.EffectiveFrom, usance.DateOf(now, zone))
+			t.EffectiveFrom = usance.PeriodOf(t.PeriodType, day, l.BillingAnchorDay).Start
+			if err := tx.PutThreshold(ctx, t); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // ensureParties creates the licence's brand and asset where they are missing.
@@ -212,7 +240,7 @@ func (c *Catalog) DeleteLicense(ctx context.Context, id, actor string) (usance.L
 		if l, err = tx.License(ctx, id); err != nil || l.DeletedAt != nil {
 			return err
 		}
-		old := l
+		old := l.Clone()
 		l.DeletedAt, l.UpdatedAt = &now, now
 		if err := tx.PutLicense(ctx, l); err != nil {
 			return err

@@ -14,8 +14,8 @@ import (
 // At most one threshold that limits or bills stands for a licence, usage type
 // and period type (THRESHOLD_EXISTS). Where one was retired it is revived with
 // the new terms: same id, counters and overages. One that bills a usage type
-// which an active one bills is refused as well; when that one was retired
-// within its period, the new one begins with its own first period after that.
+// which an active one bills is refused as well; one that was retired has billed
+// its periods, and the new one begins with its own first period after those.
 func (c *Catalog) CreateThreshold(ctx context.Context, t usance.Threshold, actor string, alertOnly bool) (usance.Threshold, error) {
 	t.WarningLevels = usance.SortedLevels(t.WarningLevels)
 	if t.UsageType == "" {
@@ -30,7 +30,7 @@ func (c *Catalog) CreateThreshold(ctx context.Context, t usance.Threshold, actor
 	asked := t
 	err := c.change(ctx, t.LicenseID, func(ctx context.Context, tx usance.Tx, l *usance.License, all []usance.Threshold, m usance.Moment) error {
 		t = asked
-		t.ID, t.IsActive = usance.NewID(m.Now).String(), true
+		t.ID, t.IsActive, t.RetiredAt = usance.NewID(m.Now).String(), true, nil
 		t.LastWarningLevel, t.LastWarningAt, t.CreatedAt, t.UpdatedAt = nil, nil, m.Now, m.Now
 		var old *usance.Threshold
 		if t.Kind() != usance.KindAlert {
@@ -70,8 +70,7 @@ func (c *Catalog) UpdateThreshold(ctx context.Context, id string, body []byte, a
 		if err != nil {
 			return err
 		}
-		t = old
-		t.WarningLevels = slices.Clone(old.WarningLevels)
+		t = old.Clone() // decode writes where pointers point
 		if err := decode(body, &t); err != nil {
 			return err
 		}
@@ -89,11 +88,12 @@ func (c *Catalog) UpdateThreshold(ctx context.Context, id string, body []byte, a
 		if t.LimitQuantity != old.LimitQuantity || t.IsActive && !old.IsActive {
 			t.Epoch++
 		}
-		if err := c.keepTerms(ctx, tx, &old, m); err != nil {
+		if err := c.keepTerms(ctx, tx, l, &old, m); err != nil {
 			return err
 		}
 		switch {
 		case !t.IsActive && old.IsActive:
+			t.RetiredAt = &m.Now
 			err = c.freeze(ctx, tx, &old, &t, m)
 		case t.IsActive && (!old.IsActive || t.Kind() != old.Kind()):
 			err = c.enforce(ctx, tx, l, &t, all, m)
@@ -143,15 +143,16 @@ func (c *Catalog) change(ctx context.Context, licenseID string, fn func(context.
 // begins, opens counters that a retirement froze, and counts what is there.
 func (c *Catalog) enforce(ctx context.Context, tx usance.Tx, l *usance.License, t *usance.Threshold, all []usance.Threshold, m usance.Moment) error {
 	today := usance.DateOf(m.Now, m.Zone)
+	t.RetiredAt = nil
 	t.EffectiveFrom = usance.PeriodOf(t.PeriodType, today, l.BillingAnchorDay).Start
 	if t.Kind() != usance.KindAlert {
-		free, err := c.freeFrom(ctx, tx, l, t, all, today)
+		free, err := c.freeFrom(ctx, tx, l, t, all)
 		if err != nil {
 			return err
 		}
-		if free > today {
+		if free > t.EffectiveFrom {
 			if t.PeriodType == usance.PeriodTotal {
-				return usance.NewError(usance.CodeConflict, "another threshold billed this usage type until %s, and a total would bill it twice; choose a period", free)
+				return usance.NewError(usance.CodeConflict, "another threshold has billed this usage type, and a total would bill it again; choose a period")
 			}
 			p := usance.PeriodOf(t.PeriodType, free, l.BillingAnchorDay)
 			if p.Start < free {
@@ -168,7 +169,7 @@ func (c *Catalog) enforce(ctx context.Context, tx usance.Tx, l *usance.License, 
 		return err
 	}
 	counters = slices.DeleteFunc(counters, func(k usance.Counter) bool {
-		return k.State != usance.CounterFrozen || k.PeriodEnd <= today || k.PeriodStart < t.EffectiveFrom
+		return k.State != usance.CounterFrozen || k.PeriodStart < t.EffectiveFrom
 	})
 	for i := range counters {
 		counters[i].State, counters[i].Terms = usance.CounterOpen, nil
@@ -182,57 +183,84 @@ func (c *Catalog) enforce(ctx context.Context, tx usance.Tx, l *usance.License, 
 	return err
 }
 
-// freeFrom is the first day on which t bills nothing that another threshold
-// bills already: today, or the end of the period in which an overlapping one
-// was retired. An overlapping active one is THRESHOLD_EXISTS.
-func (c *Catalog) freeFrom(ctx context.Context, tx usance.Tx, l *usance.License, t *usance.Threshold, all []usance.Threshold, today usance.Date) (usance.Date, error) {
-	free := today
+// freeFrom is the first day that no other threshold has billed or bills for a
+// usage type that t bills: the end of the last period that an overlapping one
+// counted for money, MinDate when there is none. An overlapping active one is
+// THRESHOLD_EXISTS.
+func (c *Catalog) freeFrom(ctx context.Context, tx usance.Tx, l *usance.License, t *usance.Threshold, all []usance.Threshold) (usance.Date, error) {
+	free := usance.MinDate
+	zone, err := usance.ParseZone(l.Timezone)
+	if err != nil {
+		return free, err
+	}
 	for i := range all {
 		o := &all[i]
-		if o.ID == t.ID || o.Kind() == usance.KindAlert {
+		if o.ID == t.ID {
 			continue
 		}
-		same := o.UsageType == t.UsageType && o.PeriodType == t.PeriodType
-		bothBill := o.Kind() == usance.KindRated && t.Kind() == usance.KindRated && o.Overlaps(t)
-		if o.IsActive && (same || bothBill) {
-			return 0, exists(o)
+		same := o.UsageType == t.UsageType && o.PeriodType == t.PeriodType && o.Kind() != usance.KindAlert
+		overlaps := t.Kind() == usance.KindRated && o.Overlaps(t)
+		if o.IsActive && (same || overlaps && o.Kind() == usance.KindRated) {
+			return free, exists(o)
 		}
-		if !bothBill {
+		if !overlaps {
 			continue
 		}
 		counters, err := tx.CountersOf(ctx, l.ID, o.ID)
 		if err != nil {
-			return 0, err
+			return free, err
 		}
 		for _, k := range counters {
+			if k.TermsOf(o).Kind() != usance.KindRated {
+				continue
+			}
 			end := k.PeriodEnd
-			if o.PeriodType == usance.PeriodTotal {
-				end = usance.PeriodOf(usance.PeriodMonthly, today, l.BillingAnchorDay).End
+			if o.PeriodType == usance.PeriodTotal && o.RetiredAt != nil {
+				// It counted until it was retired, and its last month is billed whole.
+				end = usance.PeriodOf(usance.PeriodMonthly, usance.DateOf(*o.RetiredAt, zone), l.BillingAnchorDay).End
 			}
-			if end > free && k.State != usance.CounterClosed {
-				free = end
-			}
+			free = max(free, end)
 		}
 	}
 	return free, nil
 }
 
-// keepTerms gives ended periods the terms they ended with, before those change.
-func (c *Catalog) keepTerms(ctx context.Context, tx usance.Tx, old *usance.Threshold, m usance.Moment) error {
+// keepTerms gives the periods that have ended the terms they ended with, before
+// those change; periods without usage too, for what may still come late.
+func (c *Catalog) keepTerms(ctx context.Context, tx usance.Tx, l *usance.License, old *usance.Threshold, m usance.Moment) error {
 	counters, err := tx.CountersOf(ctx, old.LicenseID, old.ID)
 	if err != nil {
 		return err
 	}
 	today := usance.DateOf(m.Now, m.Zone)
-	counters = slices.DeleteFunc(counters, func(k usance.Counter) bool { return k.Terms != nil || k.PeriodEnd > today })
-	for i := range counters {
-		terms := old.Terms
-		counters[i].Terms = &terms
+	known := make(map[usance.Date]bool, len(counters))
+	var keep, missing []usance.Counter
+	for _, k := range counters {
+		known[k.PeriodStart] = true
+		if k.Terms == nil && k.PeriodEnd <= today {
+			k.Terms = &old.Terms
+			keep = append(keep, k)
+		}
 	}
-	if len(counters) == 0 {
+	if old.IsActive {
+		for p := usance.PeriodOf(old.PeriodType, old.EffectiveFrom, l.BillingAnchorDay); p.End <= today; p = p.Next(l.BillingAnchorDay) {
+			if !known[p.Start] {
+				missing = append(missing, usance.Counter{
+					CounterKey: usance.CounterKey{LicenseID: l.ID, ThresholdID: old.ID, PeriodStart: p.Start},
+					PeriodEnd:  p.End, State: usance.CounterOpen, Terms: &old.Terms,
+				})
+			}
+		}
+	}
+	if len(missing) > 0 {
+		if err := tx.EnsureCounters(ctx, missing); err != nil {
+			return err
+		}
+	}
+	if len(keep) == 0 {
 		return nil
 	}
-	return tx.PutCounters(ctx, counters)
+	return tx.PutCounters(ctx, keep)
 }
 
 // freeze retires t: the counters of periods that have not ended stay as they are.

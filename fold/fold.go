@@ -44,7 +44,8 @@ type Folder struct {
 
 	mu      sync.Mutex
 	offered []usance.Batch // pending batches of this node, oldest first
-	held    int            // events in offered
+	held    int            // events in offered that are in memory
+	waiting int            // events of all that is offered
 	more    chan struct{}  // told when a bite is full
 
 	folding sync.Mutex // one fold at a time in a process
@@ -76,22 +77,27 @@ func New(store Store, o Options) *Folder {
 	return &Folder{store: store, o: o, metrics: newMetrics(), more: make(chan struct{}, 1)}
 }
 
+// maxOffered bounds the batches that are known in memory.
+const maxOffered = 100_000
+
 // Offer hands over a batch that was just committed. When more events wait than
 // are kept in memory the batch's own are let go, and read back when its turn
 // comes.
 func (f *Folder) Offer(b usance.Batch) {
 	f.mu.Lock()
+	if len(f.offered) >= maxOffered {
+		f.mu.Unlock()
+		return // it stays pending in the store, where it is found
+	}
 	if f.held+len(b.Events) > f.o.Memory {
 		b.Events = nil
 	}
 	f.held += len(b.Events)
+	f.waiting += b.Count
 	f.offered = append(f.offered, b)
-	waiting := 0
-	for i := range f.offered {
-		waiting += f.offered[i].Count
-	}
+	full := f.waiting >= f.o.Bite
 	f.mu.Unlock()
-	if waiting >= f.o.Bite {
+	if full {
 		select {
 		case f.more <- struct{}{}:
 		default:
@@ -161,6 +167,7 @@ func (f *Folder) foldOffered(ctx context.Context) (int, error) {
 		f.mu.Lock()
 		for i := range bite {
 			f.held -= len(bite[i].Events)
+			f.waiting -= bite[i].Count
 		}
 		f.offered = slices.Delete(f.offered, 0, n)
 		f.mu.Unlock()

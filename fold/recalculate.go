@@ -174,7 +174,7 @@ func (f *Folder) diff(ctx context.Context, licenseID string, from, to usance.Dat
 // correct adds the difference under the rows' locks; ok is false when another
 // recalculation changed one of them since it was read.
 func (f *Folder) correct(ctx context.Context, licenseID string, d *difference) (ok bool, err error) {
-	if len(d.rows) == 0 && len(d.sessions) == 0 {
+	if len(d.rows) == 0 {
 		return true, nil
 	}
 	err = f.store.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
@@ -215,8 +215,11 @@ type Drift struct {
 	Rows     int          `json:"rows"` // compared
 	Drifted  int          `json:"drifted"`
 	Events   int64        `json:"events"`
-	Keys     []DriftedRow `json:"keys,omitempty"` // the first hundred
+	Keys     []DriftedRow `json:"keys,omitempty"` // the first of them
 }
+
+// maxDriftKeys bounds the rows that a Drift names.
+const maxDriftKeys = 100
 
 // DriftedRow names a row and its difference: events less rollup.
 type DriftedRow struct {
@@ -239,7 +242,7 @@ func (f *Folder) Verify(ctx context.Context, licenseID string, from, to usance.D
 		out.Events += d.events
 		out.Drifted += len(d.rows)
 		for i := range d.rows {
-			if len(out.Keys) < 100 {
+			if len(out.Keys) < maxDriftKeys {
 				r := &d.rows[i]
 				out.Keys = append(out.Keys, DriftedRow{r.LicenseID, r.Date, r.UsageType, r.Tally})
 			}
@@ -263,9 +266,10 @@ func (f *Folder) VerifyDays(ctx context.Context, days int) (Drift, error) {
 			return out, err
 		}
 		for i := range licenses {
-			zone, _, _, err := licenses[i].Term()
+			zone, err := usance.ParseZone(licenses[i].Timezone)
 			if err != nil {
-				return out, err
+				f.o.Logger.Error("a licence cannot be verified; put its timezone right", "license", licenses[i].ID, "error", err)
+				continue
 			}
 			today := usance.DateOf(f.o.Now(), zone)
 			d, err := f.Verify(ctx, licenses[i].ID, today.AddDays(-days), today)
@@ -276,7 +280,7 @@ func (f *Folder) VerifyDays(ctx context.Context, days int) (Drift, error) {
 			out.Rows += d.Rows
 			out.Events += d.Events
 			out.Drifted += d.Drifted
-			out.Keys = append(out.Keys, d.Keys[:min(len(d.Keys), 100-len(out.Keys))]...)
+			out.Keys = append(out.Keys, d.Keys[:min(len(d.Keys), maxDriftKeys-len(out.Keys))]...)
 		}
 		if page.Cursor == "" {
 			break

@@ -13,6 +13,8 @@ type Retention struct {
 	Days    int `json:"days"`    // local days of licences that were sealed
 	Drifted int `json:"drifted"` // days left alone because their rollups differ from their events
 	Events  int `json:"events"`  // raw events pruned
+	// Evidence is how many attempts that were not counted were forgotten.
+	Evidence int `json:"evidence"`
 }
 
 // Bounds of one step of the retention.
@@ -21,7 +23,8 @@ const (
 	pruneEvents = 5000 // events deleted by one transaction
 )
 
-// Retain prunes the raw events that were received longer ago than keep. The
+// Retain prunes the raw events that were received longer ago than keep, and the
+// evidence of attempts whose last lies as far back. The
 // order is what makes it safe: a local day whose first raw event is due is
 // closed, so that it takes no event any more; what is pending is folded; its
 // rollups are verified against its events; it is sealed, so that no
@@ -61,6 +64,20 @@ func (f *Folder) Retain(ctx context.Context, keep time.Duration) (Retention, err
 		}
 		out.Events += n
 		f.metrics.pruned.Add(float64(n))
+		if n == 0 {
+			break
+		}
+	}
+	for {
+		n := 0
+		err := f.store.Update(ctx, usance.Locks{}, func(tx usance.Tx) (err error) {
+			n, err = tx.PruneEvidence(ctx, due, pruneEvents)
+			return err
+		})
+		if err != nil {
+			return out, fmt.Errorf("pruning evidence: %w", err)
+		}
+		out.Evidence += n
 		if n == 0 {
 			return out, nil
 		}

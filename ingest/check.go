@@ -110,7 +110,7 @@ func (in *Ingester) Explain(ctx context.Context, licenseID string) (Explanation,
 		if err != nil {
 			return err
 		}
-		step("license exists", l.DeletedAt == nil, fmt.Sprintf("brand %s, asset %s", l.BrandID, l.AssetID), "the licence is deleted; put it again without deletedAt")
+		step("license exists", l.DeletedAt == nil, fmt.Sprintf("brand %s, asset %s", l.BrandID, l.AssetID), fmt.Sprintf("the licence is deleted; PUT /v1/licenses/%s with {\"deletedAt\": null}", licenseID))
 		step("usage_tracking_enabled", l.UsageTrackingEnabled, fmt.Sprintf("%t", l.UsageTrackingEnabled),
 			fmt.Sprintf("PUT /v1/licenses/%s with {\"usageTrackingEnabled\": true}", licenseID))
 		step("status", l.Status.Counts(), string(l.Status), "usage counts once the licence is ACTIVE")

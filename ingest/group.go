@@ -27,6 +27,7 @@ type group struct {
 	stagedAt map[usance.EventRef]int
 	evidence []usance.Evidence
 	audit    []usance.AuditEntry
+	alerts   int  // raised
 	refused  bool // some event was refused or found: the careful way is needed
 
 	answers []answer // whose usage is filled in at the end
@@ -37,6 +38,7 @@ type facts struct {
 	usance.Facts
 	zone     *time.Location
 	from, to time.Time
+	fault    *usance.Error // why the licence can judge nothing
 }
 
 // counter is a threshold's period that some event of the group moves.
@@ -60,6 +62,9 @@ type answer struct {
 	day       usance.Date
 }
 
+// maxJudgings bounds how often a group is judged.
+const maxJudgings = 12
+
 // errCareful asks for the careful way.
 var errCareful = errors.New("ingest: judge with keys looked up")
 
@@ -69,23 +74,20 @@ func (in *Ingester) commit(requests []*request) (err error) {
 	ids := licenseIDs(requests)
 	start := time.Now()
 	var g *group
-	for _, careful := range []bool{false, true} {
+	careful := false
+	for range maxJudgings {
 		err = in.store.Update(ctx, usance.Locks{Shared: ids}, func(tx usance.Tx) error {
 			g = newGroup(in, requests, careful)
 			return g.run(ctx, tx, ids)
 		})
-		if !careful && (errors.Is(err, errCareful) || errors.Is(err, usance.ErrKeyExists)) {
-			in.metrics.careful.Inc()
-			continue
+		// On the careful way another node may still be faster with a key.
+		if !errors.Is(err, errCareful) && !errors.Is(err, usance.ErrKeyExists) {
+			break
 		}
-		break
-	}
-	for tries := 0; errors.Is(err, usance.ErrKeyExists) && tries < 10; tries++ {
-		// Another node was faster with one of the keys: judge again.
-		err = in.store.Update(ctx, usance.Locks{Shared: ids}, func(tx usance.Tx) error {
-			g = newGroup(in, requests, true)
-			return g.run(ctx, tx, ids)
-		})
+		if !careful {
+			careful = true
+			in.metrics.careful.Inc()
+		}
 	}
 	if err != nil {
 		return err
@@ -157,7 +159,8 @@ func (g *group) load(ctx context.Context, tx usance.View, ids []string) error {
 	for i := range rows {
 		f := &facts{Facts: rows[i]}
 		if f.zone, f.from, f.to, err = f.License.Term(); err != nil {
-			return usance.WrapError(err, usance.CodeInternal, "licence %q holds a term or zone that cannot be read; put it again", f.License.ID)
+			// A host's own UPDATE may leave such a row: its events alone wait for its mend.
+			f.fault = usance.WrapError(err, usance.CodeLicenseNotActive, "the licence holds a term or zone that cannot be read; put it right and send the event again")
 		}
 		g.facts[f.License.ID] = f
 	}
@@ -165,7 +168,7 @@ func (g *group) load(ctx context.Context, tx usance.View, ids []string) error {
 		for i := range r.items {
 			e := &r.items[i].event
 			f := g.facts[e.LicenseID]
-			if r.items[i].err != nil || f == nil {
+			if r.items[i].err != nil || f == nil || f.fault != nil {
 				continue
 			}
 			if e.VoidOf.IsZero() {
@@ -178,11 +181,15 @@ func (g *group) load(ctx context.Context, tx usance.View, ids []string) error {
 	return nil
 }
 
-// countersOf names the counters that an event of the type and day moves. A
-// threshold that is active counts from its first period on; any other period,
-// and a retired threshold, moves only what was counted before.
+// countersOf names the counters that an event of the type and day may move. A
+// threshold that is active counts from its first period on, and its counters
+// are made when they are missing; of any other period, and of a retired
+// threshold, only counters that exist are moved.
 func (g *group) countersOf(f *facts, usageType string, day usance.Date) []*counter {
 	var out []*counter
+	if f.fault != nil {
+		return nil
+	}
 	for i := range f.Thresholds {
 		t := &f.Thresholds[i]
 		if !t.Covers(usageType) {
@@ -201,12 +208,13 @@ func (g *group) countersOf(f *facts, usageType string, day usance.Date) []*count
 	return out
 }
 
-// lock locks the counters that limit, all of them on the careful way, making
-// first those that are missing.
+// lock locks the counters that may limit, all of them on the careful way,
+// making first those that are missing. What a period that ended was limited to
+// is known to its counter alone.
 func (g *group) lock(ctx context.Context, tx usance.Tx) error {
 	var keys []usance.CounterKey
 	for _, c := range g.counters {
-		if g.careful || c.threshold.Kind() == usance.KindHard {
+		if g.careful || !c.must || c.threshold.Kind() == usance.KindHard || c.period.End <= usance.DateOf(g.now, c.facts.zone) {
 			keys = append(keys, c.key)
 		}
 	}
@@ -249,20 +257,16 @@ func (c *counter) empty() usance.Counter {
 	return usance.Counter{CounterKey: c.key, PeriodEnd: c.period.End, State: usance.CounterOpen}
 }
 
-// moves tells whether events count into the counter.
-func (c *counter) moves() bool {
-	if c.locked {
-		return c.state.State != usance.CounterFrozen
-	}
-	return c.must || c.exists
-}
+// moves tells whether events count into the counter. One that is not locked is
+// added to without looking: the store leaves alone what does not move.
+func (c *counter) moves() bool { return !c.locked || c.state.State.Moves() }
 
 // lookUp finds the keys of the group that were counted before.
 func (g *group) lookUp(ctx context.Context, tx usance.Tx) error {
 	var refs []usance.EventRef
 	for _, r := range g.requests {
 		for i := range r.items {
-			if e := &r.items[i].event; r.items[i].err == nil && g.facts[e.LicenseID] != nil {
+			if e := &r.items[i].event; r.items[i].err == nil {
 				refs = append(refs, usance.EventRef{LicenseID: e.LicenseID, IdempotencyKey: e.IdempotencyKey})
 			}
 		}
@@ -278,9 +282,7 @@ func (g *group) lookUp(ctx context.Context, tx usance.Tx) error {
 	return nil
 }
 
-// loadClosedDays asks for the days that refuse events. Only a day whose first
-// event was received a whole retention ago (a day at least) is ever closed, so
-// yesterday's and today's events need no asking.
+// loadClosedDays asks for the days that refuse events, where there can be any.
 func (g *group) loadClosedDays(ctx context.Context, tx usance.View) error {
 	asked := make(map[usance.Day]bool)
 	var days []usance.Day
@@ -288,7 +290,7 @@ func (g *group) loadClosedDays(ctx context.Context, tx usance.View) error {
 		for i := range r.items {
 			e := &r.items[i].event
 			f := g.facts[e.LicenseID]
-			if r.items[i].err != nil || f == nil || e.LocalDate >= usance.DateOf(g.now, f.zone)-1 {
+			if r.items[i].err != nil || f == nil || f.fault != nil || e.LocalDate >= f.ClosedTo {
 				continue
 			}
 			if d := (usance.Day{LicenseID: e.LicenseID, Date: e.LocalDate}); !asked[d] {

@@ -21,6 +21,7 @@ func (g *group) judge(r *request) {
 		failed = failed || !ok
 	}
 	if r.atomic && failed {
+		g.refused = true // abort refuses events whose keys must be looked up first
 		g.abort(r, before)
 	}
 }
@@ -77,17 +78,17 @@ func (g *group) judgeItem(it *item, res *usance.Result) (ok bool) {
 		return false
 	}
 	f := g.facts[e.LicenseID]
-	if f == nil {
-		g.refused = true
-		*res = refusal(e, usance.StatusRefused, usance.NewError(usance.CodeLicenseNotFound, "no licence %q; put it first, or check the id", e.LicenseID))
-		return false
-	}
 	ref := usance.EventRef{LicenseID: e.LicenseID, IdempotencyKey: e.IdempotencyKey}
 	if first, found := g.existing[ref]; found {
 		return g.repeat(e, &first, res)
 	}
 	if at, found := g.stagedAt[ref]; found {
 		return g.repeat(e, &g.staged[at], res)
+	}
+	if f == nil {
+		g.refused = true
+		*res = refusal(e, usance.StatusRefused, usance.NewError(usance.CodeLicenseNotFound, "no licence %q; put it first, or check the id", e.LicenseID))
+		return false
 	}
 	if err := g.refuse(it, f); err != nil {
 		g.refused = true
@@ -135,6 +136,9 @@ func (g *group) judgeItem(it *item, res *usance.Result) (ok bool) {
 // refuse applies what licence, clock and closed days say against an event.
 func (g *group) refuse(it *item, f *facts) *usance.Error {
 	e := &it.event
+	if f.fault != nil {
+		return f.fault
+	}
 	if !it.backdate && e.OccurredAt.Before(it.received(g).Add(-g.in.o.LateGrace)) {
 		return usance.NewError(usance.CodeBackdateForbidden,
 			"the event is older than %s; send it with an admin key or one of scope %q", g.in.o.LateGrace, usance.ScopeBackdate)

@@ -49,6 +49,7 @@ func newMetrics() *metrics {
 
 func (m *metrics) observe(g *group, took time.Duration) {
 	m.seconds.Observe(took.Seconds())
+	m.alerts.Add(float64(g.alerts))
 	if len(g.staged) > 0 {
 		m.groups.Observe(float64(len(g.staged)))
 	}

@@ -58,7 +58,7 @@ func mergeEvidence(rows []usance.Evidence) []usance.Evidence {
 func (g *group) addToCounters(ctx context.Context, tx usance.Tx) ([]usance.Counter, error) {
 	var deltas []usance.CounterDelta
 	for _, c := range g.counters {
-		if c.delta != 0 && (!c.locked || c.moves()) {
+		if c.delta != 0 && c.moves() {
 			deltas = append(deltas, usance.CounterDelta{CounterKey: c.key, Quantity: c.delta})
 		}
 	}
@@ -131,7 +131,7 @@ func (g *group) follow(ctx context.Context, tx usance.Tx, after []usance.Counter
 		}
 		out.Add(after[i], v, c.facts.License.Currency)
 	}
-	g.in.metrics.alerts.Add(float64(len(out.Alerts)))
+	g.alerts = len(out.Alerts)
 	return out.Write(ctx, tx)
 }
 
@@ -160,6 +160,8 @@ func (g *group) revisions(ctx context.Context, tx usance.Tx, after []usance.Coun
 // fillUsage gives every answer the live state of its thresholds. Those that
 // the group did not write are read.
 func (g *group) fillUsage(ctx context.Context, tx usance.Tx) error {
+	// What the host platform deleted has no thresholds to show.
+	g.answers = slices.DeleteFunc(g.answers, func(a answer) bool { return g.facts[a.result.LicenseID] == nil })
 	for _, a := range g.answers {
 		g.countersOf(g.facts[a.result.LicenseID], a.usageType, a.day)
 	}

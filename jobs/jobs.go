@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -66,6 +67,7 @@ type Runner struct {
 
 type task struct {
 	Task
+	running atomic.Bool // a run of this process is under way
 	lines []line
 
 	// When the schedule was changed since the job was last planned, the time in
@@ -345,13 +347,23 @@ func (r *Runner) start(ctx context.Context, t *task, force bool, fired []string)
 	}()
 }
 
+// claim takes the lease. A task that this process is running is never claimed:
+// after a sleep of the machine the lease has run out though the run goes on.
 func (r *Runner) claim(ctx context.Context, t *task, force bool) (bool, error) {
+	if !t.running.CompareAndSwap(false, true) {
+		return false, nil
+	}
 	now := r.o.Now()
-	return r.store.ClaimJob(ctx, t.Name, r.o.Owner, now, t.next(now), now.Add(r.o.Lease), force)
+	ok, err := r.store.ClaimJob(ctx, t.Name, r.o.Owner, now, t.next(now), now.Add(r.o.Lease), force)
+	if err != nil || !ok {
+		t.running.Store(false)
+	}
+	return ok, err
 }
 
 // execute carries out a run whose lease is held: attempts, then the record.
 func (r *Runner) execute(base context.Context, t *task, fired []string) error {
+	defer t.running.Store(false)
 	log := r.o.Logger.With("job", t.Name)
 	start := r.o.Now()
 	r.m.running.WithLabelValues(t.Name).Inc()

@@ -566,6 +566,7 @@ export interface Threshold {
   overageRateCents?: number | string;
   overageTiers?: Tier[];
   periodType: "daily" | "weekly" | "monthly" | "quarterly" | "yearly" | "total";
+  retiredAt?: string;
   updatedAt: string;
   usageType: string;
   warningLevels: number[];

@@ -18,7 +18,8 @@ const (
 )
 
 // verifiedDays is how many ended days the daily run compares with their events:
-// two, so that each is seen by two runs, and one that was missed leaves no gap.
+// two, so that one run that was missed leaves no gap. Whatever its age, a day is
+// verified before its events are pruned.
 const verifiedDays = 2
 
 // tasks are the jobs that have work in this build.

@@ -183,7 +183,7 @@ func (p *parser) integer() int64 {
 	for ; p.i < len(p.s) && p.s[p.i] >= '0' && p.s[p.i] <= '9'; p.i++ {
 		n = n*10 + int64(p.s[p.i]-'0')
 	}
-	if p.i == start || p.i-start > 18 {
+	if p.i == start || p.i-start > 19 {
 		p.bad = true
 	}
 	if negative {

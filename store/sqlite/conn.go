@@ -65,8 +65,13 @@ func (c *conn) putBack(query string, s *sql.Stmt) {
 	c.cached[query] = s
 }
 
+// begin is not broken off midway: the driver would say that ctx ended though
+// the transaction had begun, and the connection would go back with it open.
 func (c *conn) begin(ctx context.Context, how string) error {
-	if _, err := c.c.ExecContext(ctx, how); err != nil {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if _, err := c.c.ExecContext(context.WithoutCancel(ctx), how); err != nil {
 		return failure(err)
 	}
 	c.open = true

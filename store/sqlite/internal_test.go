@@ -157,7 +157,7 @@ func TestQueryPlans(t *testing.T) {
 		`SELECT ` + overageColumns + ` FROM license_usage_overages o WHERE TRUE AND o.id < ? ORDER BY o.id DESC`:                                              1,
 		`SELECT ` + licenseColumns + ` FROM licenses l WHERE l.id IN (SELECT value FROM json_each(?)) ORDER BY l.id`:                                          1,
 		`SELECT ` + thresholdColumns + ` FROM license_usage_thresholds t WHERE t.license_id IN (SELECT value FROM json_each(?)) ORDER BY t.license_id, t.id`:  1,
-		`SELECT ` + counterColumns + ` FROM license_usage_counters WHERE state <> 'closed' AND period_end <= ?`:                                               1,
+		`SELECT ` + counterColumns + ` FROM license_usage_counters WHERE state IN ('open', 'frozen') AND period_end <= ?`:                                     1,
 		`SELECT ` + rollupColumns + ` FROM license_usage_rollups WHERE license_id = ? AND date >= ? AND date < ? ORDER BY date, usage_type`:                   3,
 	} {
 		for _, step := range plan(query, args) {

@@ -10,12 +10,12 @@ import (
 
 const thresholdColumns = `t.id, t.license_id, t.usage_type, t.period_type, t.limit_quantity, t.grace_percentage, t.allow_overage,
 	t.overage_rate_cents, t.overage_tiers, t.warning_levels, t.is_active, t.last_warning_level, t.last_warning_at,
-	t.effective_from, t.epoch, t.created_at, t.updated_at`
+	t.effective_from, t.retired_at, t.epoch, t.created_at, t.updated_at`
 
 func scanThreshold(rows *sql.Rows, t *usance.Threshold) error {
 	return rows.Scan(&t.ID, &t.LicenseID, &t.UsageType, &t.PeriodType, &t.LimitQuantity, &t.GracePercentage, &t.AllowOverage,
 		toRate{&t.OverageRateCents}, toJSON{&t.OverageTiers}, toJSON{&t.WarningLevels}, &t.IsActive, &t.LastWarningLevel, toPtrTime{&t.LastWarningAt},
-		&t.EffectiveFrom, &t.Epoch, toTime{&t.CreatedAt}, toTime{&t.UpdatedAt})
+		&t.EffectiveFrom, toPtrTime{&t.RetiredAt}, &t.Epoch, toTime{&t.CreatedAt}, toTime{&t.UpdatedAt})
 }
 
 func (v *view) Threshold(ctx context.Context, id string) (usance.Threshold, error) {
@@ -43,18 +43,18 @@ func (t *tx) PutThreshold(ctx context.Context, h usance.Threshold) error {
 	}
 	_, err = t.exec(ctx, `INSERT INTO license_usage_thresholds (id, license_id, usage_type, period_type, limit_quantity, grace_percentage,
 			allow_overage, overage_rate_cents, overage_tiers, warning_levels, is_active, last_warning_level, last_warning_at,
-			effective_from, epoch, created_at, updated_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			effective_from, retired_at, epoch, created_at, updated_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET license_id = excluded.license_id, usage_type = excluded.usage_type,
 			period_type = excluded.period_type, limit_quantity = excluded.limit_quantity, grace_percentage = excluded.grace_percentage,
 			allow_overage = excluded.allow_overage, overage_rate_cents = excluded.overage_rate_cents,
 			overage_tiers = excluded.overage_tiers, warning_levels = excluded.warning_levels, is_active = excluded.is_active,
 			last_warning_level = excluded.last_warning_level, last_warning_at = excluded.last_warning_at,
-			effective_from = excluded.effective_from, epoch = excluded.epoch,
+			effective_from = excluded.effective_from, retired_at = excluded.retired_at, epoch = excluded.epoch,
 			created_at = excluded.created_at, updated_at = excluded.updated_at`,
 		h.ID, h.LicenseID, h.UsageType, string(h.PeriodType), h.LimitQuantity, h.GracePercentage,
 		h.AllowOverage, ptrRate(h.OverageRateCents), tiers, levels, h.IsActive, ptrInt(h.LastWarningLevel), ptrTime(h.LastWarningAt),
-		int64(h.EffectiveFrom), h.Epoch, h.CreatedAt.UnixMicro(), h.UpdatedAt.UnixMicro())
+		int64(h.EffectiveFrom), ptrTime(h.RetiredAt), h.Epoch, h.CreatedAt.UnixMicro(), h.UpdatedAt.UnixMicro())
 	return err
 }
 
@@ -112,7 +112,7 @@ func (v *view) CountersOf(ctx context.Context, licenseID, thresholdID string) ([
 
 func (v *view) Ended(ctx context.Context, by usance.Date, after usance.CounterKey, limit int) ([]usance.Counter, error) {
 	return all(ctx, v, `SELECT `+counterColumns+` FROM license_usage_counters
-		WHERE state <> 'closed' AND period_end <= ? AND (license_id, threshold_id, period_start) > (?, ?, ?)
+		WHERE state IN ('open', 'frozen') AND period_end <= ? AND (license_id, threshold_id, period_start) > (?, ?, ?)
 		ORDER BY license_id, threshold_id, period_start LIMIT ?`,
 		[]any{int64(by), after.LicenseID, after.ThresholdID, int64(after.PeriodStart), limit}, scanCounter)
 }
@@ -137,7 +137,7 @@ func (t *tx) EnsureCounters(ctx context.Context, counters []usance.Counter) erro
 func (t *tx) AddToCounters(ctx context.Context, deltas []usance.CounterDelta) ([]usance.Counter, error) {
 	out := make([]usance.Counter, 0, len(deltas))
 	err := t.writing(ctx, `UPDATE license_usage_counters SET quantity = quantity + ?
-		WHERE license_id = ? AND threshold_id = ? AND period_start = ? AND state <> 'frozen'
+		WHERE license_id = ? AND threshold_id = ? AND period_start = ? AND state IN ('open', 'closed')
 		RETURNING period_end, quantity, level, state, terms`,
 		func(ctx context.Context, s *sql.Stmt) error {
 			for _, d := range deltas {

@@ -28,10 +28,12 @@ func scanAsset(rows *sql.Rows, a *usance.Asset) error {
 const licenseColumns = `l.id, l.name, l.brand_id, l.asset_id, l.status, l.timezone, l.billing_anchor_day, l.currency,
 	l.start_date, l.end_date, l.fee_cents, l.rev_share_bps, l.usage_tracking_enabled, l.deleted_at, l.created_at, l.updated_at`
 
-func scanLicense(rows *sql.Rows, l *usance.License) error {
-	return rows.Scan(&l.ID, intoText(&l.Name), &l.BrandID, &l.AssetID, intoText(&l.Status), &l.Timezone, &l.BillingAnchorDay, &l.Currency,
+func scanLicense(rows *sql.Rows, l *usance.License) error { return rows.Scan(intoLicense(l)...) }
+
+func intoLicense(l *usance.License) []any {
+	return []any{&l.ID, intoText(&l.Name), &l.BrandID, &l.AssetID, intoText(&l.Status), &l.Timezone, &l.BillingAnchorDay, &l.Currency,
 		intoText(&l.StartDate), intoText(&l.EndDate), &l.FeeCents, &l.RevShareBps, &l.UsageTrackingEnabled,
-		toPtrTime{&l.DeletedAt}, toTime{&l.CreatedAt}, toTime{&l.UpdatedAt})
+		toPtrTime{&l.DeletedAt}, toTime{&l.CreatedAt}, toTime{&l.UpdatedAt}}
 }
 
 func (v *view) Brand(ctx context.Context, id string) (usance.Brand, error) {
@@ -85,9 +87,16 @@ func (v *view) License(ctx context.Context, id string) (usance.License, error) {
 
 func (v *view) Facts(ctx context.Context, ids []string) ([]usance.Facts, error) {
 	list := jsonStrings(ids)
-	facts, err := all(ctx, v, `SELECT `+licenseColumns+` FROM licenses l
-		WHERE l.id IN (SELECT value FROM json_each(?)) ORDER BY l.id`, []any{list},
-		func(rows *sql.Rows, f *usance.Facts) error { return scanLicense(rows, &f.License) })
+	facts, err := all(ctx, v, `SELECT `+licenseColumns+`, (SELECT max(d.date) FROM license_usage_days d WHERE d.license_id = l.id)
+		FROM licenses l WHERE l.id IN (SELECT value FROM json_each(?)) ORDER BY l.id`, []any{list},
+		func(rows *sql.Rows, f *usance.Facts) error {
+			var closed sql.NullInt64
+			err := rows.Scan(append(intoLicense(&f.License), &closed)...)
+			if f.ClosedTo = usance.MinDate; closed.Valid {
+				f.ClosedTo = usance.Date(closed.Int64) + 1
+			}
+			return err
+		})
 	if err != nil || len(facts) == 0 {
 		return facts, err
 	}

@@ -50,9 +50,9 @@ func (v *view) DueDays(ctx context.Context, before time.Time, after usance.Day, 
 				ORDER BY e.license_id, e.local_date LIMIT 1)
 		)
 		SELECT license_id, date FROM days d
-		WHERE (SELECT min(e.seq) FROM license_usage_events e WHERE e.license_id = d.license_id AND e.local_date = d.date) <= ?3
+		WHERE EXISTS (SELECT 1 FROM license_usage_events e WHERE e.license_id = d.license_id AND e.local_date = d.date AND e.seq <= ?3 AND e.received_at < ?5)
 			AND NOT EXISTS (SELECT 1 FROM license_usage_days s WHERE s.license_id = d.license_id AND s.date = d.date AND s.sealed)
-		LIMIT ?4`, []any{after.LicenseID, int64(after.Date), last, limit},
+		LIMIT ?4`, []any{after.LicenseID, int64(after.Date), last, limit, before.UnixMicro()},
 		func(rows *sql.Rows, d *usance.Day) error { return rows.Scan(&d.LicenseID, &d.Date) })
 }
 
@@ -71,6 +71,12 @@ func (t *tx) PruneEvents(ctx context.Context, before time.Time, limit int) (int,
 	}
 	n, err := t.exec(ctx, `DELETE FROM license_usage_events WHERE seq IN (
 			SELECT e.seq FROM license_usage_events e JOIN license_usage_days d ON d.license_id = e.license_id AND d.date = e.local_date
-			WHERE e.seq <= ? AND d.sealed ORDER BY e.seq LIMIT ?)`, last, limit)
+			WHERE e.seq <= ? AND e.received_at < ? AND d.sealed ORDER BY e.seq LIMIT ?)`, last, before.UnixMicro(), limit)
+	return int(n), err
+}
+
+func (t *tx) PruneEvidence(ctx context.Context, before time.Time, limit int) (int, error) {
+	n, err := t.exec(ctx, `DELETE FROM license_usage_evidence WHERE (license_id, key) IN (
+			SELECT license_id, key FROM license_usage_evidence WHERE last_at < ? LIMIT ?)`, before.UnixMicro(), limit)
 	return int(n), err
 }

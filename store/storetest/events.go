@@ -328,6 +328,17 @@ func testEvidence(t *testing.T, s usance.Store) {
 	want.ID, want.FirstAt, want.Attempts = first.ID, first.FirstAt, first.Attempts+later.Attempts
 	equal(t, "Evidence after another attempt", page(), []usance.Evidence{want, long})
 
+	defer func() {
+		update(t, s, func(tx usance.Tx) error {
+			n, err := tx.PruneEvidence(ctx, now.Add(time.Hour), 1)
+			m, err2 := tx.PruneEvidence(ctx, now.Add(time.Hour), 10)
+			if n != 1 || m != 1 {
+				t.Errorf("PruneEvidence deleted %d and %d rows, want one and the other", n, m)
+			}
+			return errors.Join(err, err2)
+		})
+		equal(t, "Evidence after pruning", page(), []usance.Evidence{want})
+	}()
 	view(t, s, func(v usance.View) error {
 		for what, f := range map[string]usance.EventFilter{
 			"status": {Status: usance.StatusOutOfTerm}, "type": {UsageType: "view"}, "from": {From: today}, "all": {From: today, To: today + 1, UsageType: "view"},

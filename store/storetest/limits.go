@@ -29,7 +29,7 @@ func testThresholds(t *testing.T, s usance.Store) {
 	putLicenses(t, s, "l1", "l2")
 	whole := usance.Threshold{
 		ID: "t1", LicenseID: "l1", UsageType: usance.AllTypes, PeriodType: usance.PeriodTotal, Terms: fullTerms(t), WarningLevels: []int{1, 1000},
-		IsActive: true, LastWarningLevel: ptr(90), LastWarningAt: ptr(now), EffectiveFrom: usance.MinDate, Epoch: 3,
+		IsActive: true, LastWarningLevel: ptr(90), LastWarningAt: ptr(now), EffectiveFrom: usance.MinDate, RetiredAt: ptr(now.Add(time.Hour)), Epoch: 3,
 		CreatedAt: now, UpdatedAt: now.Add(time.Second),
 	}
 	full(t, whole)
@@ -123,14 +123,15 @@ func testAddToCounters(t *testing.T, s usance.Store) {
 	ctx := t.Context()
 	putLicenses(t, s, "l1")
 	open, frozen, closed := counter("l1", "t1", today), counter("l1", "t2", today), counter("l1", "t3", today)
+	final := counter("l1", "t4", today)
 	terms := fullTerms(t)
 	open.Level, closed.Terms = 50, &terms
-	frozen.State, closed.State = usance.CounterFrozen, usance.CounterClosed
+	frozen.State, closed.State, final.State = usance.CounterFrozen, usance.CounterClosed, usance.CounterFinal
 	update(t, s, func(tx usance.Tx) error {
-		return tx.EnsureCounters(ctx, []usance.Counter{open, frozen, closed})
+		return tx.EnsureCounters(ctx, []usance.Counter{open, frozen, closed, final})
 	})
 	var deltas []usance.CounterDelta
-	for i, h := range []string{"t0", "t1", "t2", "t3", "t4"} {
+	for i, h := range []string{"t0", "t1", "t2", "t3", "t4", "t5"} {
 		deltas = append(deltas, usance.CounterDelta{CounterKey: counterKey("l1", h, today), Quantity: int64(i + 1)})
 	}
 	for n := range int64(2) {
@@ -142,8 +143,8 @@ func testAddToCounters(t *testing.T, s usance.Store) {
 		})
 	}
 	view(t, s, func(v usance.View) error {
-		got, err := v.Counters(ctx, []usance.CounterKey{deltas[0].CounterKey, deltas[1].CounterKey, deltas[2].CounterKey, deltas[3].CounterKey})
-		equal(t, "Counters", got, []usance.Counter{open, frozen, closed})
+		got, err := v.Counters(ctx, []usance.CounterKey{deltas[0].CounterKey, deltas[1].CounterKey, deltas[2].CounterKey, deltas[3].CounterKey, deltas[4].CounterKey})
+		equal(t, "Counters", got, []usance.Counter{open, frozen, closed, final})
 		return err
 	})
 }

@@ -122,14 +122,17 @@ func testFacts(t *testing.T, s usance.Store) {
 				return err
 			}
 		}
+		if err := tx.CloseDays(ctx, []usance.Day{{LicenseID: "l2", Date: today - 20}, {LicenseID: "l2", Date: today - 10}}); err != nil {
+			return err
+		}
 		return tx.PutLicense(ctx, deleted)
 	})
 	view(t, s, func(v usance.View) error {
 		got, err := v.Facts(ctx, []string{"l3", "none", "l1", "l2", "it's \"quoted\" \\ ä"})
 		equal(t, "Facts", got, []usance.Facts{
-			{License: license("l1", "brand", "asset"), Thresholds: thresholds[:2]},
-			{License: deleted},
-			{License: license("l3", "brand", "asset"), Thresholds: thresholds[2:]},
+			{License: license("l1", "brand", "asset"), Thresholds: thresholds[:2], ClosedTo: usance.MinDate},
+			{License: deleted, ClosedTo: today - 9},
+			{License: license("l3", "brand", "asset"), Thresholds: thresholds[2:], ClosedTo: usance.MinDate},
 		})
 		return err
 	})

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"time"
 
@@ -206,6 +207,30 @@ func testCancel(t *testing.T, s usance.Store) {
 		equal(t, "brands", brandIDs(t, v), nil)
 		return nil
 	})
+}
+
+// testCancelAnytime has callers leave at any moment of a transaction, its
+// beginning included: the store stays fit for the next.
+func testCancelAnytime(t *testing.T, s usance.Store) {
+	putLicenses(t, s, "l1")
+	for n := range 3000 {
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			for range n % 300 * 10 {
+				runtime.Gosched()
+			}
+			cancel()
+		}()
+		_ = s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error { return nil })
+		_ = s.View(ctx, func(v usance.View) error { return nil })
+		cancel()
+		if err := s.Update(t.Context(), usance.Locks{}, func(tx usance.Tx) error { return nil }); err != nil {
+			t.Fatalf("Update after %d callers that left: %v", n+1, err)
+		}
+		if err := s.View(t.Context(), func(v usance.View) error { return nil }); err != nil {
+			t.Fatalf("View after %d callers that left: %v", n+1, err)
+		}
+	}
 }
 
 func testCancelWaiting(t *testing.T, s usance.Store) {

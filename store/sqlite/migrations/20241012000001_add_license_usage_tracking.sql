@@ -198,6 +198,7 @@ CREATE TABLE IF NOT EXISTS license_usage_thresholds (
     last_warning_level INTEGER,
     last_warning_at    INTEGER,
     effective_from     INTEGER NOT NULL,
+    retired_at         INTEGER,
     epoch              INTEGER NOT NULL,
     created_at         INTEGER NOT NULL,
     updated_at         INTEGER NOT NULL
@@ -215,7 +216,7 @@ CREATE TABLE IF NOT EXISTS license_usage_counters (
     terms        TEXT, -- JSON
     PRIMARY KEY (license_id, threshold_id, period_start)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS license_usage_counters_end ON license_usage_counters (period_end) WHERE state <> 'closed';
+CREATE INDEX IF NOT EXISTS license_usage_counters_end ON license_usage_counters (period_end) WHERE state IN ('open', 'frozen');
 
 CREATE TABLE IF NOT EXISTS license_usage_overages (
     id                   TEXT PRIMARY KEY,
