@@ -9,6 +9,7 @@ package fold
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -160,10 +161,12 @@ func (f *Folder) foldOffered(ctx context.Context) (int, error) {
 			return total, nil
 		}
 		folded, err := f.fold(ctx, bite)
-		total += folded
-		if err != nil {
-			return total, err
+		if err != nil && len(bite) > 1 && ctx.Err() == nil {
+			folded, err = f.foldSingly(ctx, bite)
+		} else if err != nil {
+			return total + folded, err
 		}
+		total += folded
 		f.mu.Lock()
 		for i := range bite {
 			f.held -= len(bite[i].Events)
@@ -171,7 +174,25 @@ func (f *Folder) foldOffered(ctx context.Context) (int, error) {
 		}
 		f.offered = slices.Delete(f.offered, 0, n)
 		f.mu.Unlock()
+		if err != nil {
+			return total, err
+		}
 	}
+}
+
+// foldSingly folds what can be folded of a bite that failed, so that one batch
+// that cannot holds up no other. It stays pending in the store and is tried
+// again with those of nodes that died.
+func (f *Folder) foldSingly(ctx context.Context, bite []usance.Batch) (folded int, err error) {
+	var failed []error
+	for i := range bite {
+		n, err := f.fold(ctx, bite[i:i+1])
+		folded += n
+		if err != nil {
+			failed = append(failed, err)
+		}
+	}
+	return folded, errors.Join(failed...)
 }
 
 // adopt folds batches that are pending in the store since before the instant:
@@ -201,6 +222,9 @@ func (f *Folder) adopt(ctx context.Context, before time.Time) (int, error) {
 			return total, nil
 		}
 		n, err := f.fold(ctx, bite)
+		if err != nil && len(bite) > 1 && ctx.Err() == nil {
+			n, err = f.foldSingly(ctx, bite)
+		}
 		total += n
 		if err != nil {
 			return total, err

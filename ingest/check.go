@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/usance/usance"
@@ -76,7 +78,7 @@ func (g *group) dryRun(ctx context.Context, v usance.View, licenseID string) (*u
 // Explanation answers "why is this licence's usage not counted" step by step.
 type Explanation struct {
 	LicenseID string `json:"licenseId"`
-	Verdict   string `json:"verdict"` // what would happen to one unit of each type sent now
+	Verdict   string `json:"verdict"` // what would happen to one view, and one unit of each limited type, sent now
 	Steps     []Step `json:"steps"`
 }
 
@@ -100,8 +102,9 @@ func (in *Ingester) Explain(ctx context.Context, licenseID string) (Explanation,
 		}
 		out.Steps = append(out.Steps, Step{name, ok, detail, fix})
 	}
+	var types []string
 	err := in.store.View(ctx, func(v usance.View) error {
-		out.Steps = nil
+		out.Steps, types = nil, []string{"view"}
 		l, err := v.License(ctx, licenseID)
 		if err != nil {
 			return err
@@ -120,6 +123,11 @@ func (in *Ingester) Explain(ctx context.Context, licenseID string) (Explanation,
 		if err != nil {
 			return err
 		}
+		for i := range thresholds {
+			if thresholds[i].UsageType != usance.AllTypes {
+				types = append(types, thresholds[i].UsageType)
+			}
+		}
 		if err := explainThresholds(ctx, v, thresholds, &l, usance.DateOf(now, zone), step); err != nil {
 			return err
 		}
@@ -135,15 +143,20 @@ func (in *Ingester) Explain(ctx context.Context, licenseID string) (Explanation,
 	if err != nil {
 		return Explanation{}, err
 	}
-	check, err := in.Check(ctx, licenseID, "view", 1, time.Time{})
-	switch {
-	case err != nil:
-		return Explanation{}, err
-	case check.Allowed:
-		out.Verdict = "one view sent now would be counted"
-	default:
-		out.Verdict = fmt.Sprintf("one view sent now would not be counted: %s: %s", check.Error.Code, check.Error.Message)
+	slices.Sort(types)
+	var verdict []string
+	for _, usageType := range slices.Compact(types) {
+		check, err := in.Check(ctx, licenseID, usageType, 1, time.Time{})
+		switch {
+		case err != nil:
+			return Explanation{}, err
+		case check.Allowed:
+			verdict = append(verdict, fmt.Sprintf("one %s sent now would be counted", usageType))
+		default:
+			verdict = append(verdict, fmt.Sprintf("one %s sent now would not be counted: %s: %s", usageType, check.Error.Code, check.Error.Message))
+		}
 	}
+	out.Verdict = strings.Join(verdict, "\n")
 	return out, nil
 }
 

@@ -75,7 +75,7 @@ func Run(t *testing.T, open func(t *testing.T) usance.Store) {
 		{"Retry", testRetry},
 		{"Cancel", testCancel},
 		{"CancelWhileWaiting", testCancelWaiting},
-		{"CancelWhileWaiting", testCancelAnytime},
+		{"CancelAnytime", testCancelAnytime},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
