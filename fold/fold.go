@@ -30,7 +30,8 @@ type Store interface {
 type Options struct {
 	Now       func() time.Time // the clock; time.Now
 	Interval  time.Duration    // between folds while little is pending; 1 s
-	Bite      int              // events folded in one transaction, about; 20,000
+	Bite      int              // events folded in one transaction at most, about; 50,000
+	LightBite int              // the same while little waits; 200
 	Memory    int              // events kept in memory for the next folds; 100,000
 	AdoptAge  time.Duration    // age at which a batch of another node is taken over; 5 s
 	LateGrace time.Duration    // as ingest has it; 24 h
@@ -61,7 +62,10 @@ func New(store Store, o Options) *Folder {
 		o.Interval = time.Second
 	}
 	if o.Bite == 0 {
-		o.Bite = 20_000
+		o.Bite = 50_000
+	}
+	if o.LightBite == 0 {
+		o.LightBite = 200
 	}
 	if o.Memory == 0 {
 		o.Memory = 100_000
@@ -96,7 +100,7 @@ func (f *Folder) Offer(b usance.Batch) {
 	f.held += len(b.Events)
 	f.waiting += b.Count
 	f.offered = append(f.offered, b)
-	full := f.waiting >= f.o.Bite
+	full := f.waiting >= f.o.LightBite
 	f.mu.Unlock()
 	if full {
 		select {
@@ -106,24 +110,44 @@ func (f *Folder) Offer(b usance.Batch) {
 	}
 }
 
-// Run folds until ctx ends: each interval, at once when a bite is full, and
-// now and then what a node that died left pending.
+// How the fold takes its load.
+const (
+	heavyLoad = 5000 // events: from here on rows are better rewritten seldom than soon
+	restRatio = 4    // rests so many times as long as it worked, under heavy load
+)
+
+// Run folds until ctx ends: each interval, as soon as a bite is full, and now
+// and then what a node that died left pending.
+//
+// A fold keeps writers waiting while it lasts, and rewrites a row once however
+// many events it takes. So while little waits, bites are small and go at once;
+// under heavy load all that waits goes in large bites, with a rest between,
+// in which events gather that then share their rows' rewriting.
 func (f *Folder) Run(ctx context.Context) error {
 	tick := time.NewTicker(f.o.Interval)
 	defer tick.Stop()
 	adopt := time.NewTicker(f.o.AdoptAge)
 	defer adopt.Stop()
+	var rested time.Time
 	for {
 		var err error
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
-			_, err = f.foldOffered(ctx)
 		case <-f.more:
-			_, err = f.foldOffered(ctx)
 		case <-adopt.C:
 			_, err = f.adopt(ctx, f.o.Now().Add(-f.o.AdoptAge))
+		}
+		waiting, held := f.load()
+		start := time.Now()
+		switch {
+		case err != nil:
+		case waiting < heavyLoad:
+			_, err = f.foldOffered(ctx, f.o.LightBite)
+		case start.After(rested) || held >= f.o.Memory:
+			_, err = f.foldOffered(ctx, f.o.Bite)
+			rested = time.Now().Add(restRatio * time.Since(start))
 		}
 		if err != nil && ctx.Err() == nil {
 			f.metrics.failures.Inc()
@@ -132,10 +156,16 @@ func (f *Folder) Run(ctx context.Context) error {
 	}
 }
 
+func (f *Folder) load() (waiting, held int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.waiting, f.held
+}
+
 // Flush folds all that is pending, batches of other nodes too, and tells how
 // many events that were.
 func (f *Folder) Flush(ctx context.Context) (int, error) {
-	n, err := f.foldOffered(ctx)
+	n, err := f.foldOffered(ctx, f.o.Bite)
 	if err != nil {
 		return n, err
 	}
@@ -143,15 +173,19 @@ func (f *Folder) Flush(ctx context.Context) (int, error) {
 	return n + m, err
 }
 
-// foldOffered folds the batches handed over, bite by bite.
-func (f *Folder) foldOffered(ctx context.Context) (int, error) {
+// foldOffered folds the batches that are handed over by now, in bites of so
+// many events.
+func (f *Folder) foldOffered(ctx context.Context, size int) (int, error) {
 	f.folding.Lock()
 	defer f.folding.Unlock()
+	f.mu.Lock()
+	left := len(f.offered)
+	f.mu.Unlock()
 	total := 0
 	for {
 		f.mu.Lock()
 		n, events := 0, 0
-		for n < len(f.offered) && (n == 0 || events+f.offered[n].Count <= f.o.Bite) {
+		for n < left && (n == 0 || events+f.offered[n].Count <= size) {
 			events += f.offered[n].Count
 			n++
 		}
@@ -173,6 +207,7 @@ func (f *Folder) foldOffered(ctx context.Context) (int, error) {
 			f.waiting -= bite[i].Count
 		}
 		f.offered = slices.Delete(f.offered, 0, n)
+		left -= n
 		f.mu.Unlock()
 		if err != nil {
 			return total, err
