@@ -104,6 +104,9 @@ func (l *License) Validate() error {
 	if l.RevShareBps < 0 || l.RevShareBps > 10_000 {
 		return Invalid("revShareBps", "must be basis points, 0 to 10000")
 	}
+	if l.Timezone == "" {
+		return Invalid("timezone", "must be an IANA name such as Europe/Paris; UTC when left out")
+	}
 	_, _, _, err := l.Term()
 	return err
 }

@@ -18,6 +18,12 @@ type Terms struct {
 	OverageTiers     []Tier `json:"overageTiers,omitempty"`     // graduated, instead of the one rate
 }
 
+// Bounds of the thresholds of one licence: each is looked at with every event.
+const (
+	MaxThresholds      = 200 // retired ones too
+	MaxAlertThresholds = 20  // active ones that only alert
+)
+
 // Kind tells what a threshold is for.
 type Kind int
 
@@ -57,6 +63,7 @@ type Threshold struct {
 	Terms
 	WarningLevels    []int      `json:"warningLevels"` // percent of limitQuantity, ascending, 1 to 1000
 	IsActive         bool       `json:"isActive"`
+	ByBrand          bool       `json:"byBrand,omitempty"`          // set by a brand: it alerts, and its brand may change it
 	LastWarningLevel *int       `json:"lastWarningLevel,omitempty"` // highest level alerted in the current period
 	LastWarningAt    *time.Time `json:"lastWarningAt,omitempty"`
 	EffectiveFrom    Date       `json:"effectiveFrom"` // first local day of the first period it judges

@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/usance/usance"
 )
@@ -24,7 +25,7 @@ func (c *Catalog) CreateThreshold(ctx context.Context, t usance.Threshold, actor
 	if err := t.Validate(); err != nil {
 		return t, err
 	}
-	if alertOnly && t.Kind() != usance.KindAlert {
+	if t.ByBrand = alertOnly; alertOnly && !isAlarm(&t) {
 		return t, errAlertOnly()
 	}
 	asked := t
@@ -81,7 +82,10 @@ func (c *Catalog) UpdateThreshold(ctx context.Context, id string, body []byte, a
 		if err := t.Validate(); err != nil {
 			return err
 		}
-		if alertOnly && (t.Kind() != usance.KindAlert || old.Kind() != usance.KindAlert) {
+		if alertOnly && !old.ByBrand {
+			return usance.NewError(usance.CodeForbidden, "threshold %s was not set by a brand; ask the licensor to change it, or create one of your own", id)
+		}
+		if alertOnly && !isAlarm(&t) {
 			return errAlertOnly()
 		}
 		t.UpdatedAt = m.Now
@@ -160,6 +164,9 @@ func (c *Catalog) enforce(ctx context.Context, tx usance.Tx, l *usance.License, 
 			}
 			t.EffectiveFrom = p.Start
 		}
+	}
+	if err := bound(t, all); err != nil {
+		return err
 	}
 	if err := tx.PutThreshold(ctx, *t); err != nil {
 		return err
@@ -295,6 +302,19 @@ func (c *Catalog) licenseOf(ctx context.Context, thresholdID string) (licenseID 
 	return licenseID, err
 }
 
+func equal[T comparable](a, b *T) bool {
+	return a == nil && b == nil || a != nil && b != nil && *a == *b
+}
+
+// utc makes two pointers to one instant compare equal.
+func utc(t *time.Time) *int64 {
+	if t == nil {
+		return nil
+	}
+	micros := t.UnixMicro()
+	return &micros
+}
+
 func pick(all []usance.Threshold, id string) (usance.Threshold, error) {
 	for i := range all {
 		if all[i].ID == id {
@@ -317,9 +337,43 @@ func fixed(old, t *usance.Threshold) error {
 	case t.PeriodType != old.PeriodType:
 		return usance.Invalid("periodType", "cannot be changed; retire this threshold and create another")
 	}
-	t.LastWarningLevel, t.LastWarningAt = old.LastWarningLevel, old.LastWarningAt
-	t.EffectiveFrom, t.CreatedAt, t.Epoch = old.EffectiveFrom, old.CreatedAt, old.Epoch
+	// What only the program sets may be sent back as it was read.
+	for field, same := range map[string]bool{
+		"lastWarningLevel": equal(t.LastWarningLevel, old.LastWarningLevel),
+		"lastWarningAt":    equal(utc(t.LastWarningAt), utc(old.LastWarningAt)),
+		"retiredAt":        equal(utc(t.RetiredAt), utc(old.RetiredAt)),
+		"effectiveFrom":    t.EffectiveFrom == old.EffectiveFrom,
+		"createdAt":        t.CreatedAt.Equal(old.CreatedAt),
+		"updatedAt":        t.UpdatedAt.Equal(old.UpdatedAt),
+		"byBrand":          t.ByBrand == old.ByBrand,
+	} {
+		if !same {
+			return usance.Invalid(field, "is set by the program and cannot be changed")
+		}
+	}
 	return nil
+}
+
+// bound refuses more thresholds than one licence may have.
+func bound(t *usance.Threshold, all []usance.Threshold) error {
+	alerting := 0
+	for i := range all {
+		if all[i].ID != t.ID && all[i].IsActive && all[i].Kind() == usance.KindAlert {
+			alerting++
+		}
+	}
+	switch {
+	case t.Kind() == usance.KindAlert && alerting >= usance.MaxAlertThresholds:
+		return usance.NewError(usance.CodeConflict, "the licence has %d thresholds that only alert, as many as it may; retire one, or change its limit", alerting)
+	case len(all) >= usance.MaxThresholds && !slices.ContainsFunc(all, func(o usance.Threshold) bool { return o.ID == t.ID }):
+		return usance.NewError(usance.CodeConflict, "the licence has %d thresholds, retired ones too, as many as it may; change one of them", len(all))
+	}
+	return nil
+}
+
+// isAlarm tells whether a threshold is such as a brand may set.
+func isAlarm(t *usance.Threshold) bool {
+	return t.Kind() == usance.KindAlert && t.GracePercentage == 0
 }
 
 func exists(o *usance.Threshold) error {
@@ -329,5 +383,5 @@ func exists(o *usance.Threshold) error {
 
 func errAlertOnly() error {
 	return usance.NewError(usance.CodeForbidden,
-		"a brand's thresholds only alert: send allowOverage: true without overageRateCents and overageTiers; limits and prices are the licensor's")
+		"a brand's thresholds only alert: send allowOverage: true without gracePercentage, overageRateCents and overageTiers; limits and prices are the licensor's")
 }

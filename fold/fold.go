@@ -195,10 +195,11 @@ func (f *Folder) foldOffered(ctx context.Context, size int) (int, error) {
 			return total, nil
 		}
 		folded, err := f.fold(ctx, bite)
-		if err != nil && len(bite) > 1 && ctx.Err() == nil {
+		if ctx.Err() != nil {
+			return total + folded, ctx.Err()
+		}
+		if err != nil {
 			folded, err = f.foldSingly(ctx, bite)
-		} else if err != nil {
-			return total + folded, err
 		}
 		total += folded
 		f.mu.Lock()
@@ -216,8 +217,8 @@ func (f *Folder) foldOffered(ctx context.Context, size int) (int, error) {
 }
 
 // foldSingly folds what can be folded of a bite that failed, so that one batch
-// that cannot holds up no other. It stays pending in the store and is tried
-// again with those of nodes that died.
+// that cannot holds up no other: it is let go of here, stays pending in the
+// store, and is tried again with those of nodes that died.
 func (f *Folder) foldSingly(ctx context.Context, bite []usance.Batch) (folded int, err error) {
 	var failed []error
 	for i := range bite {

@@ -20,6 +20,7 @@ type group struct {
 	facts    map[string]*facts
 	existing map[usance.EventRef]usance.Event // counted before, by licence and key
 	closed   map[usance.Day]bool
+	sums     map[string]*usance.Tally // all that a licence holds, where a large event needs it
 	counters map[usance.CounterKey]*counter
 
 	batch    usance.ID
@@ -136,6 +137,9 @@ func (g *group) run(ctx context.Context, tx usance.Tx, ids []string) error {
 		}
 	}
 	if err := g.loadClosedDays(ctx, tx); err != nil {
+		return err
+	}
+	if err := g.loadSums(ctx, tx); err != nil {
 		return err
 	}
 	for _, r := range g.requests {
@@ -309,6 +313,33 @@ func (g *group) loadClosedDays(ctx context.Context, tx usance.View) error {
 	g.closed = make(map[usance.Day]bool, len(rows))
 	for _, d := range rows {
 		g.closed[d] = true
+	}
+	return nil
+}
+
+// largeEvent is the quantity, or revenue in cents, from which on an event has its
+// licence's sums looked up: it takes a million smaller ones to reach MaxTotal.
+const largeEvent = usance.MaxTotal / 1_000_000
+
+// loadSums sums up the licences that large events are of.
+func (g *group) loadSums(ctx context.Context, tx usance.View) error {
+	g.sums = make(map[string]*usance.Tally)
+	for _, r := range g.requests {
+		for i := range r.items {
+			e := &r.items[i].event
+			if r.items[i].err != nil || max(e.Quantity, e.RevenueCents) < largeEvent || g.sums[e.LicenseID] != nil {
+				continue
+			}
+			rows, err := tx.DayUsage(ctx, e.LicenseID, usance.MinDate, usance.MaxDate)
+			if err != nil {
+				return err
+			}
+			var sum usance.Tally
+			for j := range rows {
+				sum = sum.Plus(rows[j].Tally)
+			}
+			g.sums[e.LicenseID] = &sum
+		}
 	}
 	return nil
 }

@@ -311,6 +311,18 @@ func TestSums(t *testing.T) {
 	if c := res[1000].Error.Code; c != usance.CodeValidation {
 		t.Errorf("code %s", c)
 	}
+	// Without a threshold it is no different.
+	k.license(t, "n")
+	for i := range events {
+		events[i].LicenseID, events[i].RevenueCents = "n", int64(i)
+	}
+	if res, err = k.in.Track(t.Context(), ingest.Request{Events: events[:1000]}); err != nil || !res[999].Tracked {
+		t.Fatalf("%+v, %v", res[999], err)
+	}
+	res, err = k.in.Track(t.Context(), ingest.Request{Events: []usance.Event{{LicenseID: "n", UsageType: "click", Quantity: usance.MaxQuantity}, {LicenseID: "n", UsageType: "click"}}})
+	if err != nil || res[0].Tracked || res[0].Error.Code != usance.CodeValidation {
+		t.Errorf("past the largest sum: %+v, %v", res, err)
+	}
 	k.license(t, "m")
 	k.threshold(t, usance.Threshold{LicenseID: "m", UsageType: "print", PeriodType: usance.PeriodMonthly, Terms: usance.Terms{LimitQuantity: 1, AllowOverage: true, OverageRateCents: &rate}})
 	res, err = k.in.Track(t.Context(), ingest.Request{Events: []usance.Event{

@@ -50,6 +50,11 @@ func (g *group) abort(r *request, before snapshot) {
 		own[e.ID] = true
 		delete(g.stagedAt, usance.EventRef{LicenseID: e.LicenseID, IdempotencyKey: e.IdempotencyKey})
 	}
+	for i := before.staged; i < len(g.staged); i++ {
+		if sum := g.sums[g.staged[i].LicenseID]; sum != nil {
+			*sum = sum.Minus(usance.Tally{Events: g.staged[i].Sign(), Quantity: g.staged[i].Quantity, RevenueCents: g.staged[i].RevenueCents})
+		}
+	}
 	g.staged = g.staged[:before.staged]
 	for c, delta := range before.deltas {
 		c.delta = delta
@@ -103,6 +108,11 @@ func (g *group) judgeItem(it *item, res *usance.Result) (ok bool) {
 		*res = refusal(e, status, err)
 		return false
 	}
+	if sum := g.sums[e.LicenseID]; sum != nil && max(sum.Quantity+e.Quantity, sum.RevenueCents+e.RevenueCents) > usance.MaxTotal {
+		g.refused = true
+		*res = refusal(e, usance.StatusRefused, usance.Invalid("quantity", "the licence's sum would pass %d, the largest that is kept", int64(usance.MaxTotal)))
+		return false
+	}
 	counters := g.countersOf(f, e.UsageType, e.LocalDate)
 	if full, err := room(counters, e); err != nil {
 		g.refused = true
@@ -119,6 +129,9 @@ func (g *group) judgeItem(it *item, res *usance.Result) (ok bool) {
 		if c.moves() {
 			c.delta += e.Quantity
 		}
+	}
+	if sum := g.sums[e.LicenseID]; sum != nil {
+		*sum = sum.Plus(usance.Tally{Events: e.Sign(), Quantity: e.Quantity, RevenueCents: e.RevenueCents})
 	}
 	g.stagedAt[ref] = len(g.staged)
 	g.staged = append(g.staged, *e)

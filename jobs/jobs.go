@@ -68,7 +68,7 @@ type Runner struct {
 type task struct {
 	Task
 	running atomic.Bool // a run of this process is under way
-	lines []line
+	lines   []line
 
 	// When the schedule was changed since the job was last planned, the time in
 	// the store is of the old one: stale. Until it moves, planned holds.

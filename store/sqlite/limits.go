@@ -9,12 +9,12 @@ import (
 )
 
 const thresholdColumns = `t.id, t.license_id, t.usage_type, t.period_type, t.limit_quantity, t.grace_percentage, t.allow_overage,
-	t.overage_rate_cents, t.overage_tiers, t.warning_levels, t.is_active, t.last_warning_level, t.last_warning_at,
+	t.overage_rate_cents, t.overage_tiers, t.warning_levels, t.is_active, t.by_brand, t.last_warning_level, t.last_warning_at,
 	t.effective_from, t.retired_at, t.epoch, t.created_at, t.updated_at`
 
 func scanThreshold(rows *sql.Rows, t *usance.Threshold) error {
 	return rows.Scan(&t.ID, &t.LicenseID, &t.UsageType, &t.PeriodType, &t.LimitQuantity, &t.GracePercentage, &t.AllowOverage,
-		toRate{&t.OverageRateCents}, toJSON{&t.OverageTiers}, toJSON{&t.WarningLevels}, &t.IsActive, &t.LastWarningLevel, toPtrTime{&t.LastWarningAt},
+		toRate{&t.OverageRateCents}, toJSON{&t.OverageTiers}, toJSON{&t.WarningLevels}, &t.IsActive, &t.ByBrand, &t.LastWarningLevel, toPtrTime{&t.LastWarningAt},
 		&t.EffectiveFrom, toPtrTime{&t.RetiredAt}, &t.Epoch, toTime{&t.CreatedAt}, toTime{&t.UpdatedAt})
 }
 
@@ -42,18 +42,18 @@ func (t *tx) PutThreshold(ctx context.Context, h usance.Threshold) error {
 		return err
 	}
 	_, err = t.exec(ctx, `INSERT INTO license_usage_thresholds (id, license_id, usage_type, period_type, limit_quantity, grace_percentage,
-			allow_overage, overage_rate_cents, overage_tiers, warning_levels, is_active, last_warning_level, last_warning_at,
+			allow_overage, overage_rate_cents, overage_tiers, warning_levels, is_active, by_brand, last_warning_level, last_warning_at,
 			effective_from, retired_at, epoch, created_at, updated_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET license_id = excluded.license_id, usage_type = excluded.usage_type,
 			period_type = excluded.period_type, limit_quantity = excluded.limit_quantity, grace_percentage = excluded.grace_percentage,
 			allow_overage = excluded.allow_overage, overage_rate_cents = excluded.overage_rate_cents,
-			overage_tiers = excluded.overage_tiers, warning_levels = excluded.warning_levels, is_active = excluded.is_active,
+			overage_tiers = excluded.overage_tiers, warning_levels = excluded.warning_levels, is_active = excluded.is_active, by_brand = excluded.by_brand,
 			last_warning_level = excluded.last_warning_level, last_warning_at = excluded.last_warning_at,
 			effective_from = excluded.effective_from, retired_at = excluded.retired_at, epoch = excluded.epoch,
 			created_at = excluded.created_at, updated_at = excluded.updated_at`,
 		h.ID, h.LicenseID, h.UsageType, string(h.PeriodType), h.LimitQuantity, h.GracePercentage,
-		h.AllowOverage, ptrRate(h.OverageRateCents), tiers, levels, h.IsActive, ptrInt(h.LastWarningLevel), ptrTime(h.LastWarningAt),
+		h.AllowOverage, ptrRate(h.OverageRateCents), tiers, levels, h.IsActive, h.ByBrand, ptrInt(h.LastWarningLevel), ptrTime(h.LastWarningAt),
 		int64(h.EffectiveFrom), ptrTime(h.RetiredAt), h.Epoch, h.CreatedAt.UnixMicro(), h.UpdatedAt.UnixMicro())
 	return err
 }

@@ -29,7 +29,7 @@ func testThresholds(t *testing.T, s usance.Store) {
 	putLicenses(t, s, "l1", "l2")
 	whole := usance.Threshold{
 		ID: "t1", LicenseID: "l1", UsageType: usance.AllTypes, PeriodType: usance.PeriodTotal, Terms: fullTerms(t), WarningLevels: []int{1, 1000},
-		IsActive: true, LastWarningLevel: ptr(90), LastWarningAt: ptr(now), EffectiveFrom: usance.MinDate, RetiredAt: ptr(now.Add(time.Hour)), Epoch: 3,
+		IsActive: true, ByBrand: true, LastWarningLevel: ptr(90), LastWarningAt: ptr(now), EffectiveFrom: usance.MinDate, RetiredAt: ptr(now.Add(time.Hour)), Epoch: 3,
 		CreatedAt: now, UpdatedAt: now.Add(time.Second),
 	}
 	full(t, whole)

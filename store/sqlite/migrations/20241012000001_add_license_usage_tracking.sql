@@ -195,6 +195,7 @@ CREATE TABLE IF NOT EXISTS license_usage_thresholds (
     overage_tiers      TEXT, -- JSON
     warning_levels     TEXT, -- JSON
     is_active          INTEGER NOT NULL,
+    by_brand           INTEGER NOT NULL,
     last_warning_level INTEGER,
     last_warning_at    INTEGER,
     effective_from     INTEGER NOT NULL,
