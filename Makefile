@@ -6,17 +6,18 @@ DATA    ?= usance-data
 ADDR    ?= 127.0.0.1:8080
 DEMO    ?= usance-demo
 FUZZ    ?= 5s
+SOAK    ?= 10m
 LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test test-short tools lint fmt bench fuzz generate verify smoke ci clean
+.PHONY: help build run demo test test-short tools lint fmt bench fuzz soak generate verify smoke ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
 build: ## build bin/usance
-	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) ./cmd/usance
+	$(GO) build -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) ./cmd/usance
 
 run: build ## serve on $(ADDR) with the data in $(DATA)
 	USANCE_DATA_DIR=$(DATA) $(BIN) serve --addr $(ADDR)
@@ -44,6 +45,9 @@ bench: ## the benchmarks
 
 fuzz: ## each fuzz target for $(FUZZ)
 	@.ci/fuzz $(FUZZ)
+
+soak: ## the simulation on new seeds for $(SOAK)
+	$(GO) test ./sim -run TestSimulation -v -timeout 0 -budget $(SOAK) -first $$(date +%s)000 -progress
 
 generate: ## write anew what is derived from code (OpenAPI, TypeScript, tables of the docs)
 	$(GO) test ./api -run 'TestOpenAPI|TestTypeScript' -update

@@ -1,0 +1,218 @@
+package sim
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/usance/usance"
+	"github.com/usance/usance/store/sqlite"
+)
+
+var (
+	seedFlag   = flag.Uint64("seed", 0, "replay this seed alone")
+	stepsFlag  = flag.Int("steps", 200, "steps of a seed")
+	budgetFlag = flag.Duration("budget", 40*time.Second, "how long to go on with new seeds")
+	seedsFlag  = flag.Uint64("seeds", 0, "stop after this many seeds; 0: when the budget is spent")
+	firstFlag  = flag.Uint64("first", 1, "the first seed")
+	allFlag    = flag.Bool("all", false, "go on after a difference")
+	tellFlag   = flag.Bool("progress", false, "tell each ten seconds how far it is")
+)
+
+// opener opens an empty store.
+type opener func(ctx context.Context, folder string) (usance.Store, error)
+
+// stores are all that keep the contract.
+var stores = map[string]opener{"sqlite": openSQLite()}
+
+// openSQLite copies a file whose schema is made once.
+func openSQLite() opener {
+	empty := sync.OnceValues(func() ([]byte, error) {
+		folder, err := os.MkdirTemp("", "usance-sim")
+		if err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(folder)
+		path := filepath.Join(folder, "empty.db")
+		s, err := sqlite.Open(context.Background(), path, sqlite.Options{Volatile: true})
+		if err != nil {
+			return nil, err
+		}
+		if err := s.Close(); err != nil {
+			return nil, err
+		}
+		return os.ReadFile(path)
+	})
+	return func(ctx context.Context, folder string) (usance.Store, error) {
+		file, err := empty()
+		if err != nil {
+			return nil, err
+		}
+		path := filepath.Join(folder, "usance.db")
+		if err := os.WriteFile(path, file, 0o600); err != nil {
+			return nil, err
+		}
+		return sqlite.Open(ctx, path, sqlite.Options{Volatile: true, Readers: 2, LeaveSchema: true})
+	}
+}
+
+// scratch is a folder in memory where there is one.
+func scratch(t *testing.T) string {
+	const shm = "/dev/shm"
+	if f, err := os.Stat(shm); err != nil || !f.IsDir() {
+		return t.TempDir()
+	}
+	folder, err := os.MkdirTemp(shm, "usance-sim")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(folder) })
+	return folder
+}
+
+// TestSimulation runs seed after seed, on each store, until its budget is
+// spent. A seed that shows a difference is replayed by -seed and -steps.
+func TestSimulation(t *testing.T) {
+	for name, open := range stores {
+		t.Run(name, func(t *testing.T) { simulate(t, open) })
+	}
+}
+
+// enough seeds strike at every place, however rare.
+const enough = 30
+
+func simulate(t *testing.T, open opener) {
+	hits := &struck{hits: make(map[string]int)}
+	if *seedFlag != 0 {
+		runSeed(t, open, *seedFlag, *stepsFlag, hits)
+		return
+	}
+	budget := *budgetFlag
+	if testing.Short() {
+		budget = min(budget, 5*time.Second)
+	}
+	start := time.Now()
+	next := atomic.Uint64{}
+	next.Store(*firstFlag)
+	var done atomic.Uint64
+	if *tellFlag {
+		tick := time.NewTicker(10 * time.Second)
+		defer tick.Stop()
+		over := make(chan struct{})
+		defer close(over)
+		go func() {
+			for {
+				select {
+				case <-tick.C:
+					fmt.Printf("%s: %d seeds\n", time.Since(start).Round(time.Second), done.Load())
+				case <-over:
+					return
+				}
+			}
+		}()
+	}
+	var wait sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wait.Go(func() {
+			for (*allFlag || !t.Failed()) && time.Since(start) < budget {
+				seed := next.Add(1) - 1
+				if *seedsFlag > 0 && seed >= *firstFlag+*seedsFlag {
+					return
+				}
+				runSeed(t, open, seed, *stepsFlag, hits)
+				done.Add(1)
+			}
+		})
+	}
+	wait.Wait()
+	t.Logf("%d seeds of %d steps in %s; crashes by place: %v", done.Load(), *stepsFlag, time.Since(start).Round(time.Millisecond), hits.hits)
+	if t.Failed() || done.Load() < enough {
+		return
+	}
+	for _, point := range failPoints {
+		if hits.hits[point] == 0 {
+			t.Errorf("no crash struck at %q in %d seeds", point, done.Load())
+		}
+	}
+}
+
+// runSeed runs one schedule and reports the first difference.
+func runSeed(t *testing.T, open opener, seed uint64, steps int, hits *struck) {
+	folder, err := os.MkdirTemp(scratch(t), "seed")
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer os.RemoveAll(folder)
+	store, err := open(t.Context(), folder)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	r := newRun(t.Context(), seed, store, hits)
+	defer func() {
+		if err := r.close(); err != nil {
+			t.Error(err)
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	at, err := r.play(steps)
+	if err == nil {
+		return
+	}
+	log := r.log[max(0, len(r.log)-30):]
+	t.Errorf("seed %d, step %d: %v\n\nbefore it:\n%s\n\nreplay: go test ./sim -run TestSimulation -seed %d -steps %d -v",
+		seed, at, err, strings.Join(log, "\n"), seed, at)
+}
+
+// play takes the steps, comparing as it goes, everything every few.
+func (r *run) play(steps int) (at int, err error) {
+	if err := r.prepare(); err != nil {
+		return 0, err
+	}
+	for at = 1; at <= steps; at++ {
+		if err := r.next(); err != nil {
+			return at, err
+		}
+		if at%10 == 0 {
+			if err := r.compare(true, r.licenses...); err != nil {
+				return at, err
+			}
+		}
+	}
+	if _, err := r.nodes[1].fold.Flush(r.ctx); err != nil {
+		return at, err
+	}
+	if err := r.folded(); err != nil {
+		return at, err
+	}
+	if err := r.compare(true, r.licenses...); err != nil {
+		return at, err
+	}
+	return at, r.stepVerify()
+}
+
+// TestModelStandsAlone: the model knows nothing of the product.
+func TestModelStandsAlone(t *testing.T) {
+	f, err := parser.ParseFile(token.NewFileSet(), "model.go", nil, parser.ImportsOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, spec := range f.Imports {
+		if strings.Contains(spec.Path.Value, ".") {
+			t.Errorf("model.go imports %s; it may lean on the standard library only", spec.Path.Value)
+		}
+	}
+}
