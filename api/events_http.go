@@ -22,6 +22,10 @@ const (
 	maxEventsBody = 16 << 20 // an array
 	maxLine       = 64 << 10 // a line of NDJSON
 	chunkEvents   = 1000     // lines of NDJSON that are counted together
+
+	// answerPatience is how long the answers to a stream wait for a client that
+	// sends its whole body before it reads.
+	answerPatience = 30 * time.Minute
 )
 
 // parseQuery reads the query string; what Go would skip over is refused.
@@ -141,7 +145,28 @@ func (a *api) serveLines(w http.ResponseWriter, r *http.Request, p access.Princi
 	}
 	defer cancel()
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	out := bufio.NewWriterSize(w, 64<<10)
+	answers := newSpool()
+	defer answers.free()
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		if err := sendAnswers(w, rc, answers); err != nil {
+			answers.abandon(err)
+			cancel()
+			_ = rc.SetReadDeadline(time.Now())
+		}
+	}()
+	if !a.countLines(ctx, p, chunks, readErr, answers) {
+		giveUp()
+	}
+	answers.Close()
+	<-sent
+}
+
+// countLines counts chunk by chunk and writes the answers; it tells whether it
+// came to the end of the stream.
+func (a *api) countLines(ctx context.Context, p access.Principal, chunks <-chan *batch, readErr <-chan error, answers io.Writer) bool {
+	out := bufio.NewWriterSize(answers, 64<<10)
 	for b := range chunks {
 		results, err := a.trackPatiently(ctx, p, b)
 		if err != nil {
@@ -153,15 +178,36 @@ func (a *api) serveLines(w http.ResponseWriter, r *http.Request, p access.Princi
 			}
 		}
 		if writeLines(out, results) != nil || out.Flush() != nil || err != nil {
-			giveUp()
-			return
+			return false
 		}
-		_ = rc.Flush()
 	}
 	if err := <-readErr; err != nil {
-		e := outward(err)
-		_ = writeLines(out, []usance.Result{{Status: usance.StatusRefused, Error: e}})
+		_ = writeLines(out, []usance.Result{{Status: usance.StatusRefused, Error: outward(err)}})
 		_ = out.Flush()
+	}
+	return true
+}
+
+// sendAnswers copies the answers to the client as fast as it reads them. One
+// that stopped reading must not hold the stream for ever; one that sends before
+// it reads has as long as a chunk may take to send, for each.
+func sendAnswers(w io.Writer, rc *http.ResponseController, answers io.Reader) error {
+	b := make([]byte, 64<<10)
+	for {
+		n, err := answers.Read(b)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		_ = rc.SetWriteDeadline(time.Now().Add(answerPatience))
+		if _, err := w.Write(b[:n]); err != nil {
+			return err
+		}
+		if err := rc.Flush(); err != nil {
+			return err
+		}
 	}
 }
 

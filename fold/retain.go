@@ -101,6 +101,7 @@ func (f *Folder) seal(ctx context.Context, days []usance.Day, out *Retention) er
 		if err != nil {
 			return fmt.Errorf("verifying %s of %s: %w", d.Date, d.LicenseID, err)
 		}
+		f.metrics.verified.Add(float64(drift.Rows))
 		if drift.Drifted > 0 {
 			out.Drifted++
 			f.metrics.drift.Add(float64(drift.Drifted))

@@ -61,6 +61,7 @@ type Ingester struct {
 	queue   chan *request
 	waiting atomic.Int64 // events in the queue
 	metrics *metrics
+	failed  atomic.Int64 // when the last commit failed, in nanoseconds; 0 once one has not
 
 	mu     sync.RWMutex // held shared while a request is put into the queue
 	closed bool
@@ -244,11 +245,17 @@ func (in *Ingester) Close(ctx context.Context) error {
 	}
 }
 
-// Accepting tells whether requests are taken.
+// failureShown is how long a failed commit makes ingest seem unfit, unless one
+// succeeds: long enough to be seen, short enough that traffic comes back to try.
+const failureShown = 20 * time.Second
+
+// Accepting tells whether requests are taken and, as far as the last one told,
+// can be recorded.
 func (in *Ingester) Accepting() bool {
 	in.mu.RLock()
 	defer in.mu.RUnlock()
-	return !in.closed
+	at := in.failed.Load()
+	return !in.closed && (at == 0 || in.o.Now().Sub(time.Unix(0, at)) > failureShown)
 }
 
 // run commits groups until the queue is closed and empty.
@@ -312,9 +319,20 @@ func (in *Ingester) settle(group []*request) {
 		in.o.Logger.Error("ingest commit failed", "events", len(group[0].items), "error", err)
 		err = outward(err)
 	}
+	in.note(err)
 	for _, r := range group {
 		in.waiting.Add(-int64(len(r.items)))
 		r.done <- err
+	}
+}
+
+// note remembers whether the store takes commits.
+func (in *Ingester) note(err error) {
+	switch code := usance.ErrorCode(err); {
+	case err == nil:
+		in.failed.Store(0)
+	case code == usance.CodeUnavailable || code == usance.CodeInternal:
+		in.failed.Store(in.o.Now().UnixNano())
 	}
 }
 
@@ -322,6 +340,9 @@ func (in *Ingester) settle(group []*request) {
 func outward(err error) error {
 	var known *usance.Error
 	if errors.As(err, &known) {
+		if known.Code == usance.CodeUnavailable && known.RetryAfter == 0 {
+			known.RetryAfter = time.Second
+		}
 		return known
 	}
 	return usance.WrapError(err, usance.CodeInternal, "the events could not be counted; send them again with the same idempotency keys")

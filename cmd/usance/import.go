@@ -39,7 +39,7 @@ type importCmd struct {
 	Final    bool          `help:"The logs are complete: count the clicks at their end too, which else wait for the next import while the log is younger than an hour."`
 	Disorder time.Duration `default:"2m" help:"How far out of order in time the lines of a log may be; 0s when they are in order."`
 	DryRun   bool          `help:"Read and judge the logs, and send nothing."`
-	Batch    int           `placeholder:"N" help:"Events to send at once, 1 to 10000; else USAGE_TRACKING_BATCH_SIZE."`
+	Batch    *int          `placeholder:"N" help:"Events to send at once, 1 to 10000; else USAGE_TRACKING_BATCH_SIZE."`
 	JSON     bool          `name:"json" help:"Print the report as JSON."`
 	Logs     []string      `arg:"" name:"log" help:"Logs, plain or gzip; - is the standard input. Several are joined by time, so that a chain of clicks that goes on in the next log counts once."`
 
@@ -103,8 +103,8 @@ func (c *importCmd) Run(ctx context.Context, p *program) error {
 // options checks the flags.
 func (c *importCmd) options(p *program) (weblog.Options, error) {
 	o := weblog.Options{Final: c.Final, Disorder: c.Disorder, Batch: p.cfg.BatchSize}
-	if c.Batch != 0 {
-		o.Batch = c.Batch
+	if c.Batch != nil {
+		o.Batch = *c.Batch
 	}
 	if o.Batch < 1 || o.Batch > usance.MaxBatch {
 		return o, fmt.Errorf("--batch must be from 1 to %d, not %d", usance.MaxBatch, o.Batch)
@@ -208,6 +208,9 @@ func (c *importCmd) run(ctx context.Context, p *program, im *weblog.Importer, lo
 	}
 	if err != nil {
 		return err
+	}
+	if out.Lines > 0 && out.Malformed == out.Lines {
+		return errors.New("no line could be read; name the format of the log with --format")
 	}
 	var n int64
 	for _, r := range out.Server.Refused {

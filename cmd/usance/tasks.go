@@ -18,9 +18,9 @@ const (
 )
 
 // verifiedDays is how many ended days the daily run compares with their events:
-// two, so that one run that was missed leaves no gap. Whatever its age, a day is
-// verified before its events are pruned.
-const verifiedDays = 2
+// a month's, so that late usage and runs that were missed are seen. Whatever its
+// age, a day is verified before its events are pruned.
+const verifiedDays = 35
 
 // tasks are the jobs that have work in this build.
 func tasks(c config, f *fold.Folder, b *billing.Billing) []jobs.Task {
