@@ -553,6 +553,7 @@ export interface Tally {
 
 export interface Threshold {
   allowOverage: boolean;
+  byBrand?: boolean;
   createdAt: string;
   effectiveFrom: string;
   gracePercentage: number;
