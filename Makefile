@@ -11,7 +11,7 @@ LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test test-short tools lint fmt bench fuzz soak generate verify smoke ci clean
+.PHONY: help build run demo test test-short tools lint fmt bench fuzz soak mutants generate verify smoke ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ fuzz: ## each fuzz target for $(FUZZ)
 
 soak: ## the simulation on new seeds for $(SOAK)
 	$(GO) test ./sim -run TestSimulation -v -timeout 0 -budget $(SOAK) -first $$(date +%s)000 -progress
+
+mutants: ## break the rules on purpose: the simulation must find each break
+	@sim/mutants.sh
 
 generate: ## write anew what is derived from code (OpenAPI, TypeScript, tables of the docs)
 	$(GO) test ./api -run 'TestOpenAPI|TestTypeScript' -update

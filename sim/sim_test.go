@@ -25,6 +25,7 @@ var (
 	budgetFlag = flag.Duration("budget", 40*time.Second, "how long to go on with new seeds")
 	seedsFlag  = flag.Uint64("seeds", 0, "stop after this many seeds; 0: when the budget is spent")
 	firstFlag  = flag.Uint64("first", 1, "the first seed")
+	patience   = flag.Duration("patience", 5*time.Minute, "how long one seed may take")
 	allFlag    = flag.Bool("all", false, "go on after a difference")
 	tellFlag   = flag.Bool("progress", false, "tell each ten seconds how far it is")
 )
@@ -154,12 +155,14 @@ func runSeed(t *testing.T, open opener, seed uint64, steps int, hits *struck) {
 		return
 	}
 	defer os.RemoveAll(folder)
-	store, err := open(t.Context(), folder)
+	ctx, cancel := context.WithTimeout(t.Context(), *patience)
+	defer cancel()
+	store, err := open(ctx, folder)
 	if err != nil {
 		t.Error(err)
 		return
 	}
-	r := newRun(t.Context(), seed, store, hits)
+	r := newRun(ctx, seed, store, hits)
 	defer func() {
 		if err := r.close(); err != nil {
 			t.Error(err)

@@ -51,7 +51,7 @@ var steps = []step{
 	{7, (*run).stepMove},
 	{3, (*run).stepRetain},
 	{1, (*run).stepPrune},
-	{1, (*run).stepDamage},
+	{2, (*run).stepDamage},
 	{4, (*run).stepCheck},
 }
 

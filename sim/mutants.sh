@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Breaks the product on purpose, one patch of testdata/mutants at a time, and
+# runs the simulation on each: one that it does not find out fails the run.
+#
+#	sim/mutants.sh            all of them
+#	sim/mutants.sh NAME...    these
+#
+# BUDGET is how long the simulation may look for each (90s).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+budget=${BUDGET:-90s}
+if [ $# -gt 0 ]; then
+	patches=$(printf 'testdata/mutants/%s.patch\n' "$@")
+else
+	patches=$(ls testdata/mutants/*.patch)
+fi
+
+# A copy of the tree as it is, so that nothing here is ever broken.
+tree=$(mktemp -d "${TMPDIR:-/tmp}/usance-mutants.XXXXXX")
+trap 'rm -rf "$tree"' EXIT
+git ls-files -z --cached --others --exclude-standard | tar --null --ignore-failed-read -cf - -T - 2>/dev/null | tar -xf - -C "$tree"
+
+survived=0
+printf '%-28s %-9s %6s %6s  %s\n' mutant result seed step difference
+for patch in $patches; do
+	name=$(basename "$patch" .patch)
+	patch=$PWD/$patch
+	(cd "$tree" && git apply -C1 "$patch") || { echo "$name: the patch does not apply; write it anew" >&2; exit 1; }
+	if ! (cd "$tree" && go test -c -o sim.test ./sim) >"$tree/log" 2>&1; then
+		cat "$tree/log" >&2
+		echo "$name: does not build; write it anew" >&2
+		exit 1
+	fi
+	if (cd "$tree/sim" && ../sim.test -test.run TestSimulation -test.timeout 0 -budget "$budget" -patience 20s) >"$tree/log" 2>&1; then
+		survived=$((survived + 1))
+		printf '%-28s %-9s\n' "$name" SURVIVED
+	else
+		found=$(grep -m1 -A1 -E 'seed [0-9]+, step [0-9]+:' "$tree/log" | tr '\n' ' ' || true)
+		if [ -z "$found" ]; then
+			cat "$tree/log" >&2
+			echo "$name: the simulation failed, but not by a difference" >&2
+			exit 1
+		fi
+		seed=$(sed -E 's/.*seed ([0-9]+), step.*/\1/' <<<"$found")
+		step=$(sed -E 's/.*step ([0-9]+):.*/\1/' <<<"$found")
+		what=$(sed -E 's/.*step [0-9]+: *//; s/ +/ /g' <<<"$found")
+		printf '%-28s %-9s %6s %6s  %s\n' "$name" found "$seed" "$step" "${what:0:110}"
+	fi
+	(cd "$tree" && git apply -C1 -R "$patch")
+done
+if [ "$survived" -gt 0 ]; then
+	echo "mutants: the simulation did not find $survived of them" >&2
+	exit 1
+fi
