@@ -97,6 +97,12 @@ func (a *api) eventOperations() []*operation {
 			example: `{"licenseId":"lic_123","usageType":"view","quantity":10}`,
 		}, (*checkInput).target, a.checkUsage),
 		op(operation{
+			name: "usage.selfTest", kind: isMutation, method: "POST", path: "/v1/self-test", need: access.ManageJobs, tag: tagEvents,
+			summary: "Count a test event, and take it back",
+			detail:  "The event goes the whole way of every event in one transaction that is rolled back: nothing of it is kept.",
+			example: `{}`,
+		}, nil, func(ctx context.Context, _ *Call, _ *none) (none, error) { return none{}, a.d.Ingest.SelfTest(ctx) }),
+		op(operation{
 			name: "usage.listEvents", kind: isQuery, method: "GET", path: "/v1/licenses/{licenseId}/events", need: access.ReadEvents, tag: tagEvents,
 			summary: "List counted events and voids",
 			detail:  "Newest local day first, within it newest received first.",

@@ -372,6 +372,8 @@ export interface NewKey {
   secret: string;
 }
 
+export interface None {}
+
 export interface Overage {
   actualQuantity: number;
   approvedAt?: string;
@@ -964,6 +966,8 @@ export interface Procedures {
       /** The usage type. */
       usageType: string;
     }; output: Check; meta: object }>;
+    /** Count a test event, and take it back. */
+    selfTest: TRPCMutationProcedure<{ input: {} | void; output: None; meta: object }>;
     /** List counted events and voids. */
     listEvents: TRPCQueryProcedure<{ input: {
       /** nextCursor of the page before; empty for the first. */
