@@ -10,10 +10,12 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -37,13 +39,16 @@ const maxBody = 1 << 20
 // maxDepth bounds the nesting of any JSON that is read.
 const maxDepth = 64
 
-// field is a field of an input.
+// field is a field of an input, with what its type and tags promise of it.
 type field struct {
-	name     string
-	index    []int
-	required bool
-	enum     []string
-	min, max *int64
+	name      string
+	index     []int
+	required  bool
+	enum      []string
+	min, max  *int64
+	maxLength *int64 // characters
+	pattern   *regexp.Regexp
+	format    string
 }
 
 var fieldCache sync.Map // reflect.Type → map[string]field
@@ -60,10 +65,15 @@ func fieldsOf(t reflect.Type) map[string]field {
 			continue
 		}
 		f := field{name: name, index: sf.Index, required: !strings.Contains(opts, "omit")}
+		f.enum = wordsOf(sf.Type)
 		if enum := sf.Tag.Get("enum"); enum != "" {
 			f.enum = strings.Split(enum, ",")
 		}
-		f.min, f.max = bound(sf, "minimum"), bound(sf, "maximum")
+		f.min, f.max, f.maxLength = bound(sf, "minimum"), bound(sf, "maximum"), bound(sf, "maxLength")
+		if pattern := sf.Tag.Get("pattern"); pattern != "" {
+			f.pattern = regexp.MustCompile(pattern)
+		}
+		f.format = sf.Tag.Get("format")
 		out[name] = f
 	}
 	fieldCache.Store(t, out)
@@ -93,9 +103,11 @@ func requiredFields(t reflect.Type) []field {
 	return out
 }
 
-// checkFields holds an input against what its tags promise in the schema:
-// required fields, closed sets of words, bounds of numbers.
-func checkFields(t reflect.Type, v reflect.Value) error {
+// checkFields holds an input against what its schema promises: required fields,
+// closed sets of words, bounds, lengths, patterns. given are the members that
+// were sent: one that was left out takes its default, one that is 0 or empty
+// does not.
+func checkFields(t reflect.Type, v reflect.Value, given map[string]jsontext.Value) error {
 	for _, sf := range reflect.VisibleFields(t) { // in the order of the struct
 		name, _, _ := strings.Cut(sf.Tag.Get("json"), ",")
 		f, ok := fieldsOf(t)[name]
@@ -103,13 +115,11 @@ func checkFields(t reflect.Type, v reflect.Value) error {
 			continue
 		}
 		fv := v.FieldByIndex(f.index)
-		if fv.IsZero() {
-			if f.required {
-				return usance.Invalid(name, "is required")
-			}
-			if fv.Kind() != reflect.Int && fv.Kind() != reflect.Int64 {
-				continue
-			}
+		if f.required && fv.IsZero() {
+			return usance.Invalid(name, "is required")
+		}
+		if _, sent := given[name]; !sent {
+			continue
 		}
 		if err := f.check(fv); err != nil {
 			return err
@@ -119,28 +129,54 @@ func checkFields(t reflect.Type, v reflect.Value) error {
 }
 
 func (f *field) check(v reflect.Value) error {
-	given := f.required
 	for v.Kind() == reflect.Pointer {
-		v, given = v.Elem(), true
+		v = v.Elem()
 	}
 	switch v.Kind() {
 	case reflect.Slice:
+		if v.Type().Elem().Kind() != reflect.String {
+			return nil
+		}
 		for i := range v.Len() {
-			if len(f.enum) > 0 && v.Index(i).Kind() == reflect.String && !slices.Contains(f.enum, v.Index(i).String()) {
+			s := v.Index(i).String()
+			if len(f.enum) > 0 && !slices.Contains(f.enum, s) {
 				return usance.Invalid(f.name, "must hold only %s", strings.Join(f.enum, ", "))
+			}
+			if err := plainText(f.name, s); err != nil {
+				return err
 			}
 		}
 	case reflect.String:
-		if len(f.enum) > 0 && !slices.Contains(f.enum, v.String()) {
-			return usance.Invalid(f.name, "must be one of %s", strings.Join(f.enum, ", "))
-		}
+		return f.checkText(v.String())
 	case reflect.Int, reflect.Int64:
 		n := v.Int()
-		if n == 0 && !given { // left out: the default
-			return nil
-		}
 		if f.min != nil && n < *f.min || f.max != nil && n > *f.max {
 			return usance.Invalid(f.name, "must be an integer from %d to %d", deref(f.min), deref(f.max))
+		}
+	}
+	return nil
+}
+
+func (f *field) checkText(s string) error {
+	switch {
+	case len(f.enum) > 0 && !slices.Contains(f.enum, s):
+		return usance.Invalid(f.name, "must be one of %s", strings.Join(f.enum, ", "))
+	case f.format == "date-or-instant" && s == "":
+		return usance.Invalid(f.name, "must be a date YYYY-MM-DD or an RFC 3339 timestamp; leave it out for the default")
+	case f.maxLength != nil && int64(utf8.RuneCountInString(s)) > *f.maxLength:
+		return usance.Invalid(f.name, "must be at most %d characters", *f.maxLength)
+	case f.pattern != nil && !f.pattern.MatchString(s):
+		return usance.Invalid(f.name, "must match %s, as the document says", f.pattern)
+	}
+	return plainText(f.name, s)
+}
+
+// plainText refuses control characters but those of running text. PostgreSQL
+// keeps no NUL, and nobody means the others.
+func plainText(field, s string) error {
+	for _, c := range []byte(s) {
+		if c < ' ' && c != '\t' && c != '\n' && c != '\r' || c == 0x7f {
+			return usance.Invalid(field, "must not hold control characters")
 		}
 	}
 	return nil
@@ -157,7 +193,7 @@ func deref(n *int64) int64 {
 
 // decodeObject reads one JSON object strictly: no unknown or repeated fields,
 // no bad UTF-8, nothing after it, no deep nesting, no fraction where an integer
-// belongs. Faults name the field. An absent value is an empty object.
+// belongs, no null. Faults name the field. An absent value is an empty object.
 func decodeObject(v jsontext.Value, in any) error {
 	if len(v) == 0 {
 		v = jsontext.Value("{}")
@@ -165,13 +201,28 @@ func decodeObject(v jsontext.Value, in any) error {
 	if err := checkDepth(v); err != nil {
 		return err
 	}
-	if err := json.Unmarshal(v, in, json.RejectUnknownMembers(true)); err != nil {
-		return jsonFault(err)
-	}
-	if v.Kind() != '{' { // null decodes into anything
+	if v.Kind() == 'n' { // null decodes into anything
 		return usance.Invalid("", "the input must be a JSON object")
 	}
+	if err := json.Unmarshal(v, in, json.RejectUnknownMembers(true), noNull); err != nil {
+		return jsonFault(err)
+	}
 	return nil
+}
+
+// noNull refuses null, at any depth: it is what JavaScript writes for NaN and
+// for dates that are none, and must not quietly stand for 0 or the default.
+var noNull = json.WithUnmarshalers(json.UnmarshalFromFunc(func(d *jsontext.Decoder, _ any) error {
+	if d.PeekKind() == 'n' {
+		return errNull
+	}
+	return errors.ErrUnsupported
+}))
+
+var errNull = null("")
+
+func null(field string) *usance.Error {
+	return usance.Invalid(field, "must not be null; leave the field out, or give a value")
 }
 
 // checkDepth refuses values that are nested more than maxDepth levels.
@@ -333,7 +384,7 @@ func queryObject(t reflect.Type, q url.Values) (jsontext.Value, error) {
 		if len(values) > 1 {
 			return nil, usance.Invalid(name, "is there twice")
 		}
-		if values[0] == "" && ft.Kind() != reflect.String {
+		if values[0] == "" {
 			continue // as good as left out
 		}
 		v, err := queryValue(name, ft, values[0])

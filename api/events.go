@@ -282,19 +282,16 @@ func setterOf(name []byte) func(*eventDecoder, *usance.Event, jsontext.Value) *u
 	case "metadata":
 		return (*eventDecoder).setMetadata
 	case "idempotencyKey":
-		return func(d *eventDecoder, e *usance.Event, v jsontext.Value) *usance.Error {
-			return d.word(&e.IdempotencyKey, "idempotencyKey", v, nil)
-		}
+		return (*eventDecoder).setKey
 	}
 	return nil
 }
 
-// word sets a text field; null is as good as left out. Known words are not
-// copied for each event.
+// word sets a text field. Known words are not copied for each event.
 func (d *eventDecoder) word(to *string, field string, v jsontext.Value, known []string) *usance.Error {
 	switch v.Kind() {
 	case 'n':
-		return nil
+		return null(field)
 	case '"':
 	default:
 		return usance.Invalid(field, "must be a string")
@@ -324,8 +321,14 @@ func (d *eventDecoder) setLicense(e *usance.Event, v jsontext.Value) *usance.Err
 	return nil
 }
 
-// The numbers and the time refuse null: it is what JavaScript writes for NaN
-// and for dates that are none.
+// setKey refuses an empty key: its sender believes that a retry is safe.
+func (d *eventDecoder) setKey(e *usance.Event, v jsontext.Value) *usance.Error {
+	err := d.word(&e.IdempotencyKey, "idempotencyKey", v, nil)
+	if err == nil && e.IdempotencyKey == "" {
+		err = usance.Invalid("idempotencyKey", "must not be empty; leave it out, and one is made and returned")
+	}
+	return err
+}
 
 func (d *eventDecoder) setQuantity(e *usance.Event, v jsontext.Value) *usance.Error {
 	n, ok := integer(v)
@@ -378,7 +381,7 @@ func (d *eventDecoder) setOccurredAt(e *usance.Event, v jsontext.Value) *usance.
 // eventTime reads an RFC 3339 timestamp with any offset and keeps microseconds.
 func eventTime(field string, text []byte) (time.Time, *usance.Error) {
 	var t time.Time
-	if err := t.UnmarshalText(text); err != nil {
+	if err := t.UnmarshalText(text); err != nil || !strictTime(text) {
 		return time.Time{}, usance.Invalid(field, "must be an RFC 3339 timestamp such as 2024-10-12T08:30:00Z or 2024-10-12T10:30:00.123456+02:00")
 	}
 	t = t.UTC().Truncate(time.Microsecond)
@@ -388,9 +391,22 @@ func eventTime(field string, text []byte) (time.Time, *usance.Error) {
 	return t, nil
 }
 
+// strictTime refuses what the time package takes beyond RFC 3339: hours of one
+// digit, a comma before the fraction, offsets of a day and more.
+func strictTime(text []byte) bool {
+	const hour, end = len("2006-01-02T"), len("2006-01-02T15:04:05")
+	if len(text) <= end || text[hour+1] == ':' || text[end] == ',' {
+		return false
+	}
+	if zone := text[len(text)-len("+00:00"):]; zone[0] == '+' || zone[0] == '-' {
+		return string(zone[1:3]) < "24" && string(zone[4:6]) < "60"
+	}
+	return true
+}
+
 func (d *eventDecoder) setMetadata(e *usance.Event, v jsontext.Value) *usance.Error {
 	if v.Kind() == 'n' {
-		return nil
+		return null("metadata")
 	}
 	m, err := metadata(v)
 	e.Metadata = m
@@ -417,7 +433,26 @@ func metadata(v jsontext.Value) (usance.RawJSON, *usance.Error) {
 	if len(m) > usance.MaxMetadataBytes {
 		return nil, usance.Invalid("metadata", "must be at most %d bytes of JSON", usance.MaxMetadataBytes)
 	}
+	if holdsNUL(m) {
+		return nil, usance.Invalid("metadata", `must not hold the character \u0000, which PostgreSQL cannot keep`)
+	}
 	return usance.RawJSON(m), nil
+}
+
+// holdsNUL tells whether a JSON value, valid and brought to one form, holds
+// \u0000 in any name or string.
+func holdsNUL(v jsontext.Value) bool {
+	for i := bytes.IndexByte(v, '\\'); i >= 0 && i+1 < len(v); {
+		if bytes.HasPrefix(v[i:], []byte(`\u0000`)) {
+			return true
+		}
+		next := bytes.IndexByte(v[i+2:], '\\') // behind what the backslash escapes
+		if next < 0 {
+			return false
+		}
+		i += 2 + next
+	}
+	return false
 }
 
 // integerText reads a whole number that CloudEvents sent as number or string.

@@ -88,6 +88,9 @@ func TestOpenAPI(t *testing.T) {
 			t.Errorf("%s is not in the document", o.name)
 		}
 	}
+	if bad := regexp.MustCompile(`"type": (""|\[\s*"")`).Find(doc); bad != nil {
+		t.Errorf("a schema has an empty type: %s", bad)
+	}
 	for _, ref := range regexp.MustCompile(`"#/components/schemas/([^"]+)"`).FindAllSubmatch(doc, -1) {
 		if parsed.Components.Schemas[string(ref[1])] == nil {
 			t.Errorf("schema %s is named and not there", ref[1])

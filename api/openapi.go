@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -105,6 +104,51 @@ func (alertKindSchema) Schema(huma.Registry) *huma.Schema {
 	return words(usance.AlertThreshold, usance.AlertOverage)
 }
 
+// schemaAliases are the types whose schemas are those of others.
+var schemaAliases = map[reflect.Type]reflect.Type{
+	reflect.TypeFor[usance.Date]():          reflect.TypeFor[dateSchema](),
+	reflect.TypeFor[usance.ID]():            reflect.TypeFor[idSchema](),
+	reflect.TypeFor[usance.Rate]():          reflect.TypeFor[rateSchema](),
+	reflect.TypeFor[usance.RawJSON]():       reflect.TypeFor[rawSchema](),
+	reflect.TypeFor[time.Duration]():        reflect.TypeFor[durationSchema](),
+	reflect.TypeFor[usance.PeriodType]():    reflect.TypeFor[periodSchema](),
+	reflect.TypeFor[usance.LicenseStatus](): reflect.TypeFor[licenseStatusSchema](),
+	reflect.TypeFor[usance.EventStatus]():   reflect.TypeFor[eventStatusSchema](),
+	reflect.TypeFor[usance.OverageStatus](): reflect.TypeFor[overageStatusSchema](),
+	reflect.TypeFor[usance.Code]():          reflect.TypeFor[codeSchema](),
+	reflect.TypeFor[query.State]():          reflect.TypeFor[stateSchema](),
+	reflect.TypeFor[usance.Role]():          reflect.TypeFor[roleSchema](),
+	reflect.TypeFor[usance.AlertKind]():     reflect.TypeFor[alertKindSchema](),
+	reflect.TypeFor[usance.Tier]():          reflect.TypeFor[Tier](),
+}
+
+// Tier documents a tier as it is sent: the last one may leave its bound out.
+type Tier struct {
+	UpTo      int64       `json:"upTo,omitempty" minimum:"0" maximum:"1000000000000000" doc:"The last unit that costs this rate; left out or 0 on the last tier, which has no bound."`
+	RateCents usance.Rate `json:"rateCents"`
+}
+
+// wordsOf gives the closed set of words that a type, or that of its elements,
+// is made of; nil when it is not.
+func wordsOf(t reflect.Type) []string {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	alias, ok := schemaAliases[t]
+	if !ok {
+		return nil
+	}
+	provider, ok := reflect.Zero(alias).Interface().(huma.SchemaProvider)
+	if !ok {
+		return nil
+	}
+	var out []string
+	for _, w := range provider.Schema(nil).Enum {
+		out = append(out, w.(string)) // words makes them
+	}
+	return out
+}
+
 // newRegistry makes schemas from Go types.
 func newRegistry() huma.Registry {
 	huma.DefaultArrayNullable = false // lists are [] here, never null
@@ -115,21 +159,7 @@ func newRegistry() huma.Registry {
 		}
 		return strings.ToUpper(name[:1]) + name[1:]
 	})
-	for t, alias := range map[reflect.Type]reflect.Type{
-		reflect.TypeFor[usance.Date]():          reflect.TypeFor[dateSchema](),
-		reflect.TypeFor[usance.ID]():            reflect.TypeFor[idSchema](),
-		reflect.TypeFor[usance.Rate]():          reflect.TypeFor[rateSchema](),
-		reflect.TypeFor[usance.RawJSON]():       reflect.TypeFor[rawSchema](),
-		reflect.TypeFor[time.Duration]():        reflect.TypeFor[durationSchema](),
-		reflect.TypeFor[usance.PeriodType]():    reflect.TypeFor[periodSchema](),
-		reflect.TypeFor[usance.LicenseStatus](): reflect.TypeFor[licenseStatusSchema](),
-		reflect.TypeFor[usance.EventStatus]():   reflect.TypeFor[eventStatusSchema](),
-		reflect.TypeFor[usance.OverageStatus](): reflect.TypeFor[overageStatusSchema](),
-		reflect.TypeFor[usance.Code]():          reflect.TypeFor[codeSchema](),
-		reflect.TypeFor[query.State]():          reflect.TypeFor[stateSchema](),
-		reflect.TypeFor[usance.Role]():          reflect.TypeFor[roleSchema](),
-		reflect.TypeFor[usance.AlertKind]():     reflect.TypeFor[alertKindSchema](),
-	} {
+	for t, alias := range schemaAliases {
 		r.RegisterTypeAlias(t, alias)
 	}
 	return r
@@ -244,11 +274,26 @@ func (a *api) describe(o *operation, r huma.Registry, problem *huma.Response) *h
 func inputSchema(r huma.Registry, o *operation) *huma.Schema {
 	s := *huma.SchemaFromType(r, o.schemaIn())
 	props := make(map[string]*huma.Schema, len(s.Properties))
-	maps.Copy(props, s.Properties)
+	for name, p := range s.Properties {
+		props[name] = orNull(p)
+	}
 	s.Properties = props
 	s.Required = slices.Clone(s.Required)
 	return &s
 }
+
+// orNull writes null as a choice of its own where there are choices: huma would
+// write it beside a type, which such a schema lacks.
+func orNull(s *huma.Schema) *huma.Schema {
+	if !s.Nullable || s.Type != "" {
+		return s
+	}
+	out := *s
+	out.Nullable, out.OneOf = false, append(slices.Clone(s.OneOf), &huma.Schema{Type: typeNull})
+	return &out
+}
+
+const typeNull = "null"
 
 // bare is a schema without the description that its parameter bears.
 func bare(s *huma.Schema) *huma.Schema {

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/usance/usance"
@@ -83,7 +84,13 @@ func op[In, Out any](o operation, on func(*In) target, run func(context.Context,
 			if err := decodeObject(v, in); err != nil {
 				return nil, err
 			}
-			return in, checkFields(o.in, reflect.ValueOf(in).Elem())
+			var given map[string]jsontext.Value
+			if len(v) > 0 {
+				if err := json.Unmarshal(v, &given); err != nil {
+					return nil, jsonFault(err)
+				}
+			}
+			return in, checkFields(o.in, reflect.ValueOf(in).Elem(), given)
 		}
 	}
 	o.on = func(in any) target {

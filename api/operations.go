@@ -180,7 +180,7 @@ func decodeBatch(v jsontext.Value) (any, error) {
 
 type eventsInput struct {
 	OfLicense
-	UsageType string             `json:"usageType,omitempty" doc:"Only this usage type."`
+	UsageType string             `json:"usageType,omitempty" pattern:"^[a-z][a-z0-9_.-]{0,49}$" doc:"Only this usage type."`
 	StartDate *usance.Date       `json:"startDate,omitempty" doc:"First local day."`
 	EndDate   *usance.Date       `json:"endDate,omitempty" doc:"Last local day, inclusive."`
 	Status    usance.EventStatus `json:"status,omitempty" enum:"COUNTED,VOIDED,BLOCKED,OUT_OF_TERM,REFUSED" doc:"COUNTED or VOIDED of events; BLOCKED, OUT_OF_TERM or REFUSED of evidence."`
@@ -189,6 +189,9 @@ type eventsInput struct {
 
 func (in *eventsInput) filter() (usance.EventFilter, error) {
 	f := usance.EventFilter{LicenseID: in.LicenseID, UsageType: in.UsageType, Status: in.Status}
+	if f.UsageType == usance.AllTypes {
+		f.UsageType = "" // as in all questions about usage
+	}
 	if in.StartDate != nil {
 		f.From = *in.StartDate
 	}
@@ -204,7 +207,7 @@ func (in *eventsInput) filter() (usance.EventFilter, error) {
 // UsageRange is what questions about a range of usage have in common.
 type UsageRange struct {
 	OfLicense
-	UsageType  string   `json:"usageType,omitempty" doc:"One usage type; all when neither this nor usageTypes is given."`
+	UsageType  string   `json:"usageType,omitempty" pattern:"^[a-z][a-z0-9_.-]{0,49}$" doc:"One usage type; all when neither this nor usageTypes is given."`
 	UsageTypes []string `json:"usageTypes,omitempty" doc:"Several usage types."`
 	StartDate  string   `json:"startDate,omitempty" format:"date-or-instant" doc:"A local date YYYY-MM-DD of the licence, or an RFC 3339 timestamp on a whole hour; 30 days before the end when left out."`
 	EndDate    string   `json:"endDate,omitempty" format:"date-or-instant" doc:"A local date, inclusive, or a timestamp, exclusive; today when left out."`
@@ -238,7 +241,7 @@ type compareInput struct {
 
 type currentInput struct {
 	OfLicense
-	UsageType string `json:"usageType,omitempty" doc:"One usage type; all when left out."`
+	UsageType string `json:"usageType,omitempty" pattern:"^[a-z][a-z0-9_.-]{0,49}$" doc:"One usage type; all when left out."`
 }
 
 type dailyInput struct {

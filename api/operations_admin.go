@@ -45,8 +45,8 @@ type LicenseInput struct {
 	Timezone             string               `json:"timezone,omitempty" default:"UTC" doc:"IANA zone, whose days and months count. Fixed once usage exists."`
 	BillingAnchorDay     int                  `json:"billingAnchorDay,omitempty" minimum:"1" maximum:"31" default:"1" doc:"Day of the month on which periods begin. Fixed once usage exists."`
 	Currency             string               `json:"currency,omitempty" default:"USD" doc:"ISO 4217. Fixed once usage exists."`
-	StartDate            string               `json:"startDate,omitempty" doc:"First local day of the term, or an instant; open when left out."`
-	EndDate              string               `json:"endDate,omitempty" doc:"Last local day of the term, or an instant (exclusive); open when left out."`
+	StartDate            string               `json:"startDate,omitempty" format:"date-or-instant" doc:"First local day of the term, or an instant; open when left out."`
+	EndDate              string               `json:"endDate,omitempty" format:"date-or-instant" doc:"Last local day of the term, or an instant (exclusive); open when left out."`
 	FeeCents             int64                `json:"feeCents,omitempty" minimum:"0" maximum:"1000000000000" doc:"Fee per term, in cents."`
 	RevShareBps          int                  `json:"revShareBps,omitempty" minimum:"0" maximum:"10000" doc:"The creators' share of revenue, in basis points."`
 	UsageTrackingEnabled bool                 `json:"usageTrackingEnabled,omitempty" default:"true"`

@@ -13,7 +13,7 @@ import (
 
 type thresholdInput struct {
 	OfLicense
-	UsageType        string            `json:"usageType,omitempty" doc:"A usage type, or all; all when left out."`
+	UsageType        string            `json:"usageType,omitempty" pattern:"^[a-z][a-z0-9_.-]{0,49}$" doc:"A usage type, or all; all when left out."`
 	PeriodType       usance.PeriodType `json:"periodType" doc:"How long a period is."`
 	LimitQuantity    int64             `json:"limitQuantity" minimum:"1" maximum:"1000000000000000" doc:"Units per period."`
 	GracePercentage  int               `json:"gracePercentage,omitempty" minimum:"0" maximum:"100" doc:"Percent of the limit that is tolerated beyond it."`
@@ -30,7 +30,7 @@ type ThresholdChange struct {
 	GracePercentage  int           `json:"gracePercentage,omitempty" minimum:"0" maximum:"100"`
 	AllowOverage     bool          `json:"allowOverage,omitempty"`
 	OverageRateCents *usance.Rate  `json:"overageRateCents,omitempty" nullable:"true" doc:"null takes the rate away."`
-	OverageTiers     []usance.Tier `json:"overageTiers,omitempty"`
+	OverageTiers     []usance.Tier `json:"overageTiers,omitempty" nullable:"true" doc:"null takes the tiers away."`
 	WarningLevels    []int         `json:"warningLevels,omitempty"`
 	IsActive         bool          `json:"isActive,omitempty" doc:"false retires the threshold."`
 }
@@ -43,7 +43,7 @@ func (in *thresholdRef) target() target { return target{threshold: in.ThresholdI
 
 type thresholdsInput struct {
 	LicenseID string `json:"licenseId,omitempty" doc:"Only of this licence."`
-	UsageType string `json:"usageType,omitempty" doc:"Only of this usage type."`
+	UsageType string `json:"usageType,omitempty" pattern:"^[a-z][a-z0-9_.-]{0,49}$" doc:"Only of this usage type."`
 	Inactive  bool   `json:"inactive,omitempty" doc:"Retired ones too."`
 	Paging
 }
@@ -52,7 +52,7 @@ func (in *thresholdsInput) target() target { return target{license: in.LicenseID
 
 type licenseThresholdsInput struct {
 	OfLicense
-	UsageType string `json:"usageType,omitempty" doc:"Only of this usage type."`
+	UsageType string `json:"usageType,omitempty" pattern:"^[a-z][a-z0-9_.-]{0,49}$" doc:"Only of this usage type."`
 	Inactive  bool   `json:"inactive,omitempty" doc:"Retired ones too."`
 	Paging
 }
@@ -120,10 +120,13 @@ func decodeChange(idField string, keepID bool) func(jsontext.Value) (any, error)
 		if id == nil {
 			return nil, usance.Invalid(idField, "is required")
 		}
-		if err := json.Unmarshal(id, &in.ID); err != nil {
+		if err := json.Unmarshal(id, &in.ID); err != nil || id.Kind() == 'n' {
 			return nil, usance.Invalid(idField, "must be a string")
 		}
-		return in, nil
+		if in.ID == "" {
+			return nil, usance.Invalid(idField, "is required")
+		}
+		return in, plainText(idField, in.ID)
 	}
 }
 

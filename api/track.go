@@ -103,7 +103,7 @@ func (a *api) voidEvent(ctx context.Context, c *Call, in *voidInput) (usance.Res
 
 type checkInput struct {
 	OfLicense
-	UsageType string    `json:"usageType" doc:"The usage type."`
+	UsageType string    `json:"usageType" pattern:"^[a-z][a-z0-9_.-]{0,49}$" doc:"The usage type."`
 	Quantity  *int64    `json:"quantity,omitempty" minimum:"1" maximum:"1000000000000" doc:"Units; 1 unless told."`
 	At        time.Time `json:"at,omitzero" doc:"When the use would happen; now unless told."`
 }

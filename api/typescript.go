@@ -125,6 +125,8 @@ func typeScriptBare(r huma.Registry, s *huma.Schema) string {
 		return strings.Join(parts, " | ")
 	}
 	switch s.Type {
+	case typeNull:
+		return "null"
 	case huma.TypeString:
 		return "string"
 	case huma.TypeInteger, huma.TypeNumber:
@@ -168,6 +170,9 @@ func typeScriptObject(r huma.Registry, s *huma.Schema, indent string) string {
 		t := typeScriptOf(r, p)
 		if strings.HasPrefix(p.Format, "date-") && indent != "" { // an input
 			t = "string | Date" // superjson and JSON.stringify write a Date as this API reads it
+			if p.Nullable {
+				t += " | null"
+			}
 		}
 		fmt.Fprintf(&b, "%s  %s%s: %s;\n", indent, name, mark, t)
 	}

@@ -11,9 +11,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/usance/usance"
 )
@@ -52,35 +57,96 @@ func New(store Store, o Options) *Catalog {
 func (c *Catalog) now() time.Time { return c.o.Now().UTC().Truncate(time.Microsecond) }
 
 // decode reads a JSON object onto v, whose fields keep their value where the
-// object omits them. Unknown and repeated fields are refused.
+// object omits them. Unknown and repeated fields are refused, and null is but
+// where it has a meaning: it is what JavaScript writes for NaN and for dates
+// that are none.
 func decode(body []byte, v any) error {
-	err := json.Unmarshal(body, v, json.RejectUnknownMembers(true))
+	var nullable []jsontext.Pointer
+	switch v.(type) {
+	case *usance.License:
+		nullable = []jsontext.Pointer{"/deletedAt"} // restores
+	case *usance.Threshold:
+		nullable = []jsontext.Pointer{"/overageRateCents", "/overageTiers"} // takes the price away
+	}
+	err := json.Unmarshal(body, v, json.RejectUnknownMembers(true), json.WithUnmarshalers(json.UnmarshalFromFunc(func(d *jsontext.Decoder, _ any) error {
+		if d.PeekKind() == 'n' && !slices.Contains(nullable, d.StackPointer()) {
+			return usance.Invalid("", "must not be null; leave the field out to keep its value")
+		}
+		return errors.ErrUnsupported
+	})))
 	if err == nil {
 		return nil
 	}
+	var sem *json.SemanticError
+	if !errors.As(err, &sem) {
+		return usance.Invalid("", "the body is not a JSON object: %s", clip(err.Error()))
+	}
+	field := fieldPath(sem.JSONPointer)
 	var known *usance.Error
 	if errors.As(err, &known) {
-		return known
-	}
-	var sem *json.SemanticError
-	if errors.As(err, &sem) {
-		field := string(sem.JSONPointer)
-		if len(field) > 1 {
-			field = field[1:]
+		if field == "" {
+			return known
 		}
-		if errors.Is(err, json.ErrUnknownName) {
-			return usance.Invalid(field, "is not a field of this object")
-		}
-		return usance.Invalid(field, "cannot be a JSON %s", sem.JSONKind)
+		e := *known
+		e.Field = field
+		return &e
 	}
-	return usance.Invalid("", "the body is not a JSON object: %s", clip(err.Error()))
+	if errors.Is(err, json.ErrUnknownName) {
+		return usance.Invalid(field, "is not a field of this object")
+	}
+	return usance.Invalid(field, "must be %s", wanted(sem.GoType))
+}
+
+// wanted says what a field of that type must be.
+func wanted(t reflect.Type) string {
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t == nil {
+		return "of another type"
+	}
+	switch t {
+	case reflect.TypeFor[time.Time]():
+		return "an RFC 3339 timestamp such as 2024-10-12T08:30:00Z"
+	case reflect.TypeFor[usance.Date]():
+		return "a date YYYY-MM-DD"
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Int64:
+		return "a whole number in digits, without fraction, exponent or quotes"
+	case reflect.Slice:
+		return "a list"
+	case reflect.Struct:
+		return "an object"
+	}
+	return "of another type"
+}
+
+// fieldPath writes a JSON pointer as errors name fields: owners[0].to.
+func fieldPath(p jsontext.Pointer) string {
+	var b strings.Builder
+	for token := range p.Tokens() {
+		if _, err := strconv.Atoi(token); err == nil {
+			b.WriteString("[" + token + "]")
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte('.')
+		}
+		b.WriteString(clip(token))
+	}
+	return b.String()
 }
 
 func clip(s string) string {
 	if len(s) > 200 {
 		s = s[:200]
 	}
-	return s
+	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
 // entry makes an audit row of a change; before is nil for a new thing.

@@ -618,7 +618,8 @@ export interface ThresholdStatuses {
 export interface Tier {
   /** Decimal cents: a number, or a string where a number would lose digits. */
   rateCents: number | string;
-  upTo: number;
+  /** The last unit that costs this rate; left out or 0 on the last tier, which has no bound. */
+  upTo?: number;
 }
 
 export interface Totals {
@@ -724,9 +725,9 @@ export interface Procedures {
       /** ISO 4217. Fixed once usage exists. */
       currency?: string;
       /** null restores a deleted licence. */
-      deletedAt?: string | Date;
+      deletedAt?: string | Date | null;
       /** Last local day of the term, or an instant (exclusive); open when left out. */
-      endDate?: string;
+      endDate?: string | Date;
       /** Fee per term, in cents. */
       feeCents?: number;
       /** Your own id of it. */
@@ -735,7 +736,7 @@ export interface Procedures {
       /** The creators' share of revenue, in basis points. */
       revShareBps?: number;
       /** First local day of the term, or an instant; open when left out. */
-      startDate?: string;
+      startDate?: string | Date;
       /** Needed when new. */
       status?: "DRAFT" | "PENDING_APPROVAL" | "PENDING_SIGNATURE" | "ACTIVE" | "EXPIRING_SOON" | "EXPIRED" | "RENEWED" | "TERMINATED" | "DISPUTED" | "CANCELED" | "SUSPENDED";
       /** IANA zone, whose days and months count. Fixed once usage exists. */
@@ -1111,7 +1112,8 @@ export interface Procedures {
       limitQuantity?: number;
       /** null takes the rate away. */
       overageRateCents?: number | string | null;
-      overageTiers?: Tier[];
+      /** null takes the tiers away. */
+      overageTiers?: Tier[] | null;
       thresholdId: string;
       warningLevels?: number[];
     }; output: Threshold; meta: object }>;
