@@ -373,11 +373,17 @@ func jsonContent(r *http.Request) error {
 	media, params, err := mime.ParseMediaType(ct)
 	if err == nil && (media == "application/json" || media == "application/x-www-form-urlencoded" ||
 		strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json")) {
-		if cs := params["charset"]; cs == "" || strings.EqualFold(cs, "utf-8") {
+		if utf8Charset(params) {
 			return nil
 		}
 	}
 	return usance.NewError(usance.CodeUnsupportedMedia, "the content type %q is not read here; send application/json", clip(ct))
+}
+
+// utf8Charset tells whether a content type's parameters leave it UTF-8.
+func utf8Charset(params map[string]string) bool {
+	cs := params["charset"]
+	return cs == "" || strings.EqualFold(cs, "utf-8")
 }
 
 func (a *api) answer(w http.ResponseWriter, r *http.Request, operation string, out any) {

@@ -3,6 +3,7 @@ package api
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -53,6 +54,10 @@ func (a *api) countCloudEvents(w http.ResponseWriter, r *http.Request, p access.
 	}
 	for name := range q {
 		return nil, usance.Invalid(clip(name), "is not a parameter of CloudEvents")
+	}
+	ct := r.Header.Get("Content-Type")
+	if _, params, _ := mime.ParseMediaType(ct); !utf8Charset(params) {
+		return nil, usance.NewError(usance.CodeUnsupportedMedia, "the content type %q is not read here; send UTF-8", clip(ct))
 	}
 	body, err := readBody(w, r, maxEventsBody)
 	if err != nil {

@@ -239,6 +239,10 @@ func TestCloudEvents(t *testing.T) {
 		}
 		problem(t, c.what, r, c.status, c.field)
 	}
+	for _, ct := range []string{structured, many, "Content-Type: application/json"} {
+		r := s.send("POST", "/v1/events", adminKey, ce("8", ``), ct+"; charset=iso-8859-1", "Ce-Specversion: 1.0", "Ce-Id: b2", "Ce-Source: s", "Ce-Type: view", "Ce-Subject: lic_123")
+		problem(t, ct, r, 415, "")
+	}
 	r := s.send("POST", "/v1/events", adminKey, `{"quantity":"7"}`, "Content-Type: application/json", "Ce-Specversion: 1.0", "Ce-Id: b1",
 		"Ce-Source: /caf%C3%A9", "Ce-Type: download", "Ce-Subject: lic_123", "Ce-Time: 2024-10-12T08:00:00Z")
 	if r.status != 204 {

@@ -17,15 +17,25 @@ import (
 	"github.com/usance/usance/access"
 )
 
-// maxCalls bounds the calls of one tRPC request.
+// maxCalls bounds the calls of one tRPC request; docs/api.md and the types
+// tell clients.
 const maxCalls = 100
+
+// trpcForm is how a client wraps inputs and reads answers.
+type trpcForm int
+
+const (
+	formUnknown trpcForm = iota // nothing that was sent tells
+	formPlain
+	formSuper // superjson's envelope
+)
 
 // trpcCall is one procedure call of a request.
 type trpcCall struct {
 	name  string
 	op    *operation
 	input jsontext.Value // nil when there is none
-	super bool           // the input came in superjson's envelope; so does the answer
+	form  trpcForm       // of the input, and so of the answer
 	err   error          // found before the call
 }
 
@@ -79,7 +89,7 @@ func (a *api) serveTRPC(w http.ResponseWriter, r *http.Request) {
 	calls, isBatch, err := a.trpcCalls(w, r, authErr == nil)
 	if err != nil {
 		// The request as a whole cannot be read: one error, as tRPC does it.
-		e := a.trpcFailure(r.Context(), w, "", err, false)
+		e := a.trpcFailure(r.Context(), w, "", err, formUnknown)
 		a.writeTRPC(w, r, e, e.status)
 		return
 	}
@@ -105,20 +115,20 @@ func (a *api) serveTRPC(w http.ResponseWriter, r *http.Request) {
 func (a *api) trpcAnswer(w http.ResponseWriter, r *http.Request, p access.Principal, authErr error, c *trpcCall) trpcEnvelope {
 	out, err := a.trpcRun(w, r, p, authErr, c)
 	if err != nil {
-		return a.trpcFailure(r.Context(), w, c.name, err, c.super)
+		return a.trpcFailure(r.Context(), w, c.name, err, c.form)
 	}
 	e := trpcEnvelope{Result: new(trpcResult), status: http.StatusOK}
 	if out == (none{}) {
-		if c.super {
+		if c.form == formSuper {
 			e.Result.Data = jsontext.Value(`{"json":null}`)
 		}
 		return e
 	}
 	body, err := json.Marshal(out, marshalOptions)
 	if err != nil {
-		return a.trpcFailure(r.Context(), w, c.name, fmt.Errorf("writing the answer: %w", err), c.super)
+		return a.trpcFailure(r.Context(), w, c.name, fmt.Errorf("writing the answer: %w", err), c.form)
 	}
-	e.Result.Data = superWrap(body, c.super)
+	e.Result.Data = superWrap(body, c.form == formSuper)
 	return e
 }
 
@@ -159,7 +169,7 @@ func (a *api) trpcCalls(w http.ResponseWriter, r *http.Request, known bool) (cal
 	if isBatch {
 		names = strings.Split(names[0], ",")
 		if len(names) > maxCalls {
-			return nil, true, usance.Invalid("batch", "must hold at most %d calls", maxCalls)
+			return nil, true, usance.Invalid("batch", "must hold at most %d calls; give the link maxItems: %[1]d", maxCalls)
 		}
 	}
 	calls = make([]trpcCall, len(names))
@@ -221,6 +231,14 @@ func (a *api) trpcInput(w http.ResponseWriter, r *http.Request, params url.Value
 		return body, nil
 	}
 	if params.Has("input") || params.Get("batch") == "1" {
+		for name, values := range params {
+			if name != "input" && name != "batch" {
+				return nil, usance.Invalid(clip(name), "cannot go beside input; put it into input, or send parameters alone")
+			}
+			if len(values) > 1 {
+				return nil, usance.Invalid(name, "is there twice")
+			}
+		}
 		raw := jsontext.Value(params.Get("input"))
 		return raw, checkDepth(raw)
 	}
@@ -238,9 +256,11 @@ func (a *api) trpcInput(w http.ResponseWriter, r *http.Request, params url.Value
 // curl says when it is told nothing is taken, since the key is in a header.
 func trpcContent(r *http.Request) error {
 	ct := r.Header.Get("Content-Type")
-	media, _, err := mime.ParseMediaType(ct)
+	media, params, err := mime.ParseMediaType(ct)
 	switch {
 	case ct == "" && r.ContentLength == 0:
+	case !utf8Charset(params):
+		return usance.NewError(usance.CodeUnsupportedMedia, "the content type %q is not read here; send UTF-8", clip(ct))
 	case err == nil && media == "application/json":
 	case r.Header.Get("Authorization") != "" && (ct == "" || err == nil && media == "application/x-www-form-urlencoded"):
 	default:
@@ -259,14 +279,16 @@ func (c *trpcCall) setInput(raw jsontext.Value) {
 		return
 	}
 	plain, super, err := superUnwrap(raw)
-	c.super, c.err = super, err
+	c.form, c.err = formPlain, err
 	if super {
-		c.input = plain
+		c.form, c.input = formSuper, plain
 	}
 }
 
-// trpcFailure is err as tRPC shapes it.
-func (a *api) trpcFailure(ctx context.Context, w http.ResponseWriter, path string, err error, super bool) trpcEnvelope {
+// trpcFailure is err as tRPC shapes it. Where the form is not known it is in
+// both: superjson reads the member json and passes over the others, plain
+// clients pass over that one.
+func (a *api) trpcFailure(ctx context.Context, w http.ResponseWriter, path string, err error, form trpcForm) trpcEnvelope {
 	e := outward(err)
 	logFault(ctx, a.log, path, e)
 	setRetryAfter(w.Header(), e)
@@ -286,7 +308,14 @@ func (a *api) trpcFailure(ctx context.Context, w http.ResponseWriter, path strin
 		shape.Data.Usance.Results = withResults.Results
 	}
 	body, _ := json.Marshal(shape, marshalOptions) // of strings and numbers: cannot fail
-	return trpcEnvelope{Error: superWrap(body, super), status: wr.status}
+	switch form {
+	case formSuper:
+		body = superWrap(body, true)
+	case formUnknown:
+		both := superWrap(body, true)
+		body = append(append(both[:len(both)-1:len(both)-1], ','), body[1:]...)
+	}
+	return trpcEnvelope{Error: body, status: wr.status}
 }
 
 func (a *api) writeTRPC(w http.ResponseWriter, r *http.Request, out any, status int) {

@@ -31,6 +31,9 @@ func TestTRPCWire(t *testing.T) {
 		{"query with JSON type", "GET", q("usage.getCurrentUsage", `{"licenseId":"lic_123"}`), "", []string{jsonType}, 200, 0, ""},
 		{"query by POST", "POST", "/api/trpc/usage.getCurrentUsage", `{"licenseId":"lic_123"}`, []string{jsonType}, 200, 0, ""},
 		{"plain parameters", "GET", "/api/trpc/usage.getCurrentUsage?licenseId=lic_123", "", nil, 200, 0, ""},
+		{"input and parameters", "GET", q("usage.getCurrentUsage", `{"licenseId":"lic_123"}`) + "&usageType=view", "", nil, 400, -32600, "BAD_REQUEST"},
+		{"input twice", "GET", q("usage.getCurrentUsage", `{"licenseId":"lic_123"}`) + "&input=%7B%7D", "", nil, 400, -32600, "BAD_REQUEST"},
+		{"another charset", "POST", "/api/trpc/usage.trackEvent", ev(`"quantity":1`), []string{jsonType + "; charset=utf-16"}, 415, -32015, "UNSUPPORTED_MEDIA_TYPE"},
 		{"plain, unknown", "GET", "/api/trpc/usage.getCurrentUsage?licenseId=lic_123&x=1", "", nil, 400, -32600, "BAD_REQUEST"},
 		{"mutation", "POST", "/api/trpc/usage.trackEvent", ev(`"quantity":1`), []string{jsonType}, 200, 0, ""},
 		{"mutation as curl sends it", "POST", "/api/trpc/usage.trackEvent", ev(`"quantity":1`), []string{"Content-Type: application/x-www-form-urlencoded"}, 200, 0, ""},
@@ -62,7 +65,7 @@ func TestTRPCWire(t *testing.T) {
 			continue
 		}
 		name := strings.TrimPrefix(strings.SplitN(c.path, "?", 2)[0], "/api/trpc/")
-		if c.what == "bad query" || c.what == "deep" || c.what == "mutation as text" || c.what == "body and input" {
+		if c.what == "bad query" || c.what == "deep" || c.what == "mutation as text" || c.what == "body and input" || c.what == "another charset" || c.what == "input and parameters" || c.what == "input twice" {
 			name = "" // refused before the calls were read
 		}
 		path, _ := r.at("error", "data", "path").(string)
@@ -73,6 +76,11 @@ func TestTRPCWire(t *testing.T) {
 		if strings.Contains(r.body, "secret-cause") {
 			t.Errorf("%s shows a cause", c.what)
 		}
+	}
+	// What cannot be told to be plain or superjson's is answered as both.
+	r := s.send("POST", "/api/trpc/usage.trackEvent", adminKey, "x", "Content-Type: text/plain")
+	if r.at("error", "json", "code") != -32015.0 || r.at("error", "code") != -32015.0 || r.at("error", "json", "message") != r.at("error", "message") {
+		t.Errorf("both forms: %s", r.body)
 	}
 	if r := s.send("HEAD", "/api/trpc/usage.getCurrentUsage", "", ""); r.status != 204 {
 		t.Errorf("HEAD: %d", r.status)

@@ -46,7 +46,7 @@ func WriteTypeScript(w io.Writer) error {
 		fmt.Fprintf(&types, "export interface %s %s\n\n", name, typeScriptObject(r, schemas[name], ""))
 	}
 	code := r.Schema(reflect.TypeFor[Problem](), false, "Problem").Properties["code"]
-	_, err := fmt.Fprintf(w, typeScriptFile, typeScriptOf(r, code), types.String(), procedures.String())
+	_, err := fmt.Fprintf(w, typeScriptFile, typeScriptOf(r, code), types.String(), procedures.String(), maxCalls)
 	return err
 }
 
@@ -89,10 +89,13 @@ interface Root<Transformer extends boolean> {
 
 type Plain<T> = { [K in keyof T]: { [P in keyof T[K]]: T[K][P] } };
 
-/** For clients without a transformer. */
+/** For clients without a transformer. A request holds at most %d calls: give httpBatchLink maxItems: %[4]d. */
 export type AppRouter = TRPCBuiltRouter<Root<false>, Plain<Procedures>>;
 
-/** For clients with transformer: superjson. Times are strings here as well. */
+/**
+ * For clients with transformer: superjson. Times are strings here as well. A request holds at most %[4]d calls: give
+ * httpBatchLink maxItems: %[4]d.
+ */
 export type AppRouterSuperJSON = TRPCBuiltRouter<Root<true>, Plain<Procedures>>;
 `
 

@@ -93,6 +93,23 @@ async function drive(name: string, c: Plain | Super, licenseId: string): Promise
   equal(`${name}: bad`, [bad.data?.code, bad.data?.usance.field, bad.shape?.code], ["BAD_REQUEST", "quantity", -32600]);
   const nan = await failure(c.usage.trackEvent.mutate({ licenseId, usageType: "view", quantity: NaN }));
   equal(`${name}: NaN`, [nan.data?.code, nan.data?.usance.field], ["BAD_REQUEST", "quantity"]);
+  const notANumber = await failure(c.usage.createThreshold.mutate({
+    licenseId, usageType: "play", limitQuantity: 10, periodType: "monthly", allowOverage: true, overageRateCents: NaN,
+  }));
+  equal(`${name}: a price of NaN`, notANumber.data?.usance.field, "overageRateCents");
+  const noDate = await failure(c.usage.getAnalytics.query({ licenseId, startDate: new Date(NaN) }));
+  equal(`${name}: a Date that is none`, noDate.data?.usance.field, "startDate");
+
+  await c.catalog.deleteLicense.mutate({ id: licenseId });
+  const restored = await c.catalog.putLicense.mutate({ id: licenseId, deletedAt: null, endDate: new Date("2030-01-01T00:00:00Z") });
+  equal(`${name}: restored`, [restored.deletedAt, restored.endDate], [undefined, "2030-01-01T00:00:00.000Z"]);
+  const tiers = await c.usage.updateThreshold.mutate({ thresholdId: threshold.id, overageRateCents: null, overageTiers: [{ rateCents: 1 }] });
+  equal(`${name}: tiers`, [tiers.overageRateCents, tiers.overageTiers?.[0]?.rateCents], [undefined, 1]);
+
+  // The request as a whole is refused: plain and superjson read why.
+  const large = await failure(c.usage.voidEvent.mutate({ licenseId, reason: "x".repeat(2 << 20) }));
+  equal(`${name}: too large`, [large.data?.code, large.data?.usance.code, large.shape?.code], ["PAYLOAD_TOO_LARGE", "TOO_LARGE", -32013]);
+
   const voided = await c.usage.voidEvent.mutate({ licenseId, idempotencyKey: "k3", reason: "test" });
   equal(`${name}: voided`, voided.tracked, true);
 }
@@ -105,6 +122,22 @@ function links(headers: { authorization?: string }) {
     "httpBatchLink with superjson": createTRPCClient<AppRouterSuperJSON>({ links: [httpBatchLink({ url, headers, transformer: superjson })] }),
     "httpLink by POST": createTRPCClient<AppRouter>({ links: [httpLink({ url, headers, methodOverride: "POST" })] }),
   };
+}
+
+// More calls than a request may hold.
+for (const c of [
+  createTRPCClient<AppRouter>({ links: [httpBatchLink({ url, headers, methodOverride: "POST" })] }),
+  createTRPCClient<AppRouterSuperJSON>({ links: [httpBatchLink({ url, headers, methodOverride: "POST", transformer: superjson })] }),
+]) {
+  const calls = await Promise.all(Array.from({ length: 101 }, () => failure((c as Plain).usage.getAggregationStatus.query())));
+  for (const e of calls) equal("101 calls", [e.data?.code, e.data?.usance.field, e.message.includes("at most 100 calls")], ["BAD_REQUEST", "batch", true]);
+}
+// A body that is cut off in the middle of a character.
+for (const options of [{}, { transformer: superjson }]) {
+  const cut: typeof fetch = (input, init) => fetch(input, { ...init, body: new Uint8Array([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]) });
+  const c = createTRPCClient<any>({ links: [httpBatchLink({ url, headers, fetch: cut as never, ...options } as never)] }) as unknown as Plain;
+  const e = await failure(c.usage.voidEvent.mutate({ licenseId: "l" }));
+  equal("bad UTF-8", [e.data?.code, e.data?.usance.code], ["BAD_REQUEST", "VALIDATION"]);
 }
 
 let n = 0;

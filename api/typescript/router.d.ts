@@ -1244,8 +1244,11 @@ interface Root<Transformer extends boolean> {
 
 type Plain<T> = { [K in keyof T]: { [P in keyof T[K]]: T[K][P] } };
 
-/** For clients without a transformer. */
+/** For clients without a transformer. A request holds at most 100 calls: give httpBatchLink maxItems: 100. */
 export type AppRouter = TRPCBuiltRouter<Root<false>, Plain<Procedures>>;
 
-/** For clients with transformer: superjson. Times are strings here as well. */
+/**
+ * For clients with transformer: superjson. Times are strings here as well. A request holds at most 100 calls: give
+ * httpBatchLink maxItems: 100.
+ */
 export type AppRouterSuperJSON = TRPCBuiltRouter<Root<true>, Plain<Procedures>>;

@@ -37,15 +37,18 @@ func newHTTPServer(base context.Context, h http.Handler, log *slog.Logger) *http
 }
 
 // patient bounds the time between two reads or writes instead of the whole
-// request: long NDJSON streams pass, clients that hang do not.
+// request: long NDJSON streams pass, clients that hang do not. The handler gets
+// a copy of the request: the server looks at its own one's body to tell what it
+// has to read before an answer that did not want the body.
 func patient(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := http.NewResponseController(w)
 		// Connections without deadlines, as in tests, go without.
 		_ = c.SetReadDeadline(time.Now().Add(stallTimeout))
 		_ = c.SetWriteDeadline(time.Now().Add(stallTimeout))
-		r.Body = &patientBody{r.Body, c}
-		next.ServeHTTP(&patientWriter{w, c}, r)
+		own := *r
+		own.Body = &patientBody{r.Body, c}
+		next.ServeHTTP(&patientWriter{w, c}, &own)
 	})
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -111,6 +112,34 @@ func TestLongStreamsPass(t *testing.T) {
 	defer resp.Body.Close()
 	if b, err := io.ReadAll(resp.Body); err != nil || len(b) != 2+100 {
 		t.Errorf("%d bytes, %v", len(b), err)
+	}
+}
+
+// An answer that does not want the body does not wait for it.
+func TestRefusalsDoNotWaitForBodies(t *testing.T) {
+	t.Parallel()
+	refuse := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Error(w, "who are you?", http.StatusUnauthorized) })
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hs := newHTTPServer(context.Background(), refuse, slog.New(slog.DiscardHandler))
+	go func() { _ = hs.Serve(listener) }()
+	defer hs.Close()
+	for _, header := range []string{"Content-Length: 104857600", "Content-Length: 5000000\r\nExpect: 100-continue", "Content-Length: 10\r\nExpect: 100-continue"} {
+		conn, err := net.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.WriteString(conn, "POST /v1/events HTTP/1.1\r\nHost: x\r\n"+header+"\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		line, err := bufio.NewReader(conn).ReadString('\n')
+		if err != nil || !strings.HasPrefix(line, "HTTP/1.1 401 ") {
+			t.Errorf("%s: answered %q, %v", header, line, err)
+		}
 	}
 }
 
