@@ -3,6 +3,7 @@ package usance
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -26,7 +27,7 @@ const ReservedKeyPrefix = "usance:"
 // may carry it.
 const AllTypes = "all"
 
-// The built-in usage types. Any other slug is accepted as well.
+// UsageTypes are the built-in usage types. Any other slug is accepted as well.
 var UsageTypes = []string{"view", "download", "impression", "click", "play", "stream", "print", "custom"}
 
 // Platforms and DeviceTypes are the closed sets of those two dimensions.
@@ -113,10 +114,10 @@ func (e *Event) Validate(now time.Time) error {
 	if y := e.OccurredAt.Year(); y < 1970 {
 		return Invalid("occurredAt", "lies before 1970")
 	}
-	if e.Platform != "" && !oneOf(e.Platform, Platforms) {
+	if e.Platform != "" && !slices.Contains(Platforms, e.Platform) {
 		return Invalid("platform", "must be one of %s", strings.Join(Platforms, ", "))
 	}
-	if e.DeviceType != "" && !oneOf(e.DeviceType, DeviceTypes) {
+	if e.DeviceType != "" && !slices.Contains(DeviceTypes, e.DeviceType) {
 		return Invalid("deviceType", "must be one of %s", strings.Join(DeviceTypes, ", "))
 	}
 	if err := validateText("geographicLocation", e.GeographicLocation, 100); err != nil {
@@ -157,15 +158,6 @@ func ValidateUsageType(s string) error {
 		return Invalid("usageType", "%q stands for every usage type; an event needs one of its own", AllTypes)
 	}
 	return nil
-}
-
-func oneOf(s string, set []string) bool {
-	for _, v := range set {
-		if s == v {
-			return true
-		}
-	}
-	return false
 }
 
 // validateText bounds a free text: characters, valid UTF-8, no control characters.

@@ -34,6 +34,7 @@ type Options struct {
 	Patience time.Duration    // how long a request is tried again; 2 minutes
 	Pause    time.Duration    // before the second try, doubled for each further up to 10 s; 200 ms
 	Now      func() time.Time // the clock that keys are made by; time.Now
+	Waiting  func(error)      // told why, before a request is tried again
 }
 
 // Client speaks to one server with one key. Its methods may be called at once
@@ -255,6 +256,9 @@ func (c *Client) send(ctx context.Context, method, path string, in, out any, aga
 		}
 		if time.Now().Add(wait).After(deadline) {
 			return err
+		}
+		if c.o.Waiting != nil {
+			c.o.Waiting(err)
 		}
 		select {
 		case <-time.After(wait):

@@ -36,7 +36,7 @@ type w3cFields struct {
 func newW3CFields(names string) *w3cFields {
 	f := &w3cFields{}
 	var seen [w3cCount]bool
-	for _, name := range strings.Fields(names) {
+	for name := range strings.FieldsSeq(names) {
 		column := -1
 		for i, n := range w3cNames {
 			if strings.EqualFold(n, name) && !seen[i] {

@@ -205,7 +205,7 @@ func hexDigit(c byte) int {
 
 // number tells whether s is one or more digits.
 func number(s string) bool {
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {
 			return false
 		}
@@ -216,7 +216,7 @@ func number(s string) bool {
 // atoi reads a few digits that number has seen.
 func atoi(s string) int {
 	n := 0
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		n = n*10 + int(s[i]-'0')
 	}
 	return n

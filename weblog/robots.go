@@ -81,7 +81,7 @@ func ParseRobots(b []byte) (*Robots, error) {
 }
 
 func ascii(s string) bool {
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if s[i] >= 0x80 {
 			return false
 		}

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"net/http"
 	"os"
 	"os/signal"
 	"slices"
@@ -22,14 +20,8 @@ import (
 	"github.com/mattn/go-isatty"
 
 	"github.com/usance/usance"
+	"github.com/usance/usance/client"
 	"github.com/usance/usance/weblog"
-)
-
-// How the importer waits for a server that is busy or gone.
-const (
-	firstPause = 200 * time.Millisecond
-	longPause  = 10 * time.Second
-	patience   = 2 * time.Minute // without an answer, then the import ends
 )
 
 // importCmd is usance import.
@@ -89,13 +81,16 @@ func (c *importCmd) Run(ctx context.Context, p *program) error {
 		return c.run(ctx, p, im, logs, bar)
 	}
 	return p.with(ctx, func(r *remote) error {
-		notify := func(text string) {
-			bar.note(text)
-			if text != "" && !bar.show {
-				p.log.Warn("import", "problem", text)
+		to := client.New(r.url, r.key, client.Options{HTTP: r.http, Batch: o.Batch, Waiting: func(err error) {
+			bar.note(err.Error() + "; trying again")
+			if !bar.show {
+				p.log.Warn("import: trying again", "problem", err)
 			}
+		}})
+		c.send = func(ctx context.Context, events []usance.Event) ([]usance.Result, error) {
+			defer bar.note("")
+			return to.Track(ctx, events)
 		}
-		c.send = (&eventSender{url: r.url, key: r.key, client: r.http, notify: notify}).send
 		return c.run(ctx, p, im, logs, bar)
 	})
 }
@@ -329,87 +324,6 @@ func (r *importReport) print(out io.Writer) {
 		fmt.Fprintf(t, "%s\t%d\t%s\n", f.Code, f.Events, why)
 	}
 	_ = t.Flush()
-}
-
-// eventSender posts events to a server, and again with the same keys while it is busy
-// or does not answer.
-type eventSender struct {
-	url, key string
-	client   *http.Client
-	notify   func(string) // tells the user why nothing moves
-	pause    time.Duration
-}
-
-func (s *eventSender) send(ctx context.Context, events []usance.Event) ([]usance.Result, error) {
-	body, err := json.Marshal(events)
-	if err != nil {
-		return nil, err
-	}
-	pause := s.pause
-	if pause == 0 {
-		pause = firstPause
-	}
-	for start := time.Now(); ; pause = min(2*pause, longPause) {
-		results, after, err := s.post(ctx, body)
-		if err == nil {
-			s.notify("")
-			return results, nil
-		}
-		var again *tryAgain
-		if !errors.As(err, &again) || ctx.Err() != nil || time.Since(start) > patience {
-			return nil, err
-		}
-		s.notify(err.Error() + "; trying again")
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(max(pause, min(after, time.Minute))):
-		}
-	}
-}
-
-// tryAgain is a failure that the same request can outlive.
-type tryAgain struct{ error }
-
-func (e *tryAgain) Unwrap() error { return e.error }
-
-// post sends one batch; after is how long the server wants to be left alone.
-func (s *eventSender) post(ctx context.Context, body []byte) (results []usance.Result, after time.Duration, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+"/v1/events", bytes.NewReader(body))
-	if err != nil {
-		return nil, 0, err
-	}
-	req.Header.Set("Authorization", "Bearer "+s.key)
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := s.client.Do(req)
-	if err != nil {
-		return nil, 0, &tryAgain{fmt.Errorf("the server at %s does not answer: %w", s.url, err)}
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
-	if err != nil {
-		return nil, 0, &tryAgain{fmt.Errorf("the server's answer broke off: %w", err)}
-	}
-	if resp.StatusCode == http.StatusOK {
-		if err := json.Unmarshal(answer, &results); err != nil {
-			return nil, 0, fmt.Errorf("%s is no server of this kind: %w", s.url, err)
-		}
-		return results, 0, nil
-	}
-	var problem struct{ Code, Detail string }
-	if json.Unmarshal(answer, &problem) == nil && problem.Code != "" {
-		err = fmt.Errorf("%s: %s", problem.Code, problem.Detail)
-	} else {
-		err = fmt.Errorf("%s answers %s", s.url, resp.Status)
-	}
-	switch resp.StatusCode {
-	case http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		if n, e := strconv.Atoi(resp.Header.Get("Retry-After")); e == nil && n > 0 {
-			after = time.Duration(n) * time.Second
-		}
-		err = &tryAgain{err}
-	}
-	return nil, after, err
 }
 
 // isTerminal tells whether w shows to a person.

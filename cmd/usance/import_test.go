@@ -2,9 +2,7 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -205,34 +203,6 @@ func TestImportOutlivesABusyServer(t *testing.T) {
 	s.holdsTheSample(t)
 	if s.requests != 5 {
 		t.Errorf("%d requests", s.requests)
-	}
-}
-
-func TestSenderHonoursRetryAfterAndGivesUp(t *testing.T) {
-	t.Parallel()
-	s := newUsageServer(t)
-	s.before = func(w http.ResponseWriter, n int) bool {
-		if n == 1 {
-			w.Header().Set("Retry-After", "1")
-			w.WriteHeader(http.StatusTooManyRequests)
-			return true
-		}
-		return false
-	}
-	var notes []string
-	send := &eventSender{url: s.URL, key: "the-key", client: s.Client(), pause: time.Millisecond, notify: func(n string) { notes = append(notes, n) }}
-	start := time.Now()
-	if _, err := send.send(t.Context(), []usance.Event{{LicenseID: "lic"}}); err != nil {
-		t.Fatal(err)
-	}
-	if time.Since(start) < time.Second || len(notes) != 2 || !strings.Contains(notes[0], "429") || notes[1] != "" {
-		t.Errorf("after %s, notes %q", time.Since(start), notes)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	send.url = "http://127.0.0.1:1"
-	send.notify = func(string) { cancel() }
-	if _, err := send.send(ctx, nil); !errors.Is(err, context.Canceled) {
-		t.Error(err)
 	}
 }
 

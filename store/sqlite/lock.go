@@ -38,8 +38,9 @@ func lockFile(path string) (*fileLock, error) {
 		f.Close()
 		return nil, unavailable(err, "the database file cannot be locked")
 	}
+	// Who holds it is told to others as far as that can be written.
 	if err := f.Truncate(0); err == nil {
-		f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return &fileLock{f}, nil
 }
@@ -47,6 +48,6 @@ func lockFile(path string) (*fileLock, error) {
 // release lets others in. The file stays: were it removed, two processes could
 // hold locks on two files of its name.
 func (l *fileLock) release() {
-	l.f.Truncate(0)
+	_ = l.f.Truncate(0)
 	l.f.Close()
 }

@@ -85,7 +85,7 @@ func (m Migrations) Status(ctx context.Context) ([]Migration, error) {
 
 // Up takes the steps that are pending and names them.
 func (m Migrations) Up(ctx context.Context) (applied []string, err error) {
-	err = m.run(ctx, func(p *goose.Provider) error {
+	err = m.run(func(p *goose.Provider) error {
 		results, err := p.Up(ctx)
 		for _, r := range results {
 			applied = append(applied, name(r.Source.Path))
@@ -98,7 +98,7 @@ func (m Migrations) Up(ctx context.Context) (applied []string, err error) {
 // Down takes the latest step back, with all that its tables hold, and names it;
 // the name is empty when there is none.
 func (m Migrations) Down(ctx context.Context) (undone string, err error) {
-	err = m.run(ctx, func(p *goose.Provider) error {
+	err = m.run(func(p *goose.Provider) error {
 		result, err := p.Down(ctx)
 		if errors.Is(err, goose.ErrNoNextVersion) {
 			return nil
@@ -115,7 +115,7 @@ func (m Migrations) Down(ctx context.Context) (undone string, err error) {
 // Resolve marks a step as rolled back without touching its tables: for one that
 // was undone by hand.
 func (m Migrations) Resolve(ctx context.Context, migration string) error {
-	return m.run(ctx, func(p *goose.Provider) error {
+	return m.run(func(p *goose.Provider) error {
 		for _, s := range p.ListSources() {
 			if name(s.Path) != migration {
 				continue
@@ -134,7 +134,7 @@ func (m Migrations) Resolve(ctx context.Context, migration string) error {
 
 // run carries out a change of the schema, which SQLite keeps apart from every
 // other transaction.
-func (m Migrations) run(ctx context.Context, fn func(*goose.Provider) error) error {
+func (m Migrations) run(fn func(*goose.Provider) error) error {
 	p, err := m.provider()
 	if err != nil {
 		return failure(err)

@@ -265,7 +265,7 @@ func folded(ctx context.Context, v usance.View, licenseID string, from, to usanc
 	last := from
 	err = v.Folded(ctx, licenseID, from, to, func(e *usance.Event) error {
 		if e.LocalDate < last {
-			return fmt.Errorf("Folded gave day %s after %s", e.LocalDate, last)
+			return fmt.Errorf("gave day %s after %s", e.LocalDate, last)
 		}
 		last = e.LocalDate
 		out = append(out, e.ID)
