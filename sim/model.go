@@ -9,19 +9,9 @@ package sim
 import (
 	"cmp"
 	"fmt"
-	"math/big"
 	"slices"
 	"strings"
 	"time"
-)
-
-// Day is a calendar day: days since 1970-01-01.
-type Day = int
-
-// A total period is all days from minDay to before maxDay.
-const (
-	minDay Day = -719162
-	maxDay Day = 2932896
 )
 
 // Codes of refusals.
@@ -56,8 +46,9 @@ type License struct {
 	Events     []*Event     // all that were ever counted, voids too
 	Thresholds []*Threshold // in the order of ids
 	Evidence   map[string]*Evidence
-	Closed     map[Day]bool // days that take no event
-	Sealed     map[Day]bool // days whose raw events may go
+	Closed     map[Day]bool   // days that take no event
+	Sealed     map[Day]bool   // days whose raw events may go
+	Audit      map[string]int // how often which change was made
 }
 
 // Event is one use as it was sent, and, once counted, as it is kept.
@@ -172,54 +163,7 @@ func NewModel(grace time.Duration) *Model {
 // NewLicense is a licence as it is first put.
 func NewLicense(id string, zone *time.Location, anchor int) *License {
 	return &License{ID: id, Zone: zone, Anchor: anchor, Status: "ACTIVE", Tracking: true,
-		Evidence: make(map[string]*Evidence), Closed: make(map[Day]bool), Sealed: make(map[Day]bool)}
-}
-
-// ---- Time.
-
-func date(d Day) (int, time.Month, int) { return time.Unix(int64(d)*86400, 0).UTC().Date() }
-
-func dayOf(y int, m time.Month, d int) Day {
-	return Day(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix() / 86400)
-}
-
-// LocalDay is the day that the licence's calendar shows.
-func (l *License) LocalDay(t time.Time) Day { y, m, d := t.In(l.Zone).Date(); return dayOf(y, m, d) }
-
-// Midnight is when the local day begins.
-func (l *License) Midnight(d Day) time.Time {
-	y, m, dd := date(d)
-	return time.Date(y, m, dd, 0, 0, 0, 0, l.Zone)
-}
-
-// PeriodOf is the period that holds the day, half-open.
-func (l *License) PeriodOf(period string, d Day) (start, end Day) {
-	y, m, _ := date(d)
-	months := map[string]time.Month{"monthly": 1, "quarterly": 3, "yearly": 12}[period]
-	switch period {
-	case "daily":
-		return d, d + 1
-	case "weekly":
-		start = d - (int(time.Unix(int64(d)*86400, 0).UTC().Weekday())+6)%7
-		return start, start + 7
-	case "total":
-		return minDay, maxDay
-	}
-	first := (m-1)/months*months + 1
-	if d < l.anchorIn(y, first) {
-		first -= months
-	}
-	return l.anchorIn(y, first), l.anchorIn(y, first+months)
-}
-
-// anchorIn is the licence's anchor day in a month, or the month's last day.
-func (l *License) anchorIn(y int, m time.Month) Day {
-	return min(dayOf(y, m, 1)+l.Anchor-1, dayOf(y, m+1, 1)-1)
-}
-
-func (l *License) inTerm(t time.Time) bool {
-	bound := func(s string) Day { d, _ := time.Parse(time.DateOnly, s); return Day(d.Unix() / 86400) }
-	return (l.Start == "" || !t.Before(l.Midnight(bound(l.Start)))) && (l.End == "" || t.Before(l.Midnight(bound(l.End)+1)))
+		Evidence: make(map[string]*Evidence), Closed: make(map[Day]bool), Sealed: make(map[Day]bool), Audit: make(map[string]int)}
 }
 
 // ---- Events.
@@ -301,13 +245,21 @@ func (m *Model) Void(now time.Time, l *License, original *Event) Result {
 	v := *original
 	v.ID, v.Void, v.Key = "", original, fmt.Sprintf("void of %s of %s", original.Key, original.Received)
 	v.Quantity, v.Revenue, v.Stamped = -original.Quantity, -original.Revenue, false
-	return m.Track(now, []Event{v}, false, true)[0]
+	r := m.Track(now, []Event{v}, false, true)[0]
+	if r.Code == "" && !r.Duplicate {
+		l.Audit["event.void"]++
+	}
+	return r
+}
+
+func (e *Event) invalid(now time.Time) bool {
+	return e.Invalid != "" || e.Quantity > 1_000_000_000_000 || e.At.After(now.Add(5*time.Minute))
 }
 
 // judge decides about one event. Its key comes before all else that could
 // refuse it.
 func (m *Model) judge(now time.Time, e *Event, backdate bool) Result {
-	if e.Invalid != "" || e.Void == nil && e.At.After(now.Add(5*time.Minute)) {
+	if e.Void == nil && e.invalid(now) {
 		return Result{Status: "REFUSED", Code: Validation}
 	}
 	e.Received = now
@@ -406,7 +358,7 @@ func (l *License) usage(usageType string, d Day) (out []Usage) {
 
 // Check tells whether an event would count, and shows usage as it is.
 func (m *Model) Check(now time.Time, e Event) Result {
-	if e.Invalid != "" || e.At.After(now.Add(5*time.Minute)) {
+	if e.invalid(now) {
 		return Result{Code: Validation}
 	}
 	l := m.Licenses[e.License]
@@ -464,32 +416,6 @@ func (t *Terms) kind() int {
 }
 
 func (t *Terms) withGrace() int64 { return t.Limit * (100 + t.Grace) / 100 }
-
-// fee is exact and rounded once, half to even.
-func (t *Terms) fee(units int64) int64 {
-	tiers := t.Tiers
-	if t.Rate != "" {
-		tiers = []Tier{{0, t.Rate}}
-	}
-	sum, below := new(big.Rat), int64(0)
-	for _, tier := range tiers {
-		upTo := units
-		if tier.UpTo > 0 {
-			upTo = min(units, tier.UpTo)
-		}
-		if upTo > below {
-			rate, _ := new(big.Rat).SetString(tier.Rate)
-			sum.Add(sum, rate.Mul(rate, new(big.Rat).SetInt64(upTo-below)))
-			below = upTo
-		}
-	}
-	whole, rest := new(big.Int).QuoRem(sum.Num(), sum.Denom(), new(big.Int))
-	half := rest.Lsh(rest, 1).Cmp(sum.Denom())
-	if half > 0 || half == 0 && whole.Bit(0) == 1 {
-		return whole.Int64() + 1
-	}
-	return whole.Int64()
-}
 
 // Covers tells whether usage of the type moves the threshold.
 func (t *Threshold) Covers(usageType string) bool { return t.Type == "all" || t.Type == usageType }
@@ -634,10 +560,12 @@ func (m *Model) Create(now time.Time, l *License, t Threshold, id string) string
 		return code
 	}
 	if old != nil {
+		l.Audit["threshold.revive"]++
 		old.Terms, old.Levels, old.LastLevel, old.Active, old.Epoch = t.Terms, t.Levels, 0, true, old.Epoch+1
 		m.enforce(now, old, from)
 		return ""
 	}
+	l.Audit["threshold.create"]++
 	l.Thresholds = append(l.Thresholds, &t)
 	slices.SortFunc(l.Thresholds, func(a, b *Threshold) int { return strings.Compare(a.ID, b.ID) })
 	m.enforce(now, &t, from)
@@ -658,6 +586,7 @@ func (m *Model) Update(now time.Time, t *Threshold, terms Terms, levels []int, a
 			return code
 		}
 	}
+	t.License.Audit["threshold.update"]++
 	anew := terms.Limit != old.Limit || active && !t.Active
 	if anew {
 		t.Epoch++
@@ -801,9 +730,11 @@ func (m *Model) Close(now time.Time) (closed, settled int) {
 				for _, o := range c.Overages {
 					if o.Status == "DETECTED" && !now.Before(o.SettleAt) {
 						o.Status, o.SettledAt = "PENDING_APPROVAL", now
+						action := "overage.settle"
 						if o.Fee == 0 {
-							o.Status = "APPROVED"
+							o.Status, action = "APPROVED", "overage.auto_approve"
 						}
+						l.Audit[action]++
 						settled++
 					}
 				}
@@ -814,7 +745,7 @@ func (m *Model) Close(now time.Time) (closed, settled int) {
 }
 
 // Move approves, disputes, resolves or waives.
-func (o *Overage) Move(now time.Time, action string) string {
+func (l *License) Move(now time.Time, o *Overage, action string) string {
 	to := map[string]map[string]string{
 		"approve": {"PENDING_APPROVAL": "APPROVED"},
 		"dispute": {"PENDING_APPROVAL": "DISPUTED", "APPROVED": "DISPUTED"},
@@ -829,6 +760,7 @@ func (o *Overage) Move(now time.Time, action string) string {
 		o.Left = o.Status
 	}
 	o.Status = to
+	l.Audit["overage."+action]++
 	return ""
 }
 

@@ -240,7 +240,7 @@ func (r *run) compare(deep bool, licenses ...*License) error {
 		for _, l := range licenses {
 			checks := []func(usance.View, *License) error{r.sameUsage, func(v usance.View, l *License) error { return r.sameThresholds(v, l, facts) }}
 			if deep {
-				checks = append(checks, r.sameBreakdowns, r.sameEvents, r.sameEvidence, r.sameOverages, r.sameAlerts, r.sameDays)
+				checks = append(checks, r.sameBreakdowns, r.sameEvents, r.sameEvidence, r.viewOverages, r.sameAlerts, r.sameAudit, r.sameDays)
 			}
 			for _, check := range checks {
 				if err := check(v, l); err != nil {
@@ -488,7 +488,11 @@ func (r *run) overages(v usance.View, l *License) ([]usance.Overage, error) {
 	return rows, err
 }
 
-func (r *run) sameOverages(v usance.View, l *License) error {
+func (r *run) sameOverages(l *License) error {
+	return r.raw.View(r.ctx, func(v usance.View) error { return r.viewOverages(v, l) })
+}
+
+func (r *run) viewOverages(v usance.View, l *License) error {
 	rows, err := r.overages(v, l)
 	if err != nil {
 		return err
@@ -527,6 +531,26 @@ func (r *run) sameAlerts(v usance.View, l *License) error {
 		}
 	}
 	return sameTables("alerts", got, want)
+}
+
+// sameAudit: each change left its row, and what changed nothing left none.
+func (r *run) sameAudit(v usance.View, l *License) error {
+	counts := make(map[string]int)
+	page := usance.Page{Limit: 1000}
+	for {
+		rows, next, err := v.Audit(r.ctx, usance.AuditFilter{LicenseID: l.ID}, page)
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			counts[rows[i].Action]++
+		}
+		if page.Cursor = next; next == "" {
+			break
+		}
+	}
+	delete(counts, "usage.recalculate") // a job that crashed is run again
+	return same("audit", counts, l.Audit)
 }
 
 func (r *run) sameDays(v usance.View, l *License) error {
