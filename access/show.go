@@ -1,6 +1,10 @@
 package access
 
-import "github.com/usance/usance"
+import (
+	"time"
+
+	"github.com/usance/usance"
+)
 
 // License is a licence as answers show it: FeeCents is left out for those who
 // must not see it, which is not the same as a fee of 0.
@@ -36,4 +40,20 @@ func (p Principal) ShowAsset(asset usance.Asset) usance.Asset {
 	}
 	asset.Owners = own
 	return asset
+}
+
+// Key is a key as it is shown to itself: the bootstrap key comes from the
+// configuration and was made at no known time.
+type Key struct {
+	usance.APIKey
+	CreatedAt *time.Time `json:"createdAt,omitempty"`
+}
+
+// ShowKey gives the principal's own key.
+func (p Principal) ShowKey() Key {
+	out := Key{APIKey: p.Key}
+	if !p.Key.CreatedAt.IsZero() {
+		out.CreatedAt = &p.Key.CreatedAt
+	}
+	return out
 }

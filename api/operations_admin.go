@@ -224,7 +224,8 @@ type NewKey struct {
 }
 
 type jobRef struct {
-	Name string `json:"name" doc:"The job's name."`
+	Name   string `json:"name" maxLength:"100" doc:"The job's name."`
+	Reason string `json:"reason,omitempty" maxLength:"1000" doc:"Kept in the audit trail."`
 }
 
 func (a *api) adminOperations() []*operation {
@@ -279,7 +280,7 @@ func (a *api) adminOperations() []*operation {
 		op(operation{
 			name: "keys.self", kind: isQuery, method: "GET", path: "/v1/keys/self", need: access.ReadSelf, tag: tagAdmin,
 			summary: "The key that asks", example: `{}`,
-		}, nil, func(ctx context.Context, c *Call, in *none) (usance.APIKey, error) { return c.Principal.Key, nil }),
+		}, nil, func(ctx context.Context, c *Call, in *none) (access.Key, error) { return c.Principal.ShowKey(), nil }),
 		op(operation{
 			name: "keys.revoke", kind: isMutation, method: "POST", path: "/v1/keys/{keyId}/revoke", need: access.ManageKeys, tag: tagAdmin,
 			summary: "End a key at once",
@@ -306,6 +307,10 @@ func (a *api) adminOperations() []*operation {
 			name: "jobs.run", kind: isMutation, method: "POST", path: "/v1/jobs/{name}/run", need: access.ManageJobs, tag: tagAdmin,
 			summary: "Run a job now, and wait for its end", example: `{"name":"checkUsageThresholds"}`,
 		}, nil, func(ctx context.Context, c *Call, in *jobRef) (usance.Job, error) {
+			// Before the run, which may fail, and take longer than its asker waits.
+			if err := a.auditJob(ctx, c, "job.run", in); err != nil {
+				return usance.Job{}, err
+			}
 			if err := a.d.Jobs.RunNow(ctx, in.Name); err != nil {
 				if usance.ErrorCode(err) == usance.CodeInternal {
 					err = usance.WrapError(err, usance.CodeInternal, "the job failed; its lastError in /v1/jobs says why")
@@ -321,6 +326,9 @@ func (a *api) adminOperations() []*operation {
 			if err := a.d.Jobs.Pause(ctx, in.Name); err != nil {
 				return usance.Job{}, err
 			}
+			if err := a.auditJob(ctx, c, "job.pause", in); err != nil {
+				return usance.Job{}, err
+			}
 			return a.job(ctx, in.Name)
 		}),
 		op(operation{
@@ -330,9 +338,25 @@ func (a *api) adminOperations() []*operation {
 			if err := a.d.Jobs.Resume(ctx, in.Name); err != nil {
 				return usance.Job{}, err
 			}
+			if err := a.auditJob(ctx, c, "job.resume", in); err != nil {
+				return usance.Job{}, err
+			}
 			return a.job(ctx, in.Name)
 		}),
 	}
+}
+
+// auditJob records who did what to a job; nothing of a job that there is none of.
+func (a *api) auditJob(ctx context.Context, c *Call, action string, in *jobRef) error {
+	if _, err := a.job(ctx, in.Name); err != nil {
+		if usance.ErrorCode(err) == usance.CodeNotFound {
+			return nil // the runner says so, and which there are
+		}
+		return err
+	}
+	return a.d.Store.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+		return a.audit(ctx, tx, usance.AuditEntry{Actor: c.actor(), Action: action, Subject: in.Name, Reason: in.Reason}, nil, nil)
+	})
 }
 
 func (a *api) job(ctx context.Context, name string) (usance.Job, error) {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -92,6 +93,7 @@ func (in *alertsInput) target() target { return target{license: in.LicenseID} }
 
 type alertRef struct {
 	AlertID usance.ID `json:"alertId" doc:"The alert's id."`
+	Reason  string    `json:"reason,omitempty" maxLength:"1000" doc:"Kept in the audit trail."`
 }
 
 func (in *alertRef) target() target { return target{alert: in.AlertID} }
@@ -240,14 +242,42 @@ func (a *api) acknowledge(ctx context.Context, c *Call, in *alertRef) (usance.Al
 		return c.Alert, nil
 	}
 	var out usance.Alert
-	err := a.d.Store.Update(ctx, usance.Locks{}, func(tx usance.Tx) (err error) {
+	err := a.d.Store.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+		old, err := tx.Alert(ctx, in.AlertID)
+		if out = old; err != nil || old.AcknowledgedAt != nil {
+			return err
+		}
 		if err := tx.AcknowledgeAlert(ctx, in.AlertID, c.actor(), a.instant()); err != nil {
 			return err
 		}
-		out, err = tx.Alert(ctx, in.AlertID)
-		return err
+		if out, err = tx.Alert(ctx, in.AlertID); err != nil {
+			return err
+		}
+		return a.audit(ctx, tx, usance.AuditEntry{
+			Actor: c.actor(), Action: "alert.acknowledge", Subject: in.AlertID.String(), LicenseID: old.LicenseID, Reason: in.Reason,
+		}, old, out)
 	})
 	return out, err
+}
+
+// audit writes an audit row of what has no stage of its own to write one.
+func (a *api) audit(ctx context.Context, tx usance.Tx, e usance.AuditEntry, before, after any) error {
+	e.At = a.instant()
+	e.ID = usance.NewID(e.At)
+	for _, side := range []struct {
+		from any
+		to   *usance.RawJSON
+	}{{before, &e.Before}, {after, &e.After}} {
+		if side.from == nil {
+			continue
+		}
+		b, err := json.Marshal(side.from, marshalOptions)
+		if err != nil {
+			return err
+		}
+		*side.to = b
+	}
+	return tx.AddAudit(ctx, []usance.AuditEntry{e})
 }
 
 // OfOverage is embedded by the inputs of what is about one overage.
@@ -257,14 +287,25 @@ type OfOverage struct {
 
 func (in *OfOverage) target() target { return target{overage: in.OverageID} }
 
-type notesInput struct {
+type approveInput struct {
 	OfOverage
-	Notes string `json:"notes,omitempty" doc:"Kept on the overage and in the audit trail."`
+	Reason string `json:"reason,omitempty" maxLength:"2000" doc:"Kept on the overage and in the audit trail; at most 2,000 bytes."`
 }
 
 type reasonInput struct {
 	OfOverage
-	Reason string `json:"reason" doc:"Kept on the overage and in the audit trail."`
+	Reason string `json:"reason" maxLength:"2000" doc:"Kept on the overage and in the audit trail; at most 2,000 bytes."`
+}
+
+// reasoned names the field of a fault as the inputs do.
+func reasoned(o usance.Overage, err error) (usance.Overage, error) {
+	var known *usance.Error
+	if errors.As(err, &known) && known.Field == "notes" {
+		e := *known
+		e.Field = "reason"
+		err = &e
+	}
+	return o, err
 }
 
 type overagesInput struct {
@@ -299,30 +340,30 @@ func (a *api) overageOperations() []*operation {
 		op(operation{
 			name: "usage.approveOverage", kind: isMutation, method: "POST", path: "/v1/overages/{overageId}/approve", need: access.DecideOverages, tag: tagBilling,
 			summary: "Approve an overage that is PENDING_APPROVAL",
-			example: `{` + exampleID + `,"notes":"as agreed"}`,
-		}, (*notesInput).target, func(ctx context.Context, c *Call, in *notesInput) (usance.Overage, error) {
-			return a.d.Billing.Approve(ctx, in.OverageID, c.actor(), in.Notes)
+			example: `{` + exampleID + `,"reason":"as agreed"}`,
+		}, (*approveInput).target, func(ctx context.Context, c *Call, in *approveInput) (usance.Overage, error) {
+			return reasoned(a.d.Billing.Approve(ctx, in.OverageID, c.actor(), in.Reason))
 		}),
 		op(operation{
 			name: "usage.disputeOverage", kind: isMutation, method: "POST", path: "/v1/overages/{overageId}/dispute", need: access.Dispute, tag: tagBilling,
 			summary: "Object to an overage, within 30 days",
 			example: `{` + exampleID + `,"reason":"counted robots"}`,
 		}, (*reasonInput).target, func(ctx context.Context, c *Call, in *reasonInput) (usance.Overage, error) {
-			return a.d.Billing.Dispute(ctx, in.OverageID, c.actor(), in.Reason)
+			return reasoned(a.d.Billing.Dispute(ctx, in.OverageID, c.actor(), in.Reason))
 		}),
 		op(operation{
 			name: "usage.resolveOverage", kind: isMutation, method: "POST", path: "/v1/overages/{overageId}/resolve", need: access.DecideOverages, tag: tagBilling,
 			summary: "End a dispute: the overage stands",
-			example: `{` + exampleID + `,"notes":"checked against the events"}`,
-		}, (*notesInput).target, func(ctx context.Context, c *Call, in *notesInput) (usance.Overage, error) {
-			return a.d.Billing.Resolve(ctx, in.OverageID, c.actor(), in.Notes)
+			example: `{` + exampleID + `,"reason":"checked against the events"}`,
+		}, (*reasonInput).target, func(ctx context.Context, c *Call, in *reasonInput) (usance.Overage, error) {
+			return reasoned(a.d.Billing.Resolve(ctx, in.OverageID, c.actor(), in.Reason))
 		}),
 		op(operation{
 			name: "usage.waiveOverage", kind: isMutation, method: "POST", path: "/v1/overages/{overageId}/waive", need: access.DecideOverages, tag: tagBilling,
 			summary: "Give an overage up",
 			example: `{` + exampleID + `,"reason":"goodwill"}`,
 		}, (*reasonInput).target, func(ctx context.Context, c *Call, in *reasonInput) (usance.Overage, error) {
-			return a.d.Billing.Waive(ctx, in.OverageID, c.actor(), in.Reason)
+			return reasoned(a.d.Billing.Waive(ctx, in.OverageID, c.actor(), in.Reason))
 		}),
 	}
 }

@@ -92,7 +92,7 @@ func (s *server) build(letter string) *side {
 func (s *server) settle(d *side) {
 	r := s.admin("GET", "/v1/overages?licenseId="+d.license, "")
 	d.overage, _ = r.at("data", 0, "id").(string)
-	s.admin("POST", "/v1/overages/"+d.overage+"/approve", fmt.Sprintf(`{"notes":%q}`, sentinel("notes", d.letter)))
+	s.admin("POST", "/v1/overages/"+d.overage+"/approve", fmt.Sprintf(`{"reason":%q}`, sentinel("notes", d.letter)))
 	d.alert, _ = s.admin("GET", "/v1/alerts?licenseId="+d.license, "").at("data", 0, "id").(string)
 	if d.overage == "" || d.alert == "" {
 		s.t.Fatalf("side %s has no overage or no alert", d.letter)

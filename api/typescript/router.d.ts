@@ -326,6 +326,19 @@ export interface Job {
   schedule: string[];
 }
 
+export interface Key {
+  brandIds?: string[];
+  createdAt?: string;
+  expiresAt?: string;
+  id: string;
+  licenseIds?: string[];
+  name?: string;
+  partyId?: string;
+  revokedAt?: string;
+  role: "admin" | "brand" | "creator" | "ingest";
+  scopes?: string[];
+}
+
 export interface License {
   assetId: string;
   billingAnchorDay: number;
@@ -838,16 +851,22 @@ export interface Procedures {
     run: TRPCMutationProcedure<{ input: {
       /** The job's name. */
       name: string;
+      /** Kept in the audit trail. */
+      reason?: string;
     }; output: Job; meta: object }>;
     /** Stop a job's schedule, on every node, over restarts. */
     pause: TRPCMutationProcedure<{ input: {
       /** The job's name. */
       name: string;
+      /** Kept in the audit trail. */
+      reason?: string;
     }; output: Job; meta: object }>;
     /** Take up a job's schedule again. */
     resume: TRPCMutationProcedure<{ input: {
       /** The job's name. */
       name: string;
+      /** Kept in the audit trail. */
+      reason?: string;
     }; output: Job; meta: object }>;
   };
   keys: {
@@ -874,7 +893,7 @@ export interface Procedures {
       limit?: number;
     } | void; output: PageAPIKey; meta: object }>;
     /** The key that asks. */
-    self: TRPCQueryProcedure<{ input: {} | void; output: APIKey; meta: object }>;
+    self: TRPCQueryProcedure<{ input: {} | void; output: Key; meta: object }>;
     /** End a key at once. */
     revoke: TRPCMutationProcedure<{ input: {
       /** The key's id (not its secret). */
@@ -1181,6 +1200,8 @@ export interface Procedures {
     acknowledgeAlert: TRPCMutationProcedure<{ input: {
       /** The alert's id. */
       alertId: string;
+      /** Kept in the audit trail. */
+      reason?: string;
     }; output: Alert; meta: object }>;
     /** List overages, newest first. */
     getOverages: TRPCQueryProcedure<{ input: {
@@ -1201,30 +1222,30 @@ export interface Procedures {
     }; output: Overage; meta: object }>;
     /** Approve an overage that is PENDING_APPROVAL. */
     approveOverage: TRPCMutationProcedure<{ input: {
-      /** Kept on the overage and in the audit trail. */
-      notes?: string;
       /** The overage's id. */
       overageId: string;
+      /** Kept on the overage and in the audit trail; at most 2,000 bytes. */
+      reason?: string;
     }; output: Overage; meta: object }>;
     /** Object to an overage, within 30 days. */
     disputeOverage: TRPCMutationProcedure<{ input: {
       /** The overage's id. */
       overageId: string;
-      /** Kept on the overage and in the audit trail. */
+      /** Kept on the overage and in the audit trail; at most 2,000 bytes. */
       reason: string;
     }; output: Overage; meta: object }>;
     /** End a dispute: the overage stands. */
     resolveOverage: TRPCMutationProcedure<{ input: {
-      /** Kept on the overage and in the audit trail. */
-      notes?: string;
       /** The overage's id. */
       overageId: string;
+      /** Kept on the overage and in the audit trail; at most 2,000 bytes. */
+      reason: string;
     }; output: Overage; meta: object }>;
     /** Give an overage up. */
     waiveOverage: TRPCMutationProcedure<{ input: {
       /** The overage's id. */
       overageId: string;
-      /** Kept on the overage and in the audit trail. */
+      /** Kept on the overage and in the audit trail; at most 2,000 bytes. */
       reason: string;
     }; output: Overage; meta: object }>;
     /** What would happen to an event of this licence now, and why. */
