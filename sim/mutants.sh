@@ -36,7 +36,7 @@ for patch in $patches; do
 		survived=$((survived + 1))
 		printf '%-28s %-9s\n' "$name" SURVIVED
 	else
-		found=$(grep -m1 -A1 -E 'seed [0-9]+, step [0-9]+:' "$tree/log" | tr '\n' ' ' || true)
+		found=$(grep -m1 -A2 -E 'seed [0-9]+, step [0-9]+:' "$tree/log" | tr '\n' ' ' || true)
 		if [ -z "$found" ]; then
 			cat "$tree/log" >&2
 			echo "$name: the simulation failed, but not by a difference" >&2
