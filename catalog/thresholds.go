@@ -49,7 +49,7 @@ func (c *Catalog) CreateThreshold(ctx context.Context, t usance.Threshold, actor
 			t.ID, t.CreatedAt, t.Epoch = old.ID, old.CreatedAt, old.Epoch+1
 			action, before = "threshold.revive", *old
 		}
-		if err := c.enforce(ctx, tx, l, &t, all, m); err != nil {
+		if err := c.enforce(ctx, tx, l, &t, nil, all, m); err != nil {
 			return err
 		}
 		return c.audit(ctx, tx, m.Now, actor, action, t.ID, l.ID, before, t)
@@ -100,7 +100,7 @@ func (c *Catalog) UpdateThreshold(ctx context.Context, id string, body []byte, a
 			t.RetiredAt = &m.Now
 			err = c.freeze(ctx, tx, &old, &t, m)
 		case t.IsActive && (!old.IsActive || t.Kind() != old.Kind()):
-			err = c.enforce(ctx, tx, l, &t, all, m)
+			err = c.enforce(ctx, tx, l, &t, &old, all, m)
 		case t.IsActive:
 			if err = tx.PutThreshold(ctx, t); err == nil {
 				_, err = usance.Recount(ctx, tx, l, &t, t.EffectiveFrom, usance.MaxDate, t.Epoch != old.Epoch, m)
@@ -144,8 +144,10 @@ func (c *Catalog) change(ctx context.Context, licenseID string, fn func(context.
 }
 
 // enforce puts t in force from its first period on: it settles where that
-// begins, opens counters that a retirement froze, and counts what is there.
-func (c *Catalog) enforce(ctx context.Context, tx usance.Tx, l *usance.License, t *usance.Threshold, all []usance.Threshold, m usance.Moment) error {
+// begins, opens counters that a retirement froze, and counts what is there. old
+// is what it was before, if it was: where the new terms must wait for the next
+// period, this one goes on with the old.
+func (c *Catalog) enforce(ctx context.Context, tx usance.Tx, l *usance.License, t, old *usance.Threshold, all []usance.Threshold, m usance.Moment) error {
 	today := usance.DateOf(m.Now, m.Zone)
 	t.RetiredAt = nil
 	t.EffectiveFrom = usance.PeriodOf(t.PeriodType, today, l.BillingAnchorDay).Start
@@ -170,6 +172,11 @@ func (c *Catalog) enforce(ctx context.Context, tx usance.Tx, l *usance.License, 
 	}
 	if err := tx.PutThreshold(ctx, *t); err != nil {
 		return err
+	}
+	if old != nil && old.IsActive && t.EffectiveFrom > today {
+		if err := keepThisPeriod(ctx, tx, l, old, today); err != nil {
+			return err
+		}
 	}
 	counters, err := tx.CountersOf(ctx, l.ID, t.ID)
 	if err != nil {
@@ -268,6 +275,27 @@ func (c *Catalog) keepTerms(ctx context.Context, tx usance.Tx, l *usance.License
 		return nil
 	}
 	return tx.PutCounters(ctx, keep)
+}
+
+// keepThisPeriod gives the period that is open the old terms to its end.
+func keepThisPeriod(ctx context.Context, tx usance.Tx, l *usance.License, old *usance.Threshold, today usance.Date) error {
+	p := usance.PeriodOf(old.PeriodType, today, l.BillingAnchorDay)
+	if p.Start < old.EffectiveFrom {
+		return nil // it did not judge this one either
+	}
+	key := usance.CounterKey{LicenseID: l.ID, ThresholdID: old.ID, PeriodStart: p.Start}
+	err := tx.EnsureCounters(ctx, []usance.Counter{{CounterKey: key, PeriodEnd: p.End, State: usance.CounterOpen}})
+	if err != nil {
+		return err
+	}
+	rows, err := tx.LockCounters(ctx, []usance.CounterKey{key})
+	if err != nil {
+		return err
+	}
+	for i := range rows {
+		rows[i].Terms = &old.Terms
+	}
+	return tx.PutCounters(ctx, rows)
 }
 
 // freeze retires t: the counters of periods that have not ended stay as they are.
