@@ -237,3 +237,20 @@ func TestCatalogFaults(t *testing.T) {
 		}
 	}
 }
+
+// What was read may be sent back as it is.
+func TestReadThenPut(t *testing.T) {
+	s := newServer(t)
+	s.license("lic_123")
+	s.admin("PUT", "/v1/assets/asset_1", `{"owners":[{"creatorId":"c","shareBps":10000}]}`)
+	id := s.admin("POST", "/v1/thresholds", `{"licenseId":"lic_123","periodType":"monthly","limitQuantity":2,"allowOverage":true,"overageTiers":[{"upTo":5,"rateCents":1},{"rateCents":"0.5"}]}`).at("id").(string)
+	s.admin("POST", "/v1/events", ev(`"quantity":2`)) // a level is reached
+	for path, method := range map[string]string{"/v1/licenses/lic_123": "PUT", "/v1/brands/brand_1": "PUT", "/v1/assets/asset_1": "PUT", "/v1/thresholds/" + id: "PATCH"} {
+		was := s.admin("GET", path, "")
+		s.admin(method, path, was.body)
+		is := s.admin("GET", path, "")
+		if was.at("createdAt") == nil || is.at("createdAt") != was.at("createdAt") {
+			t.Errorf("%s: was %s, is %s", path, was.body, is.body)
+		}
+	}
+}
