@@ -212,6 +212,8 @@ func (a *api) wrap(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
 		r = r.WithContext(context.WithValue(r.Context(), requestIDKey, id))
+		started := &startedWriter{ResponseWriter: w}
+		w = started
 		defer func() {
 			v := recover()
 			if v == nil {
@@ -221,11 +223,33 @@ func (a *api) wrap(next http.Handler) http.Handler {
 				panic(v)
 			}
 			a.log.Error("request panicked", "panic", v, "requestId", id, "stack", string(debug.Stack()))
+			if started.begun {
+				panic(http.ErrAbortHandler) // a second answer cannot follow half of one
+			}
 			a.fail(w, r, "", usance.NewError(usance.CodeInternal, "something went wrong on the server; its log has the cause under the request id"), nil)
 		}()
 		next.ServeHTTP(w, r)
 	})
 }
+
+// startedWriter knows whether an answer has begun.
+type startedWriter struct {
+	http.ResponseWriter
+	begun bool
+}
+
+func (w *startedWriter) WriteHeader(status int) {
+	w.begun = true
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *startedWriter) Write(b []byte) (int, error) {
+	w.begun = true
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap lets handlers reach the connection.
+func (w *startedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // plainID tells whether a caller's request id may be logged and sent back.
 func plainID(id string) bool {

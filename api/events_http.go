@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -22,10 +23,6 @@ const (
 	maxEventsBody = 16 << 20 // an array
 	maxLine       = 64 << 10 // a line of NDJSON
 	chunkEvents   = 1000     // lines of NDJSON that are counted together
-
-	// answerPatience is how long the answers to a stream wait for a client that
-	// sends its whole body before it reads.
-	answerPatience = 30 * time.Minute
 )
 
 // parseQuery reads the query string; what Go would skip over is refused.
@@ -135,6 +132,7 @@ func (a *api) serveLines(w http.ResponseWriter, r *http.Request, p access.Princi
 	readErr := make(chan error, 1)
 	go func() {
 		defer close(chunks)
+		defer a.contain(ctx, func(err error) { readErr <- err })
 		readErr <- readLines(ctx, r.Body, chunks)
 	}()
 	giveUp := func() { // a reader that waits for the client must not outlive the answer
@@ -150,6 +148,7 @@ func (a *api) serveLines(w http.ResponseWriter, r *http.Request, p access.Princi
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
+		defer a.contain(ctx, func(err error) { answers.abandon(err); cancel() })
 		if err := sendAnswers(w, rc, answers); err != nil {
 			answers.abandon(err)
 			cancel()
@@ -161,6 +160,14 @@ func (a *api) serveLines(w http.ResponseWriter, r *http.Request, p access.Princi
 	}
 	answers.Close()
 	<-sent
+}
+
+// contain turns a panic of a goroutine into an error: it would end the process.
+func (a *api) contain(ctx context.Context, fail func(error)) {
+	if v := recover(); v != nil {
+		a.log.ErrorContext(ctx, "a stream panicked", "panic", v, "stack", string(debug.Stack()))
+		fail(usance.NewError(usance.CodeInternal, "something went wrong on the server; send what has no answer again"))
+	}
 }
 
 // countLines counts chunk by chunk and writes the answers; it tells whether it
@@ -188,9 +195,8 @@ func (a *api) countLines(ctx context.Context, p access.Principal, chunks <-chan 
 	return true
 }
 
-// sendAnswers copies the answers to the client as fast as it reads them. One
-// that stopped reading must not hold the stream for ever; one that sends before
-// it reads has as long as a chunk may take to send, for each.
+// sendAnswers copies the answers to the client as fast as it reads them. The
+// server lets go of a client that for a minute neither sends nor takes anything.
 func sendAnswers(w io.Writer, rc *http.ResponseController, answers io.Reader) error {
 	b := make([]byte, 64<<10)
 	for {
@@ -201,7 +207,6 @@ func sendAnswers(w io.Writer, rc *http.ResponseController, answers io.Reader) er
 		if err != nil {
 			return err
 		}
-		_ = rc.SetWriteDeadline(time.Now().Add(answerPatience))
 		if _, err := w.Write(b[:n]); err != nil {
 			return err
 		}

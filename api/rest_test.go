@@ -4,7 +4,7 @@ import (
 	"testing"
 )
 
-// The seed's own lines, as typed there, with a key and the header added.
+// Curl lines as people type them, with a key and the header added.
 func TestSeedCurlLines(t *testing.T) {
 	s := newServer(t)
 	s.license("lic_123")

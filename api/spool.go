@@ -22,8 +22,11 @@ type spool struct {
 	err     error
 }
 
-// spoolMemory is what a spool holds in memory.
-const spoolMemory = 1 << 20
+// Bounds of a spool: what it holds in memory, and what a client may leave unread.
+const (
+	spoolMemory = 1 << 20
+	spoolBound  = 1 << 30
+)
 
 func newSpool() *spool {
 	s := new(spool)
@@ -36,6 +39,10 @@ func (s *spool) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
+		return 0, s.err
+	}
+	if s.written-s.read+int64(len(b)) > spoolBound {
+		s.err = errors.New("the client leaves too many answers unread")
 		return 0, s.err
 	}
 	if s.file == nil && len(s.memory)+len(b) > spoolMemory {
@@ -58,12 +65,13 @@ func (s *spool) Write(b []byte) (int, error) {
 func (s *spool) spill() error {
 	f, err := os.CreateTemp("", "usance-answers-")
 	if err == nil {
-		err = errors.Join(os.Remove(f.Name()))
-	}
-	if err == nil {
 		_, err = f.WriteAt(s.memory, s.read)
+		err = errors.Join(err, os.Remove(f.Name()))
 	}
 	if err != nil {
+		if f != nil {
+			_ = f.Close()
+		}
 		s.err = err
 		return err
 	}

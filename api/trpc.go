@@ -78,7 +78,7 @@ type errorDetail struct {
 // serveTRPC answers /api/trpc/{procedures} as tRPC v11 does: queries by GET
 // with ?input= (or POST, as with its allowMethodOverride), mutations by POST,
 // several of them with batch=1, in answers whose status is 207 when they
-// differ. It also takes the seed's curl lines: plain query parameters instead
+// differ. It also takes plain curl lines: plain query parameters instead
 // of input, and a JSON body under curl's own content type.
 func (a *api) serveTRPC(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {

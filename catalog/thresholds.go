@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"reflect"
 	"slices"
 	"time"
 
@@ -87,6 +88,9 @@ func (c *Catalog) UpdateThreshold(ctx context.Context, id string, body []byte, a
 		}
 		if alertOnly && !isAlarm(&t) {
 			return errAlertOnly()
+		}
+		if reflect.DeepEqual(t, old) {
+			return nil // nothing changes: a retry, as a rule
 		}
 		t.UpdatedAt = m.Now
 		if t.LimitQuantity != old.LimitQuantity || t.IsActive && !old.IsActive {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -26,6 +27,10 @@ const adminKey = "e2e-admin-key-0123456789"
 var binary string
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() { // real processes, minutes of load: not a quick test
+		return
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "usance-e2e-")
 		if err != nil {

@@ -43,6 +43,12 @@ func adminKey(c config) (key string, isNew bool, err error) {
 	return key, true, os.Rename(tmp.Name(), path)
 }
 
+// hasAdminKey tells whether a key is kept in the data folder.
+func hasAdminKey(c config) bool {
+	key, err := readAdminKey(c)
+	return err == nil && key != ""
+}
+
 // readAdminKey gives the key kept in the data folder; empty when there is none.
 func readAdminKey(c config) (string, error) {
 	path := filepath.Join(c.folder(), adminKeyFile)

@@ -98,7 +98,9 @@ func (c *checklist) configuration(p *program) {
 // through the server that does.
 func (c *checklist) database(ctx context.Context, p *program) {
 	if p.cfg.URL != "" {
-		c.running(ctx, p, p.cfg.URL)
+		if r, err := p.over(p.cfg.URL); c.judge("server", err, "%s", p.cfg.URL) {
+			c.running(ctx, r)
+		}
 		return
 	}
 	path, err := p.cfg.databasePath()
@@ -113,12 +115,12 @@ func (c *checklist) database(ctx context.Context, p *program) {
 	}
 	store, err := sqlite.Open(ctx, path, sqlite.Options{LeaveSchema: true})
 	if err != nil {
-		url, e := os.ReadFile(filepath.Join(p.cfg.folder(), urlFile))
-		if usance.ErrorCode(err) != usance.CodeUnavailable || e != nil {
+		r, err := p.running(err)
+		if err != nil {
 			c.fault("database", "%v", err)
 			return
 		}
-		c.running(ctx, p, strings.TrimSpace(string(url)))
+		c.running(ctx, r)
 		return
 	}
 	c.ok("database", "%s opens", path)
@@ -169,13 +171,14 @@ func (c *checklist) throwAway(ctx context.Context, p *program) {
 
 // stages sets everything up as serve does, and tries it.
 func (c *checklist) stages(ctx context.Context, cfg config) {
-	s, err := newServer(ctx, cfg, slog.New(slog.DiscardHandler), time.Now)
+	first := cfg.AdminKey == "" && !hasAdminKey(cfg)
+	s, err := newServer(ctx, withKey(cfg), slog.New(slog.DiscardHandler), time.Now)
 	if err != nil {
 		c.fault("stages", "%v", err)
 		return
 	}
 	keys, _, err := s.store.APIKeys(ctx, usance.Page{Limit: 1000})
-	if c.judge("admin key", err, "%s, %s", keySource(cfg), howMany(len(keys))) && cfg.AdminKey == "" && s.firstStart {
+	if c.judge("admin key", err, "%s, %s", keySource(cfg), howMany(len(keys))) && first {
 		c.note("admin key", "none is set; the first start makes one and prints it")
 	}
 	c.judge("test event", s.ingest.SelfTest(ctx), "counted in a transaction that was rolled back")
@@ -214,12 +217,7 @@ func (c *checklist) jobs(list []usance.Job) {
 }
 
 // running checks a server that runs, by what it answers.
-func (c *checklist) running(ctx context.Context, p *program, url string) {
-	r, err := p.over(url)
-	if err != nil {
-		c.fault("server", "%v", err)
-		return
-	}
+func (c *checklist) running(ctx context.Context, r *remote) {
 	if !c.judge("server", r.get(ctx, "/readyz"), "%s is ready", r.url) {
 		return
 	}

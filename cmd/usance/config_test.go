@@ -26,7 +26,7 @@ func TestConfigDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.BatchSize != 100 || c.RetentionDays != 90 || c.CacheTTLSeconds != 300 {
-		t.Errorf("the seed's defaults are 100, 90 and 300; got %d, %d, %d", c.BatchSize, c.RetentionDays, c.CacheTTLSeconds)
+		t.Errorf("the defaults are 100, 90 and 300; got %d, %d, %d", c.BatchSize, c.RetentionDays, c.CacheTTLSeconds)
 	}
 	if c.Addr != "127.0.0.1:8080" || c.LateGrace != 24*time.Hour || c.AutoApproveCents != 0 {
 		t.Errorf("got %s, %s, %d", c.Addr, c.LateGrace, c.AutoApproveCents)

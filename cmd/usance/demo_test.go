@@ -12,7 +12,7 @@ import (
 )
 
 // The demo's year holds something of everything, no rollup differs from its
-// events, and its data are answered within the times that the deployment guide
+// events, and its data are answered within the times that the operations page
 // asks for: analytics in 200 ms and aggregates in 100 ms at p95, with a cache
 // that is hit four times of five on repeated reads.
 func TestDemo(t *testing.T) {

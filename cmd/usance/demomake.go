@@ -49,7 +49,7 @@ func makeDemo(ctx context.Context, s *server, clock *demoClock, end time.Time) (
 	if keys, err = m.parties(ctx); err != nil {
 		return keys, 0, err
 	}
-	// The month of the deployment guide's examples, under their licence.
+	// The month of the README's examples, under their licence.
 	old := usance.MakeDate(2024, time.October, 1)
 	for d := old; d < old+31 && d+60 < first; d++ {
 		if err := m.day(ctx, d, "lic_123"); err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// monitored maps what the deployment guide wants monitored to the series that
+// monitored maps what operators watch to the series that
 // shows it; docs/operations.md holds the same table.
 var monitored = []struct{ line, series string }{
 	{"Aggregation job completion rate", `usance_job_runs_total{job="aggregateUsageMetrics",result="ok"}`},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,8 +15,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/usance/usance"
+	"github.com/usance/usance/access"
 	"github.com/usance/usance/client"
+	"github.com/usance/usance/store/sqlite"
 )
 
 // patienceOfCommands is how long a command asks a server that does not answer.
@@ -43,13 +45,9 @@ func (p *program) connect(ctx context.Context) (*remote, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no database at %s; start usance serve, or name the server with USANCE_URL or the folder with USANCE_DATA_DIR", path)
 	}
-	s, err := newServer(ctx, p.cfg, slog.New(slog.DiscardHandler), time.Now)
+	s, err := newServer(ctx, withKey(p.cfg), slog.New(slog.DiscardHandler), time.Now)
 	if err != nil {
-		url, e := os.ReadFile(filepath.Join(p.cfg.folder(), urlFile))
-		if usance.ErrorCode(err) != usance.CodeUnavailable || e != nil {
-			return nil, err
-		}
-		return p.over(strings.TrimSpace(string(url)))
+		return p.running(err)
 	}
 	handler, err := s.handler()
 	if err != nil {
@@ -58,23 +56,48 @@ func (p *program) connect(ctx context.Context) (*remote, error) {
 	return &remote{url: "http://usance.invalid", key: s.adminKey, http: &http.Client{Transport: inProcess{handler}}, local: s}, nil
 }
 
-// over makes the remote of a server that runs.
-func (p *program) over(url string) (*remote, error) {
-	key := string(p.cfg.Key)
-	if key == "" {
-		key = string(p.cfg.AdminKey)
+// withKey gives a command that works in process an admin key of its own where
+// there is none yet: the one that is kept is made, and shown, by serve.
+func withKey(c config) config {
+	if key, err := readAdminKey(c); c.AdminKey == "" && key == "" && err == nil {
+		key, _ = access.NewSecret()
+		c.AdminKey = secret(key)
 	}
+	return c
+}
+
+// running makes the remote of the server that has the data file open, which is
+// why it could not be opened here; any other failure is passed on.
+func (p *program) running(openErr error) (*remote, error) {
+	url, err := os.ReadFile(filepath.Join(p.cfg.folder(), urlFile))
+	if !errors.Is(openErr, sqlite.ErrInUse) || err != nil {
+		return nil, openErr
+	}
+	key := cmp.Or(string(p.cfg.Key), string(p.cfg.AdminKey))
 	if key == "" {
-		var err error
 		if key, err = readAdminKey(p.cfg); err != nil {
 			return nil, err
 		}
 	}
-	if key == "" {
-		return nil, fmt.Errorf("no API key: set USANCE_KEY, or USANCE_DATA_DIR to the folder that holds %s", adminKeyFile)
-	}
-	return &remote{url: strings.TrimRight(url, "/"), key: key, http: &http.Client{}}, nil
+	return to(strings.TrimSpace(string(url)), key)
 }
+
+// over makes the remote of the server named by USANCE_URL. The key of the data
+// folder is not sent there: it may be another's.
+func (p *program) over(url string) (*remote, error) {
+	return to(url, cmp.Or(string(p.cfg.Key), string(p.cfg.AdminKey)))
+}
+
+func to(url, key string) (*remote, error) {
+	if key == "" {
+		return nil, errors.New("no API key: set USANCE_KEY to one that the server knows")
+	}
+	return &remote{url: strings.TrimRight(url, "/"), key: key, http: &http.Client{Timeout: longestCall}}, nil
+}
+
+// longestCall bounds one request of a command: a job that is run by hand may
+// take its time, and a server that has stopped must not be waited for for ever.
+const longestCall = 30 * time.Minute
 
 // with connects, does the work, and closes what was opened.
 func (p *program) with(ctx context.Context, work func(*remote) error) error {

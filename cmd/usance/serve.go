@@ -44,10 +44,10 @@ func (serveCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
+	if s.firstStart { // before anything can fail: it is shown this once
+		p.printf("The admin key, printed this once and kept in %s:\n\n    %s\n\n", filepath.Join(p.cfg.folder(), adminKeyFile), s.adminKey)
+	}
 	return s.serve(ctx, func(url string) {
-		if s.firstStart {
-			p.printf("The admin key, printed this once and kept in %s:\n\n    %s\n\n", filepath.Join(p.cfg.folder(), adminKeyFile), s.adminKey)
-		}
 		v, _ := buildVersion()
 		p.printf("usance %s serves %s (docs at %[2]s/docs), data in %s\n", v, url, p.cfg.folder())
 	})
@@ -89,6 +89,7 @@ func newServerOn(ctx context.Context, c config, log *slog.Logger, now func() tim
 	if err != nil {
 		return nil, err
 	}
+	retract(c) // what a crash left: nobody else is there, since the file is ours
 	s, err := newStages(ctx, c, log, now, store)
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
@@ -204,7 +205,9 @@ func (s *server) serve(ctx context.Context, ready func(url string)) (err error) 
 		cutOff()
 		_ = hs.Close()
 	}
-	e := s.ingest.Close(context.WithoutCancel(ctx))
+	last, done := context.WithTimeout(context.Background(), time.Minute) // what is queued is durable soon, or the disk is stuck
+	defer done()
+	e := s.ingest.Close(last)
 	stopBackground()
 	loops.Wait()
 	err = errors.Join(err, e, s.drain())

@@ -11,6 +11,9 @@ import (
 	"github.com/usance/usance"
 )
 
+// ErrInUse is the cause of Open's error when another process has the file open.
+var ErrInUse = errors.New("sqlite: the database file is in use")
+
 // fileLock keeps a second process from opening the same database file, in
 // which both would keep counts of their own in memory. SQLite's own locks stay
 // free for other programs. The kernel drops the lock with its process, so none
@@ -31,7 +34,7 @@ func lockFile(path string) (*fileLock, error) {
 		if pid, err := strconv.Atoi(string(bytes.TrimSpace(b[:n]))); err == nil {
 			holder = "process " + strconv.Itoa(pid)
 		}
-		return nil, usance.NewError(usance.CodeUnavailable,
+		return nil, usance.WrapError(ErrInUse, usance.CodeUnavailable,
 			"the database file is in use by %s; stop it or talk to it over HTTP", holder)
 	}
 	if err != nil {
