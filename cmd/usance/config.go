@@ -75,7 +75,7 @@ type config struct {
 	CleanupSchedule    schedule `env:"USANCE_JOB_CLEANUP_OLD_USAGE_EVENTS_SCHEDULE" envDefault:"0 4 * * 0" about:"cron lines in UTC of cleanupOldUsageEvents"`
 
 	URL string `env:"USANCE_URL" about:"the server that the commands talk to; empty: the one that has the data folder open"`
-	Key secret `env:"USANCE_KEY" about:"the API key that the commands use; empty: USANCE_ADMIN_KEY, else the one in the data folder"`
+	Key secret `env:"USANCE_KEY" about:"the API key that the commands use; empty: USANCE_ADMIN_KEY, else, for the server of the data folder, the one kept there"`
 }
 
 // setting is one variable of config, as it is documented.
