@@ -415,6 +415,10 @@ func (t *Terms) kind() int {
 	return alerting
 }
 
+func (t *Terms) equal(o *Terms) bool {
+	return t.Limit == o.Limit && t.Grace == o.Grace && t.Allow == o.Allow && t.Rate == o.Rate && slices.Equal(t.Tiers, o.Tiers)
+}
+
 func (t *Terms) withGrace() int64 { return t.Limit * (100 + t.Grace) / 100 }
 
 // Covers tells whether usage of the type moves the threshold.
@@ -576,6 +580,9 @@ func (m *Model) Create(now time.Time, l *License, t Threshold, id string) string
 func (m *Model) Update(now time.Time, t *Threshold, terms Terms, levels []int, active bool) string {
 	today := t.License.LocalDay(now)
 	old := t.Terms
+	if active == t.Active && slices.Equal(levels, t.Levels) && terms.equal(&old) {
+		return "" // nothing changes: a retry, as a rule
+	}
 	start := active && (!t.Active || terms.kind() != old.kind())
 	from := t.From
 	if start {
@@ -600,6 +607,10 @@ func (m *Model) Update(now time.Time, t *Threshold, terms Terms, levels []int, a
 			kept := old
 			c.Terms = &kept
 		}
+	}
+	if current, _ := t.License.PeriodOf(t.Period, today); start && t.Active && from > today && current >= t.From {
+		kept := old // this period goes on with the old terms, where the new ones must wait
+		t.Make(current).Terms = &kept
 	}
 	retired := t.Active && !active
 	if retired {

@@ -26,7 +26,6 @@ var (
 	budgetFlag = flag.Duration("budget", 40*time.Second, "how long to go on with new seeds")
 	seedsFlag  = flag.Uint64("seeds", 0, "stop after this many seeds; 0: when the budget is spent")
 	firstFlag  = flag.Uint64("first", 1, "the first seed")
-	avoidFlag  = flag.Bool("avoid", true, "leave out steps whose difference is known")
 	patience   = flag.Duration("patience", 5*time.Minute, "how long one seed may take")
 	allFlag    = flag.Bool("all", false, "go on after a difference")
 	tellFlag   = flag.Bool("progress", false, "tell each ten seconds how far it is")

@@ -695,7 +695,10 @@ func (r *run) stepUpdate() error {
 		terms = r.terms()
 		p := terms.product()
 		b = body{"limitQuantity": p.LimitQuantity, "gracePercentage": p.GracePercentage, "allowOverage": p.AllowOverage,
-			"overageRateCents": p.OverageRateCents, "overageTiers": p.OverageTiers}
+			"overageRateCents": p.OverageRateCents, "overageTiers": nil}
+		if len(p.OverageTiers) > 0 {
+			b["overageTiers"] = p.OverageTiers
+		}
 	}
 	return r.update(t, b, terms, levels, active)
 }
@@ -714,9 +717,6 @@ func (r *run) stepActivate() error {
 }
 
 func (r *run) update(t *Threshold, b body, terms Terms, levels []int, active bool) error {
-	if *avoidFlag && r.billsTooEarly(t, terms, active) {
-		return nil
-	}
 	if err := r.compare(false, t.License); err != nil {
 		return err
 	}
@@ -738,19 +738,6 @@ func (r *run) update(t *Threshold, b body, terms Terms, levels []int, active boo
 		}
 	}
 	return r.compare(false, t.License)
-}
-
-// billsTooEarly: a threshold in force that becomes one that bills, where another
-// has billed the period, bills from its next period on. The product lets the
-// period that is open bill too.
-func (r *run) billsTooEarly(t *Threshold, terms Terms, active bool) bool {
-	next := *t
-	next.Terms = terms
-	from, code := r.model.free(r.now, &next)
-	return active && t.Active && t.kind() != rated && terms.kind() == rated && code == "" &&
-		slices.ContainsFunc(t.Counters, func(c *Counter) bool {
-			return c.Terms == nil && c.State == "open" && c.Start < from && c.End > t.License.LocalDay(r.now)
-		})
 }
 
 func (r *run) stepLicense() error {
