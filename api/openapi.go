@@ -138,7 +138,7 @@ func wordsOf(t reflect.Type) []string {
 	if !ok {
 		return nil
 	}
-	provider, ok := reflect.Zero(alias).Interface().(huma.SchemaProvider)
+	provider, ok := reflect.TypeAssert[huma.SchemaProvider](reflect.Zero(alias))
 	if !ok {
 		return nil
 	}
