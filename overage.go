@@ -45,17 +45,9 @@ func accrue(t *Threshold, c *Counter, terms Terms, revisions []Overage, m Moment
 	if terms.Kind() != KindRated && len(revisions) == 0 {
 		return nil, nil
 	}
-	var total, fee int64
-	if terms.Kind() == KindRated {
-		total = max(0, c.Quantity-terms.LimitWithGrace())
-		var err error
-		if fee, err = terms.Price().Fee(total); err != nil {
-			return nil, err
-		}
-	}
 	var growing *Overage
 	last := 0
-	var billed int64 // units of the revisions that no longer grow
+	var billed, charged int64 // units and cents of the revisions that no longer grow
 	for i := range revisions {
 		r := &revisions[i]
 		last = max(last, r.Revision)
@@ -64,21 +56,13 @@ func accrue(t *Threshold, c *Counter, terms Terms, revisions []Overage, m Moment
 			continue
 		}
 		billed += r.OverageQuantity
-		fee -= r.CalculatedFeeCents
+		charged += r.CalculatedFeeCents
 	}
-	if t.PeriodType == PeriodTotal && terms.Kind() == KindRated {
-		// A total has no end whose price holds for all of it: each month keeps
-		// the price it was settled at, and a new one is for what comes.
-		before, err := terms.Price().Fee(billed)
-		if err != nil {
-			return nil, err
-		}
-		if fee, err = terms.Price().Fee(total); err != nil {
-			return nil, err
-		}
-		fee -= before
+	total, fee, err := due(t, c, terms, billed, charged)
+	if err != nil {
+		return nil, err
 	}
-	total -= billed
+	total, fee = total-billed, fee-charged
 	if growing == nil && total == 0 && fee == 0 {
 		return nil, nil
 	}
@@ -99,6 +83,39 @@ func accrue(t *Threshold, c *Counter, terms Terms, revisions []Overage, m Moment
 	o.ActualQuantity, o.OverageQuantity, o.CalculatedFeeCents = c.Quantity, total, fee
 	o.UpdatedAt = m.Now
 	return &o, nil
+}
+
+// due gives the units past the limit of a counter and what they cost in all,
+// where so many units have been billed and charged for already.
+//
+// A total has no end whose terms hold for all of it. Each month keeps what it
+// was settled at; a new price is for what comes, and units that are taken back
+// are given back at what was charged for them on average.
+func due(t *Threshold, c *Counter, terms Terms, billed, charged int64) (total, fee int64, err error) {
+	if terms.Kind() != KindRated {
+		if t.PeriodType == PeriodTotal {
+			return billed, charged, nil
+		}
+		return 0, 0, nil
+	}
+	total = max(0, c.Quantity-terms.LimitWithGrace())
+	switch {
+	case t.PeriodType == PeriodTotal && total < billed:
+		parts, err := Split(charged, []int64{total, billed - total})
+		if err != nil {
+			return 0, 0, err
+		}
+		return total, parts[0], nil
+	case t.PeriodType == PeriodTotal:
+		before, err := terms.Price().Fee(billed)
+		if err != nil {
+			return 0, 0, err
+		}
+		fee, err = terms.Price().Fee(total)
+		return total, charged + fee - before, err
+	}
+	fee, err = terms.Price().Fee(total)
+	return total, fee, err
 }
 
 // settleAt is when a row that is detected now goes up for approval: LateGrace

@@ -435,7 +435,7 @@ func (a *api) ready(w http.ResponseWriter, r *http.Request) {
 		a.log.Warn("not ready", "cause", err, "requestId", requestID(r.Context()))
 		writeText(w, http.StatusServiceUnavailable, "the store does not answer\n")
 	case !a.d.Ingest.Accepting():
-		writeText(w, http.StatusServiceUnavailable, "shutting down\n")
+		writeText(w, http.StatusServiceUnavailable, "events are not taken: the server is stopping, or the last could not be recorded; see its log\n")
 	default:
 		writeText(w, http.StatusOK, "ready\n")
 	}

@@ -149,8 +149,8 @@ func (c *Catalog) change(ctx context.Context, licenseID string, fn func(context.
 
 // enforce puts t in force from its first period on: it settles where that
 // begins, opens counters that a retirement froze, and counts what is there. old
-// is what it was before, if it was: where the new terms must wait for the next
-// period, this one goes on with the old.
+// is what it was before, if it was: one that is in force cannot wait for a later
+// period.
 func (c *Catalog) enforce(ctx context.Context, tx usance.Tx, l *usance.License, t, old *usance.Threshold, all []usance.Threshold, m usance.Moment) error {
 	today := usance.DateOf(m.Now, m.Zone)
 	t.RetiredAt = nil
@@ -164,6 +164,9 @@ func (c *Catalog) enforce(ctx context.Context, tx usance.Tx, l *usance.License, 
 			if t.PeriodType == usance.PeriodTotal {
 				return usance.NewError(usance.CodeConflict, "another threshold has billed this usage type, and a total would bill it again; choose a period")
 			}
+			if old != nil && old.IsActive {
+				return usance.NewError(usance.CodeConflict, "another threshold has billed this usage type until %s; set the price from then on", free)
+			}
 			p := usance.PeriodOf(t.PeriodType, free, l.BillingAnchorDay)
 			if p.Start < free {
 				p = p.Next(l.BillingAnchorDay)
@@ -176,11 +179,6 @@ func (c *Catalog) enforce(ctx context.Context, tx usance.Tx, l *usance.License, 
 	}
 	if err := tx.PutThreshold(ctx, *t); err != nil {
 		return err
-	}
-	if old != nil && old.IsActive && t.EffectiveFrom > today {
-		if err := keepThisPeriod(ctx, tx, l, old, today); err != nil {
-			return err
-		}
 	}
 	counters, err := tx.CountersOf(ctx, l.ID, t.ID)
 	if err != nil {
@@ -281,27 +279,6 @@ func (c *Catalog) keepTerms(ctx context.Context, tx usance.Tx, l *usance.License
 	return tx.PutCounters(ctx, keep)
 }
 
-// keepThisPeriod gives the period that is open the old terms to its end.
-func keepThisPeriod(ctx context.Context, tx usance.Tx, l *usance.License, old *usance.Threshold, today usance.Date) error {
-	p := usance.PeriodOf(old.PeriodType, today, l.BillingAnchorDay)
-	if p.Start < old.EffectiveFrom {
-		return nil // it did not judge this one either
-	}
-	key := usance.CounterKey{LicenseID: l.ID, ThresholdID: old.ID, PeriodStart: p.Start}
-	err := tx.EnsureCounters(ctx, []usance.Counter{{CounterKey: key, PeriodEnd: p.End, State: usance.CounterOpen}})
-	if err != nil {
-		return err
-	}
-	rows, err := tx.LockCounters(ctx, []usance.CounterKey{key})
-	if err != nil {
-		return err
-	}
-	for i := range rows {
-		rows[i].Terms = &old.Terms
-	}
-	return tx.PutCounters(ctx, rows)
-}
-
 // freeze retires t: the counters of periods that have not ended stay as they are.
 func (c *Catalog) freeze(ctx context.Context, tx usance.Tx, old, t *usance.Threshold, m usance.Moment) error {
 	if err := tx.PutThreshold(ctx, *t); err != nil {
@@ -316,8 +293,10 @@ func (c *Catalog) freeze(ctx context.Context, tx usance.Tx, old, t *usance.Thres
 		return k.State != usance.CounterOpen || k.PeriodEnd <= today
 	})
 	for i := range counters {
-		terms := old.Terms
-		counters[i].State, counters[i].Terms = usance.CounterFrozen, &terms
+		counters[i].State = usance.CounterFrozen
+		if counters[i].Terms == nil {
+			counters[i].Terms = &old.Terms
+		}
 	}
 	if len(counters) == 0 {
 		return nil

@@ -9,6 +9,7 @@ package sim
 import (
 	"cmp"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 	"time"
@@ -514,8 +515,15 @@ func (m *Model) consequences(now time.Time, t *Threshold, c *Counter, overage bo
 		billed += o.Quantity
 		fee -= o.Fee
 	}
-	if t.Period == "total" && terms.kind() == rated {
-		fee = terms.fee(units) - terms.fee(billed)
+	if t.Period == "total" {
+		switch charged := -(fee - terms.fee(units)); {
+		case terms.kind() != rated: // what was settled stays
+			units, fee = billed, 0
+		case units < billed: // given back at what was charged on average
+			fee = -share(charged, billed-units, billed)
+		default:
+			fee = terms.fee(units) - terms.fee(billed)
+		}
 	}
 	units -= billed
 	if growing == nil {
@@ -529,6 +537,17 @@ func (m *Model) consequences(now time.Time, t *Threshold, c *Counter, overage bo
 		c.Overages = append(c.Overages, growing)
 	}
 	growing.Quantity, growing.Fee, growing.Actual = units, fee, quantity
+}
+
+// share is the cents that part of whole units has of a sum, the nearest cent, a
+// tie for the other part.
+func share(cents, part, whole int64) int64 {
+	product := new(big.Int).Mul(big.NewInt(cents), big.NewInt(part))
+	down, rest := new(big.Int).DivMod(product, big.NewInt(whole), new(big.Int))
+	if rest.Lsh(rest, 1).Cmp(big.NewInt(whole)) > 0 {
+		return down.Int64() + 1
+	}
+	return down.Int64()
 }
 
 // settleAt is the end of the period, or, when that is over or never comes, of
@@ -592,6 +611,9 @@ func (m *Model) Update(now time.Time, t *Threshold, terms Terms, levels []int, a
 		if from, code = m.free(now, &next); code != "" {
 			return code
 		}
+		if current, _ := t.License.PeriodOf(t.Period, today); t.Active && from > current {
+			return Conflict // one that is in force cannot wait
+		}
 	}
 	t.License.Audit["threshold.update"]++
 	anew := terms.Limit != old.Limit || active && !t.Active
@@ -607,10 +629,6 @@ func (m *Model) Update(now time.Time, t *Threshold, terms Terms, levels []int, a
 			kept := old
 			c.Terms = &kept
 		}
-	}
-	if current, _ := t.License.PeriodOf(t.Period, today); start && t.Active && from > today && current >= t.From {
-		kept := old // this period goes on with the old terms, where the new ones must wait
-		t.Make(current).Terms = &kept
 	}
 	retired := t.Active && !active
 	if retired {
