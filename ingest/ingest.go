@@ -163,7 +163,7 @@ func (in *Ingester) prepare(it *item, now time.Time) {
 		e.OccurredAt, e.Stamped = now, true
 	}
 	e.OccurredAt = e.OccurredAt.UTC().Truncate(time.Microsecond)
-	if err := e.Validate(now); err != nil {
+	if err := e.Validate(); err != nil {
 		if !errors.As(err, &it.err) {
 			it.err = usance.WrapError(err, usance.CodeInternal, "the event could not be checked")
 		}

@@ -152,6 +152,9 @@ func (g *group) refuse(it *item, f *facts) *usance.Error {
 	if f.fault != nil {
 		return f.fault
 	}
+	if e.VoidOf.IsZero() && e.OccurredAt.After(it.received(g).Add(usance.MaxAhead)) {
+		return usance.Invalid("occurredAt", "lies more than five minutes ahead of the server's clock; check the sender's clock")
+	}
 	if !it.backdate && e.OccurredAt.Before(it.received(g).Add(-g.in.o.LateGrace)) {
 		return usance.NewError(usance.CodeBackdateForbidden,
 			"the event is older than %s; send it with an admin key or one of scope %q", g.in.o.LateGrace, usance.ScopeBackdate)

@@ -253,14 +253,14 @@ func (m *Model) Void(now time.Time, l *License, original *Event) Result {
 	return r
 }
 
-func (e *Event) invalid(now time.Time) bool {
-	return e.Invalid != "" || e.Quantity > 1_000_000_000_000 || e.At.After(now.Add(5*time.Minute))
+func (e *Event) invalid() bool {
+	return e.Invalid != "" || e.Quantity > 1_000_000_000_000
 }
 
 // judge decides about one event. Its key comes before all else that could
 // refuse it.
 func (m *Model) judge(now time.Time, e *Event, backdate bool) Result {
-	if e.Void == nil && e.invalid(now) {
+	if e.Void == nil && e.invalid() {
 		return Result{Status: "REFUSED", Code: Validation}
 	}
 	e.Received = now
@@ -284,6 +284,8 @@ func (m *Model) judge(now time.Time, e *Event, backdate bool) Result {
 	e.Slot = min(int(e.At.Sub(l.Midnight(e.Day))/time.Hour), 24)
 	status, code, by := "REFUSED", "", ""
 	switch {
+	case e.Void == nil && e.At.After(now.Add(5*time.Minute)):
+		code = Validation
 	case !backdate && e.At.Before(now.Add(-m.Grace)):
 		code = Backdate
 	case l.Deleted:
@@ -359,7 +361,7 @@ func (l *License) usage(usageType string, d Day) (out []Usage) {
 
 // Check tells whether an event would count, and shows usage as it is.
 func (m *Model) Check(now time.Time, e Event) Result {
-	if e.invalid(now) {
+	if e.invalid() {
 		return Result{Code: Validation}
 	}
 	l := m.Licenses[e.License]

@@ -88,7 +88,7 @@ func TestApacheLogAgainstIndependentCount(t *testing.T) {
 	keys := map[string]bool{}
 	for i := range first {
 		e := &first[i]
-		if err := e.Validate(time.Now()); err != nil {
+		if err := e.Validate(); err != nil {
 			t.Fatalf("%+v: %v", e, err)
 		}
 		if keys[e.LicenseID+" "+e.IdempotencyKey] {
@@ -188,6 +188,9 @@ func TestCountPyPrintsTheTable(t *testing.T) {
 	t.Parallel()
 	python, err := exec.LookPath("python3")
 	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("no python3 on this machine")
+		}
 		t.Skip("no python3 on this machine")
 	}
 	cmd := exec.CommandContext(t.Context(), python, "count.py", "map", "../../weblog/counter_bots.json", "apache_combined_10k.log.gz")

@@ -163,7 +163,7 @@ func fuzzFormat(f *testing.F, format Format, seeds ...string) {
 		}
 		balanced(t, r)
 		for i := range events {
-			if err := events[i].Validate(noon); err != nil {
+			if err := events[i].Validate(); err != nil {
 				t.Fatalf("%+v: %v", events[i], err)
 			}
 		}
