@@ -117,7 +117,7 @@ func TestEvent(t *testing.T) {
 	if e := events[0]; e.Platform != "tv" || e.DeviceType != "other" || !strings.HasPrefix(e.SessionID, "sha256:") || !strings.HasSuffix(e.SessionID, "|2015-05-17|10") {
 		t.Errorf("%+v", e)
 	}
-	if err := events[0].Validate(noon); err != nil {
+	if err := events[0].Validate(); err != nil {
 		t.Error(err)
 	}
 }
