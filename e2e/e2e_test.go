@@ -54,6 +54,7 @@ type server struct {
 	t    *testing.T
 	dir  string
 	addr string
+	env  []string // settings beside the folder and the key
 	http *http.Client
 
 	mu  sync.Mutex
@@ -61,13 +62,15 @@ type server struct {
 	log bytes.Buffer
 }
 
-func newServer(t *testing.T) *server {
+// newServer starts the program on an empty folder; environ are settings of it,
+// as NAME=value.
+func newServer(t *testing.T, environ ...string) *server {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, dir: t.TempDir(), addr: l.Addr().String(), http: &http.Client{
+	s := &server{t: t, dir: t.TempDir(), addr: l.Addr().String(), env: environ, http: &http.Client{
 		Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 100},
 	}}
 	if err := l.Close(); err != nil {
@@ -89,7 +92,7 @@ func (s *server) start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cmd = exec.Command(binary, "serve", "--addr", s.addr)
-	s.cmd.Env = append(os.Environ(), "USANCE_DATA_DIR="+s.dir, "USANCE_ADMIN_KEY="+adminKey)
+	s.cmd.Env = append(append(os.Environ(), "USANCE_DATA_DIR="+s.dir, "USANCE_ADMIN_KEY="+adminKey), s.env...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
