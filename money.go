@@ -125,6 +125,12 @@ type Price struct {
 	Tiers []Tier
 }
 
+// Equal tells whether both say the same of every unit in the same way.
+func (p Price) Equal(o Price) bool {
+	return (p.Rate == nil) == (o.Rate == nil) && (p.Rate == nil || p.Rate.Equal(*o.Rate)) &&
+		slices.EqualFunc(p.Tiers, o.Tiers, func(a, b Tier) bool { return a.UpTo == b.UpTo && a.RateCents.Equal(b.RateCents) })
+}
+
 // Validate checks that the price is one that Fee can apply to any quantity.
 func (p Price) Validate() error {
 	if p.Rate != nil && len(p.Tiers) > 0 {

@@ -1,6 +1,9 @@
 package usance
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Overage is the usage of one period past its limit with grace, and what it
 // costs. Revision 1 grows with the period; what changes after it was settled
@@ -47,22 +50,24 @@ func accrue(t *Threshold, c *Counter, terms Terms, revisions []Overage, m Moment
 	}
 	var growing *Overage
 	last := 0
-	var billed, charged int64 // units and cents of the revisions that no longer grow
+	var settled []Overage // they no longer grow
 	for i := range revisions {
 		r := &revisions[i]
 		last = max(last, r.Revision)
 		if r.Status == OverageDetected {
 			growing = r
-			continue
+		} else {
+			settled = append(settled, *r)
 		}
-		billed += r.OverageQuantity
-		charged += r.CalculatedFeeCents
 	}
-	total, fee, err := due(t, c, terms, billed, charged)
+	total, fee, err := due(t, c, terms, settled)
 	if err != nil {
 		return nil, err
 	}
-	total, fee = total-billed, fee-charged
+	for i := range settled {
+		total -= settled[i].OverageQuantity
+		fee -= settled[i].CalculatedFeeCents
+	}
 	if growing == nil && total == 0 && fee == 0 {
 		return nil, nil
 	}
@@ -73,7 +78,8 @@ func accrue(t *Threshold, c *Counter, terms Terms, revisions []Overage, m Moment
 	p := Period{Type: t.PeriodType, Start: c.PeriodStart, End: c.PeriodEnd}
 	o.PeriodStart, o.PeriodEnd = p.Bounds(m.Zone)
 	if growing != nil {
-		if growing.ActualQuantity == c.Quantity && growing.OverageQuantity == total && growing.CalculatedFeeCents == fee {
+		if growing.ActualQuantity == c.Quantity && growing.OverageQuantity == total && growing.CalculatedFeeCents == fee &&
+			growing.price().Equal(terms.Price()) {
 			return nil, nil
 		}
 		o = *growing
@@ -85,38 +91,48 @@ func accrue(t *Threshold, c *Counter, terms Terms, revisions []Overage, m Moment
 	return &o, nil
 }
 
-// due gives the units past the limit of a counter and what they cost in all,
-// where so many units have been billed and charged for already.
+// due gives the units past the limit of a counter and what they cost in all.
 //
-// A total has no end whose terms hold for all of it. Each month keeps what it
-// was settled at; a new price is for what comes, and units that are taken back
-// are given back at what was charged for them on average.
-func due(t *Threshold, c *Counter, terms Terms, billed, charged int64) (total, fee int64, err error) {
+// A total has no end whose terms hold for all of it: what was settled keeps its
+// price, and the terms price what comes on top. Units that are taken back are
+// those that were billed last, at the price that they were billed at, so that
+// the sum depends on what counts now and not on the way there.
+func due(t *Threshold, c *Counter, terms Terms, settled []Overage) (total, fee int64, err error) {
 	if terms.Kind() != KindRated {
-		if t.PeriodType == PeriodTotal {
-			return billed, charged, nil
-		}
 		return 0, 0, nil
 	}
 	total = max(0, c.Quantity-terms.LimitWithGrace())
-	switch {
-	case t.PeriodType == PeriodTotal && total < billed:
-		parts, err := Split(charged, []int64{total, billed - total})
-		if err != nil {
-			return 0, 0, err
-		}
-		return total, parts[0], nil
-	case t.PeriodType == PeriodTotal:
-		before, err := terms.Price().Fee(billed)
-		if err != nil {
-			return 0, 0, err
-		}
+	if t.PeriodType != PeriodTotal {
 		fee, err = terms.Price().Fee(total)
-		return total, charged + fee - before, err
+		return total, fee, err
 	}
-	fee, err = terms.Price().Fee(total)
-	return total, fee, err
+	billed := int64(0)
+	for i := range settled {
+		billed += settled[i].OverageQuantity
+	}
+	layers := append(slices.Clone(settled), Overage{
+		OverageQuantity: total - billed, OverageRateCents: terms.OverageRateCents, OverageTiers: terms.OverageTiers,
+	})
+	for i, rest, below := len(layers)-1, total, total; i >= 0; i-- {
+		below -= layers[i].OverageQuantity
+		if rest <= below {
+			continue // taken back since
+		}
+		upTo, err := layers[i].price().Fee(rest)
+		if err != nil {
+			return 0, 0, err
+		}
+		from, err := layers[i].price().Fee(below)
+		if err != nil {
+			return 0, 0, err
+		}
+		fee += upTo - from
+		rest = below
+	}
+	return total, fee, nil
 }
+
+func (o *Overage) price() Price { return Price{Rate: o.OverageRateCents, Tiers: o.OverageTiers} }
 
 // settleAt is when a row that is detected now goes up for approval: LateGrace
 // after the end of its period, or, when that period is closed already, of the

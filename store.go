@@ -98,7 +98,7 @@ type PartyView interface {
 	// Facts gives what ingest judges the licences by, sorted by id; ids that
 	// do not exist are left out. Deleted licences are there.
 	Facts(ctx context.Context, ids []string) ([]Facts, error)
-	// HasUsage tells whether any event or rollup of the licence exists.
+	// HasUsage tells whether any event, rollup or counter of the licence exists.
 	HasUsage(ctx context.Context, licenseID string) (bool, error)
 	// Visible tells whether the scope holds the licence.
 	Visible(ctx context.Context, scope Scope, licenseID string) (bool, error)

@@ -126,7 +126,7 @@ func (c *Catalog) PutAsset(ctx context.Context, id string, body []byte, actor st
 
 // PutLicense creates or changes a licence; fields that body omits keep their
 // value. Brand, asset, zone, anchor day and currency are fixed once usage
-// exists (CONFLICT). It answers what else was created: a brand or asset not
+// exists or a threshold keeps a period (CONFLICT). It answers what else was created: a brand or asset not
 // seen before, with its id as its name.
 func (c *Catalog) PutLicense(ctx context.Context, id string, body []byte, actor string) (usance.License, []string, error) {
 	var l usance.License
@@ -158,7 +158,7 @@ func (c *Catalog) PutLicense(ctx context.Context, id string, body []byte, actor 
 				return err
 			}
 			if used {
-				e := usance.NewError(usance.CodeConflict, "is fixed once usage exists; put a new licence with the other value")
+				e := usance.NewError(usance.CodeConflict, "is fixed once there is usage, or a period that a threshold keeps; put a new licence with the other value")
 				e.Field = field
 				return e
 			}

@@ -15,7 +15,8 @@ import (
 //
 // At most one threshold that limits or bills stands for a licence, usage type
 // and period type (THRESHOLD_EXISTS). Where one was retired it is revived with
-// the new terms: same id, counters and overages. One that bills a usage type
+// the new terms: same id, counters and overages; a total that billed is revived
+// only as one that bills. One that bills a usage type
 // which an active one bills is refused as well; one that was retired has billed
 // its periods, and the new one begins with its own first period after those.
 func (c *Catalog) CreateThreshold(ctx context.Context, t usance.Threshold, actor string, alertOnly bool) (usance.Threshold, error) {
@@ -37,10 +38,14 @@ func (c *Catalog) CreateThreshold(ctx context.Context, t usance.Threshold, actor
 		var old *usance.Threshold
 		if t.Kind() != usance.KindAlert {
 			for i := range all {
-				if o := &all[i]; o.Kind() != usance.KindAlert && o.UsageType == t.UsageType && o.PeriodType == t.PeriodType {
-					if o.IsActive {
-						return exists(o)
-					}
+				o := &all[i]
+				if o.Kind() == usance.KindAlert || o.UsageType != t.UsageType || o.PeriodType != t.PeriodType {
+					continue
+				}
+				if o.IsActive {
+					return exists(o)
+				}
+				if !ceases(o, &t) {
 					old = o
 				}
 			}
@@ -60,7 +65,8 @@ func (c *Catalog) CreateThreshold(ctx context.Context, t usance.Threshold, actor
 
 // UpdateThreshold changes terms, warning levels or isActive; fields that body
 // omits keep their value. A period that has ended keeps the terms it ended
-// with. A changed limit opens the warning levels of the current period anew.
+// with. A changed limit opens the warning levels of the current period anew. A
+// total that bills cannot become another kind (CONFLICT).
 func (c *Catalog) UpdateThreshold(ctx context.Context, id string, body []byte, actor string, alertOnly bool) (usance.Threshold, error) {
 	var t usance.Threshold
 	licenseID, err := c.licenseOf(ctx, id)
@@ -91,6 +97,9 @@ func (c *Catalog) UpdateThreshold(ctx context.Context, id string, body []byte, a
 		}
 		if reflect.DeepEqual(t, old) {
 			return nil // nothing changes: a retry, as a rule
+		}
+		if ceases(&old, &t) {
+			return usance.NewError(usance.CodeConflict, "a total that bills cannot become another kind, for its units would be billed again or late; set overageRateCents to 0 for units that are free, or retire it and create another threshold")
 		}
 		t.UpdatedAt = m.Now
 		if t.LimitQuantity != old.LimitQuantity || t.IsActive && !old.IsActive {
@@ -239,6 +248,13 @@ func (c *Catalog) freeFrom(ctx context.Context, tx usance.Tx, l *usance.License,
 		}
 	}
 	return free, nil
+}
+
+// ceases tells whether t is old without its price, though old is a total: its
+// one period never ends, so what it billed would be forgotten, and what is free
+// for a time billed once it has a price again.
+func ceases(old, t *usance.Threshold) bool {
+	return old.PeriodType == usance.PeriodTotal && old.Kind() == usance.KindRated && t.Kind() != usance.KindRated
 }
 
 // keepTerms gives the periods that have ended the terms they ended with, before

@@ -9,7 +9,6 @@ package sim
 import (
 	"cmp"
 	"fmt"
-	"math/big"
 	"slices"
 	"strings"
 	"time"
@@ -133,6 +132,7 @@ type Counter struct {
 type Overage struct {
 	Revision              int
 	Quantity, Fee, Actual int64
+	Terms                 Terms  // what it is priced by
 	Status, Left          string // Left: the state that a dispute left
 	SettleAt, SettledAt   time.Time
 }
@@ -501,7 +501,6 @@ func (m *Model) consequences(now time.Time, t *Threshold, c *Counter, overage bo
 		return
 	}
 	// The sum over revisions is the truth: one that is not issued takes the rest.
-	// Of a total, which never ends, each month keeps the price it was settled at.
 	var units, fee, billed int64
 	// No unit is billed by two: a threshold that begins later bills nothing yet.
 	if terms.kind() == rated && (c.Terms != nil || c.Start >= t.From) {
@@ -518,14 +517,8 @@ func (m *Model) consequences(now time.Time, t *Threshold, c *Counter, overage bo
 		fee -= o.Fee
 	}
 	if t.Period == "total" {
-		switch charged := -(fee - terms.fee(units)); {
-		case terms.kind() != rated: // what was settled stays
-			units, fee = billed, 0
-		case units < billed: // given back at what was charged on average
-			fee = -share(charged, billed-units, billed)
-		default:
-			fee = terms.fee(units) - terms.fee(billed)
-		}
+		settled := slices.DeleteFunc(slices.Clone(c.Overages), func(o *Overage) bool { return o == growing })
+		fee += worth(append(settled, &Overage{Terms: *terms}), units) - terms.fee(units)
 	}
 	units -= billed
 	if growing == nil {
@@ -538,18 +531,25 @@ func (m *Model) consequences(now time.Time, t *Threshold, c *Counter, overage bo
 		growing = &Overage{Revision: len(c.Overages) + 1, Status: "DETECTED", SettleAt: t.settleAt(now, c).Add(m.Grace)}
 		c.Overages = append(c.Overages, growing)
 	}
-	growing.Quantity, growing.Fee, growing.Actual = units, fee, quantity
+	growing.Quantity, growing.Fee, growing.Actual, growing.Terms = units, fee, quantity, *terms
 }
 
-// share is the cents that part of whole units has of a sum, the nearest cent, a
-// tie for the other part.
-func share(cents, part, whole int64) int64 {
-	product := new(big.Int).Mul(big.NewInt(cents), big.NewInt(part))
-	down, rest := new(big.Int).DivMod(product, big.NewInt(whole), new(big.Int))
-	if rest.Lsh(rest, 1).Cmp(big.NewInt(whole)) > 0 {
-		return down.Int64() + 1
+// worth is what the first units of a total cost after the given revisions. It
+// has no end whose terms hold for all of it: a unit has the terms of the last
+// revision that billed it.
+func worth(revisions []*Overage, units int64) int64 {
+	if len(revisions) == 0 {
+		return 0
 	}
-	return down.Int64()
+	last, before := revisions[len(revisions)-1], revisions[:len(revisions)-1]
+	billed := int64(0)
+	for _, o := range before {
+		billed += o.Quantity
+	}
+	if units <= billed {
+		return worth(before, units)
+	}
+	return worth(before, billed) + last.Terms.fee(units) - last.Terms.fee(billed)
 }
 
 // settleAt is the end of the period, or, when that is over or never comes, of
@@ -573,7 +573,9 @@ func (m *Model) Create(now time.Time, l *License, t Threshold, id string) string
 			if o.Active {
 				return ThresholdExists
 			}
-			old = o
+			if !o.ceases(&t.Terms) {
+				old = o
+			}
 		}
 	}
 	if old != nil {
@@ -603,6 +605,9 @@ func (m *Model) Update(now time.Time, t *Threshold, terms Terms, levels []int, a
 	old := t.Terms
 	if active == t.Active && slices.Equal(levels, t.Levels) && terms.equal(&old) {
 		return "" // nothing changes: a retry, as a rule
+	}
+	if t.ceases(&terms) {
+		return Conflict
 	}
 	start := active && (!t.Active || terms.kind() != old.kind())
 	from := t.From
@@ -652,6 +657,12 @@ func (m *Model) Update(now time.Time, t *Threshold, terms Terms, levels []int, a
 		m.recount(now, t, anew)
 	}
 	return ""
+}
+
+// ceases tells whether the terms would end the price of a total, whose one
+// period never ends.
+func (t *Threshold) ceases(terms *Terms) bool {
+	return t.Period == "total" && t.kind() == rated && terms.kind() != rated
 }
 
 // free gives the first day of the first period in which the threshold is in

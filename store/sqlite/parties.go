@@ -121,7 +121,8 @@ func (v *view) Facts(ctx context.Context, ids []string) ([]usance.Facts, error) 
 
 func (v *view) HasUsage(ctx context.Context, licenseID string) (has bool, err error) {
 	_, err = v.one(ctx, `SELECT EXISTS (SELECT 1 FROM license_usage_events WHERE license_id = ?1)
-		OR EXISTS (SELECT 1 FROM license_usage_rollups WHERE license_id = ?1)`, []any{licenseID}, &has)
+		OR EXISTS (SELECT 1 FROM license_usage_rollups WHERE license_id = ?1)
+		OR EXISTS (SELECT 1 FROM license_usage_counters WHERE license_id = ?1)`, []any{licenseID}, &has)
 	return has, err
 }
 

@@ -86,6 +86,13 @@ func testCounters(t *testing.T, s usance.Store) {
 	changed := next
 	changed.Quantity = 99
 	update(t, s, func(tx usance.Tx) error { return tx.EnsureCounters(ctx, []usance.Counter{changed}) }) // leaves what is there
+	view(t, s, func(v usance.View) error {
+		has, err := v.HasUsage(ctx, "l1")
+		if !has {
+			t.Error("HasUsage with a counter but no event")
+		}
+		return err
+	})
 	keys := []usance.CounterKey{whole.CounterKey, counterKey("l1", "t1", 0), next.CounterKey, second.CounterKey, other.CounterKey}
 	check := func(want ...usance.Counter) {
 		t.Helper()
