@@ -118,6 +118,31 @@ func (a *Access) Authenticate(ctx context.Context, header string) (Principal, er
 	return Principal{Key: key}, nil
 }
 
+// Recognizes tells, without asking the store, whether the header bears a stored
+// key that was looked up before. Whether the key is still good is for
+// Authenticate to say.
+func (a *Access) Recognizes(header string) bool {
+	secret, err := bearer(header)
+	if err != nil {
+		return false
+	}
+	hash := sha256.Sum256([]byte(secret))
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	_, ok := a.keys[hash]
+	return ok
+}
+
+// Bears tells whether an Authorization header bears the secret, in a time that
+// tells nothing of it.
+func Bears(header, secret string) bool {
+	given, err := bearer(header)
+	if err != nil || secret == "" {
+		return false
+	}
+	return subtle.ConstantTimeCompare(HashSecret(given), HashSecret(secret)) == 1
+}
+
 // key gives the stored key of the hash, from memory while no key has changed.
 // Unknown hashes are not kept: guesses must not fill the memory.
 func (a *Access) key(ctx context.Context, hash [sha256.Size]byte) (usance.APIKey, error) {

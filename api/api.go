@@ -67,6 +67,7 @@ type Deps struct {
 	Query   *query.Query
 	Jobs    *jobs.Runner
 
+	Limits  RateLimits
 	Metrics http.Handler     // answers /metrics; there is none when nil
 	Logger  *slog.Logger     // slog.Default
 	Now     func() time.Time // time.Now
@@ -88,6 +89,8 @@ type api struct {
 	byName   map[string]*operation
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
+	refused  *prometheus.CounterVec
+	limits   limits
 }
 
 // New makes the handler of everything under /v1, /api, /openapi.json, /docs,
@@ -106,6 +109,9 @@ func newAPI(d Deps) *api {
 			Name: "usance_http_request_seconds", Help: "Time to answer a request, by operation.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
 		}, []string{"operation"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "usance_rate_limited_total", Help: "Requests, and calls within them, turned away because they came too fast, by limit.",
+		}, []string{"limit"}),
 	}
 	if a.log == nil {
 		a.log = slog.Default()
@@ -113,6 +119,7 @@ func newAPI(d Deps) *api {
 	if a.now == nil {
 		a.now = time.Now
 	}
+	a.limits = newLimits(d.Limits, a.now, a.refused)
 	a.ops = a.operations()
 	if err := checkTable(a.ops); err != nil {
 		panic("api: " + err.Error())
@@ -127,11 +134,10 @@ func newAPI(d Deps) *api {
 
 // Metrics gives the collectors of requests.
 func (x *API) Metrics() []prometheus.Collector {
-	return []prometheus.Collector{x.a.requests, x.a.seconds}
+	return []prometheus.Collector{x.a.requests, x.a.seconds, x.a.refused}
 }
 
-// handler routes and wraps. A limit on requests per key belongs into
-// authenticated, where the principal is known and nothing has been done yet.
+// handler routes and wraps.
 func (a *api) handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, o := range a.ops {
@@ -302,12 +308,29 @@ func (s *statusWriter) Write(b []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
-// authenticated finds the principal of a request.
+// Authenticate finds the principal of a request, or answers UNAUTHORIZED; or
+// RATE_LIMITED when too many without a good key came from where it comes from.
+func (x *API) Authenticate(r *http.Request) (access.Principal, error) { return x.a.authenticated(r) }
+
+// authenticated finds the principal of a request. An address that has sent too
+// many bad keys has its keys looked up no more for a while; those that were
+// found good before go on, since behind a proxy that is not among
+// RateLimits.Proxies all clients have one address.
 func (a *api) authenticated(r *http.Request) (access.Principal, error) {
-	if len(r.Header.Values("Authorization")) > 1 {
-		return access.Principal{}, usance.NewError(usance.CodeUnauthorized, "there is more than one Authorization header; send one")
+	header, from := r.Header.Get("Authorization"), a.limits.client(r)
+	if from != "" && !a.d.Access.Recognizes(header) {
+		if wait, ok := a.limits.addresses.look(from); !ok {
+			return access.Principal{}, limited(wait, "too many requests without a good key came from this address")
+		}
 	}
-	return a.d.Access.Authenticate(r.Context(), r.Header.Get("Authorization"))
+	p, err := a.d.Access.Authenticate(r.Context(), header)
+	if len(r.Header.Values("Authorization")) > 1 {
+		p, err = access.Principal{}, usance.NewError(usance.CodeUnauthorized, "there is more than one Authorization header; send one")
+	}
+	if from != "" && err != nil && usance.ErrorCode(err) == usance.CodeUnauthorized {
+		a.limits.addresses.spend(from)
+	}
+	return p, err
 }
 
 // rest answers an operation over REST.
@@ -341,6 +364,10 @@ func (e *resultsError) Unwrap() error { return e.Err }
 func (a *api) answerREST(w http.ResponseWriter, r *http.Request, o *operation) (any, error) {
 	p, err := a.authenticated(r)
 	if err != nil {
+		return nil, err
+	}
+	defer a.limits.announce(w.Header(), p)
+	if err := a.limits.call(p, o); err != nil {
 		return nil, err
 	}
 	in, err := a.inputREST(w, r, o)

@@ -36,6 +36,7 @@ type cloudEvent struct {
 // before; else a problem of the worst result.
 func (a *api) serveCloudEvents(w http.ResponseWriter, r *http.Request, p access.Principal, media string) {
 	results, err := a.countCloudEvents(w, r, p, media)
+	a.limits.announce(w.Header(), p)
 	if err != nil {
 		a.fail(w, r, "usage.trackEvents", err, nil)
 		return

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math"
 	"net/http"
 	"strconv"
 
@@ -131,6 +130,6 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, operation string, err
 
 func setRetryAfter(h http.Header, e *usance.Error) {
 	if e.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
+		h.Set("Retry-After", strconv.Itoa(seconds(e.RetryAfter)))
 	}
 }

@@ -47,13 +47,22 @@ func (a *api) serveEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	switch {
-	case media == "application/x-ndjson" || media == "application/ndjson" || media == "application/jsonl":
+	if media == "application/x-ndjson" || media == "application/ndjson" || media == "application/jsonl" {
+		a.limits.announce(w.Header(), p)
 		a.serveLines(w, r, p)
+		return
+	}
+	if err := a.limits.open(p); err != nil {
+		a.limits.announce(w.Header(), p)
+		a.fail(w, r, name, err, nil)
+		return
+	}
+	switch {
 	case media == "application/cloudevents+json" || media == "application/cloudevents-batch+json" || r.Header.Get("Ce-Specversion") != "":
 		a.serveCloudEvents(w, r, p, media)
 	default:
 		out, err := a.answerEvents(w, r, p)
+		a.limits.announce(w.Header(), p)
 		var refused *resultsError
 		switch {
 		case errors.As(err, &refused):
@@ -295,11 +304,14 @@ func decodeLine(line []byte, tooLong bool) (usance.Event, *usance.Error) {
 	return e, refused
 }
 
-// trackPatiently counts a chunk; while the queue is full it waits, which slows
-// the sender down to what can be counted.
+// trackPatiently counts a chunk; while the key has sent too much or the queue is
+// full it waits, which slows the sender down to what can be counted.
 func (a *api) trackPatiently(ctx context.Context, p access.Principal, b *batch) ([]usance.Result, error) {
+	if err := a.limits.events.wait(ctx, p.ID(), len(b.events)); err != nil {
+		return nil, err
+	}
 	for try := 0; ; try++ {
-		results, err := a.track(ctx, p, b)
+		results, err := a.count(ctx, p, b)
 		if usance.ErrorCode(err) != usance.CodeOverloaded || err == nil || try == 60 {
 			return results, err
 		}

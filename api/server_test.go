@@ -66,7 +66,7 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
-func newServer(t testing.TB) *server {
+func newServer(t testing.TB, limits ...RateLimits) *server {
 	t.Helper()
 	s := &server{t: t, now: noon, logs: new(syncBuffer)}
 	clock := func() time.Time {
@@ -96,12 +96,16 @@ func newServer(t testing.TB) *server {
 		t.Fatal(err)
 	}
 	reg := prometheus.NewRegistry()
-	x := New(Deps{
+	d := Deps{
 		Store: s.store, Access: access.New(s.store, access.Options{Now: clock, AdminKey: adminKey}), Ingest: in, Fold: s.fold,
 		Catalog: catalog.New(s.store, catalog.Options{Now: clock, NewSecret: access.NewSecret}), Billing: s.bill,
 		Query: query.New(s.store, query.Options{Now: clock, TTL: 5 * time.Minute}), Jobs: runner,
 		Metrics: promhttp.HandlerFor(reg, promhttp.HandlerOpts{}), Logger: log, Now: clock, Version: "test",
-	})
+	}
+	if len(limits) > 0 {
+		d.Limits = limits[0]
+	}
+	x := New(d)
 	reg.MustRegister(x.Metrics()...)
 	s.a = x.a
 	s.Server = httptest.NewServer(x)

@@ -14,9 +14,18 @@ import (
 // instant is the clock as it is stored.
 func (a *api) instant() time.Time { return a.now().UTC().Truncate(time.Microsecond) }
 
-// track counts a batch for a principal. Events of licences that it may not
-// send to are answered as if there were none.
+// track counts a batch for a principal, unless it sends too fast: then the
+// request is refused as a whole, and no event of it was judged.
 func (a *api) track(ctx context.Context, p access.Principal, b *batch) ([]usance.Result, error) {
+	if err := a.limits.send(p, len(b.events)); err != nil {
+		return nil, err
+	}
+	return a.count(ctx, p, b)
+}
+
+// count has a batch counted. Events of licences that the principal may not send
+// to are answered as if there were none.
+func (a *api) count(ctx context.Context, p access.Principal, b *batch) ([]usance.Result, error) {
 	if err := access.Authorize(p, access.Track); err != nil {
 		return nil, err
 	}
@@ -38,11 +47,14 @@ func (a *api) track(ctx context.Context, p access.Principal, b *batch) ([]usance
 // trackOne counts one event. That it breaks a rule is an error; any other
 // refusal is a result.
 func (a *api) trackOne(ctx context.Context, p access.Principal, b *batch) (usance.Result, error) {
+	if err := a.limits.send(p, 1); err != nil {
+		return usance.Result{}, err
+	}
 	if b.errs != nil && b.errs[0] != nil {
 		return usance.Result{}, b.errs[0]
 	}
 	b.atomic = false // one is always whole
-	results, err := a.track(ctx, p, b)
+	results, err := a.count(ctx, p, b)
 	if err != nil {
 		return usance.Result{}, err
 	}

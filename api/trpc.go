@@ -104,6 +104,9 @@ func (a *api) serveTRPC(w http.ResponseWriter, r *http.Request) {
 			status = http.StatusMultiStatus
 		}
 	}
+	if authErr == nil {
+		a.limits.announce(w.Header(), p)
+	}
 	if isBatch {
 		a.writeTRPC(w, r, envelopes, status)
 		return
@@ -135,6 +138,9 @@ func (a *api) trpcAnswer(w http.ResponseWriter, r *http.Request, p access.Princi
 func (a *api) trpcRun(w http.ResponseWriter, r *http.Request, p access.Principal, authErr error, c *trpcCall) (any, error) {
 	if authErr != nil {
 		return nil, authErr
+	}
+	if err := a.limits.call(p, c.op); err != nil {
+		return nil, err
 	}
 	if c.op == nil {
 		return nil, usance.NewError(usance.CodeNotFound, "No procedure found on path %q", clip(c.name))
@@ -298,7 +304,7 @@ func (a *api) trpcFailure(ctx context.Context, w http.ResponseWriter, path strin
 	wr := wireOf(e.Code)
 	shape := trpcError{Message: e.Message, Code: wr.number, Data: trpcErrorData{
 		Code: wr.trpc, HTTPStatus: wr.status, Path: path,
-		Usance: errorDetail{Code: e.Code, Field: e.Field, Retryable: e.Retryable, RetryAfter: int(e.RetryAfter.Seconds()), RequestID: requestID(ctx)},
+		Usance: errorDetail{Code: e.Code, Field: e.Field, Retryable: e.Retryable, RetryAfter: seconds(e.RetryAfter), RequestID: requestID(ctx)},
 	}}
 	if e.Field != "" {
 		shape.Message = e.Field + ": " + e.Message

@@ -246,12 +246,16 @@ func (c *Client) send(ctx context.Context, method, path string, in, out any, aga
 	deadline := time.Now().Add(c.o.Patience)
 	for pause := c.o.Pause; ; pause = min(2*pause, 10*time.Second) {
 		err := c.once(ctx, method, path, body, out)
-		if err == nil || ctx.Err() != nil || !again || !passing(err) {
+		if err == nil || ctx.Err() != nil || !passing(err) {
 			return err
 		}
-		wait := pause/2 + rand.N(pause/2+1) //nolint:gosec // so that many clients do not come back at once
 		var e *usance.Error
-		if errors.As(err, &e) {
+		known := errors.As(err, &e)
+		if !again && (!known || e.Code != usance.CodeRateLimited) {
+			return err // it may have been carried out; what came too fast was not
+		}
+		wait := pause/2 + rand.N(pause/2+1) //nolint:gosec // so that many clients do not come back at once
+		if known {
 			wait = max(wait, e.RetryAfter)
 		}
 		if time.Now().Add(wait).After(deadline) {
@@ -268,11 +272,16 @@ func (c *Client) send(ctx context.Context, method, path string, in, out any, aga
 	}
 }
 
-// passing tells whether the same request can succeed in a moment.
+// passing tells whether the same request can succeed in a moment: not what a
+// person must mend first, such as a limit that is full, which can be tried
+// again only later.
 func passing(err error) bool {
 	var e *usance.Error
 	if !errors.As(err, &e) {
 		return true // no answer came
+	}
+	if !e.Retryable || e.RetryAfter > 0 {
+		return e.Retryable
 	}
 	switch e.Code {
 	case usance.CodeOverloaded, usance.CodeUnavailable, usance.CodeRateLimited, usance.CodeInternal:
@@ -319,18 +328,32 @@ func (c *Client) failure(res *http.Response, answer []byte) error {
 		Code      usance.Code     `json:"code"`
 		Detail    string          `json:"detail"`
 		Field     string          `json:"field"`
-		Retryable bool            `json:"retryable"`
+		Retryable *bool           `json:"retryable"`
 		Results   []usance.Result `json:"results"`
 	}
 	if json.Unmarshal(answer, &p) != nil || p.Code == "" {
 		p.Code = foreignCode(res.StatusCode)
-		p.Detail, p.Retryable = fmt.Sprintf("%s answers %s", c.url, res.Status), res.StatusCode >= 500
+		p.Detail, p.Retryable = fmt.Sprintf("%s answers %s", c.url, res.Status), nil
 	}
-	e := &usance.Error{Code: p.Code, Message: p.Detail, Field: p.Field, Retryable: p.Retryable}
-	if n, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && n > 0 {
-		e.RetryAfter = time.Duration(n) * time.Second
+	e := usance.NewError(p.Code, "%s", p.Detail)
+	e.Field = p.Field
+	if p.Retryable != nil {
+		e.Retryable = *p.Retryable
 	}
+	e.RetryAfter = retryAfter(res.Header.Get("Retry-After"), c.o.Now())
 	return &problemError{e, p.Results}
+}
+
+// retryAfter reads the header of that name: seconds, or, as some proxies have
+// it, a date. It is 0 when there is none.
+func retryAfter(value string, now time.Time) time.Duration {
+	if n, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return time.Duration(n) * time.Second
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
 }
 
 // foreignCode is the code of an answer that bears none.

@@ -28,7 +28,7 @@ import (
 const key = "usk_test_admin_key_of_the_client_tests"
 
 // serve starts the API over a store of its own, behind front.
-func serve(t *testing.T, front func(http.Handler) http.Handler) *client.Client {
+func serve(t *testing.T, front func(http.Handler) http.Handler, limits api.RateLimits) *client.Client {
 	t.Helper()
 	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "usance.db"), sqlite.Options{Volatile: true})
 	if err != nil {
@@ -42,7 +42,7 @@ func serve(t *testing.T, front func(http.Handler) http.Handler) *client.Client {
 	s := httptest.NewServer(front(api.New(api.Deps{
 		Store: store, Access: access.New(store, access.Options{AdminKey: key}), Ingest: in, Fold: fold.New(store, fold.Options{}),
 		Catalog: catalog.New(store, catalog.Options{NewSecret: access.NewSecret}), Billing: billing.New(store, billing.Options{}),
-		Query: query.New(store, query.Options{}), Jobs: runner,
+		Query: query.New(store, query.Options{}), Jobs: runner, Limits: limits,
 	})))
 	t.Cleanup(func() {
 		s.Close()
@@ -105,7 +105,7 @@ func TestTrackThroughFailures(t *testing.T) {
 				h.ServeHTTP(w, r)
 			}
 		})
-	})
+	}, api.RateLimits{})
 	events := views(95)
 	results, err := c.Track(t.Context(), events)
 	if err != nil || len(results) != len(events) {
@@ -133,7 +133,7 @@ func TestTrackThroughFailures(t *testing.T) {
 }
 
 func TestAtomic(t *testing.T) {
-	c := serve(t, plain)
+	c := serve(t, plain, api.RateLimits{})
 	events := append(views(2), usance.Event{LicenseID: "lic_none", UsageType: "view"})
 	results, err := c.TrackAtomic(t.Context(), events)
 	var e *usance.Error
@@ -149,7 +149,7 @@ func TestAtomic(t *testing.T) {
 }
 
 func TestDo(t *testing.T) {
-	c := serve(t, plain)
+	c := serve(t, plain, api.RateLimits{})
 	var analytics query.Analytics
 	err := c.Do(t.Context(), "usage.getAnalytics", map[string]any{"licenseId": "lic_123", "usageTypes": []string{"view", "print"}, "startDate": "2024-10-01", "endDate": "2024-10-03", "top": 3}, &analytics)
 	if err != nil || len(analytics.Buckets) != 3 || len(analytics.Totals.ByType) != 2 {
@@ -189,6 +189,70 @@ func TestDoDoesNotRepeatChanges(t *testing.T) {
 	}
 }
 
+// What was refused because it came too fast was not carried out: it is sent
+// again, whatever it is, when the server says.
+func TestWaitsAsLongAsItIsTold(t *testing.T) {
+	var tries atomic.Int64
+	var after atomic.Value
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if tries.Add(1) > 1 {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		w.Header().Set("Retry-After", after.Load().(string))
+		w.WriteHeader(http.StatusTooManyRequests) // as a proxy answers, without a code
+	}))
+	defer s.Close()
+	for name, value := range map[string]string{"seconds": "1", "a date": time.Now().Add(3 * time.Second).UTC().Format(http.TimeFormat)} {
+		tries.Store(0)
+		after.Store(value)
+		start := time.Now()
+		if err := client.New(s.URL, key, client.Options{Pause: time.Millisecond}).Do(t.Context(), "keys.create", nil, nil); err != nil || tries.Load() != 2 {
+			t.Errorf("%s: %d tries, %v", name, tries.Load(), err)
+		}
+		if took := time.Since(start); took < time.Second {
+			t.Errorf("%s: came back after %s", name, took)
+		}
+	}
+	tries.Store(0)
+	after.Store("3600")
+	err := client.New(s.URL, key, client.Options{}).Do(t.Context(), "keys.list", nil, nil)
+	var e *usance.Error
+	if !errors.As(err, &e) || e.Code != usance.CodeRateLimited || !e.Retryable || e.RetryAfter != time.Hour || tries.Load() != 1 {
+		t.Errorf("longer than its patience: %d tries, %v", tries.Load(), err)
+	}
+}
+
+// What the server says is final is not asked again.
+func TestFinalFailuresAreFinal(t *testing.T) {
+	var tries atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		tries.Add(1)
+		w.WriteHeader(http.StatusInternalServerError)
+		io.WriteString(w, `{"code":"INTERNAL","detail":"broken for good","retryable":false}`)
+	}))
+	defer s.Close()
+	if err := client.New(s.URL, key, client.Options{Pause: time.Millisecond}).Do(t.Context(), "keys.list", nil, nil); err == nil || tries.Load() != 1 {
+		t.Errorf("%d tries, %v", tries.Load(), err)
+	}
+}
+
+// Events pass through the limit of their key, if slowly, and each counts once.
+func TestTrackUnderARateLimit(t *testing.T) {
+	c := serve(t, plain, api.RateLimits{Events: 40})
+	if _, err := c.TrackAtomic(t.Context(), views(10_000)); err != nil { // all that a full bucket holds
+		t.Fatal(err)
+	}
+	events := views(30)
+	results, err := c.Track(t.Context(), events)
+	if err != nil || len(results) != len(events) {
+		t.Fatalf("%d results, %v", len(results), err)
+	}
+	if got := used(t, c); got != 10_030 {
+		t.Errorf("%d were counted", got)
+	}
+}
+
 func TestContextEnds(t *testing.T) {
 	c := client.New("http://127.0.0.1:1", key, client.Options{})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -201,7 +265,7 @@ func TestContextEnds(t *testing.T) {
 
 // What a client sends is what the events decoder reads, field by field.
 func TestEveryFieldArrives(t *testing.T) {
-	c := serve(t, plain)
+	c := serve(t, plain, api.RateLimits{})
 	e := usance.Event{
 		LicenseID: "lic_123", UsageType: "print", Quantity: 7, OccurredAt: time.Now().UTC().Add(-time.Hour).Truncate(time.Microsecond),
 		Platform: "print", DeviceType: "other", GeographicLocation: "Köln", Referrer: "https://x.example/ü", SessionID: "s",

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -43,6 +44,27 @@ func (s *schedule) UnmarshalText(b []byte) (err error) {
 	return err
 }
 
+// networks are addresses or prefixes of addresses, separated by commas.
+type networks []netip.Prefix
+
+// UnmarshalText reads a list such as 10.0.0.0/8, 192.0.2.1.
+func (n *networks) UnmarshalText(b []byte) error {
+	*n = nil
+	for part := range strings.SplitSeq(string(b), ",") {
+		part = strings.TrimSpace(part)
+		p, err := netip.ParsePrefix(part)
+		if err != nil {
+			addr, e := netip.ParseAddr(part)
+			if e != nil {
+				return fmt.Errorf("%q is neither an address nor a prefix such as 10.0.0.0/8", part)
+			}
+			p = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		*n = append(*n, p.Masked())
+	}
+	return nil
+}
+
 // config is the settings of the program. Each comes from the environment
 // variable named; a flag of the same name comes first.
 type config struct {
@@ -60,6 +82,10 @@ type config struct {
 	AutoApproveCents int64         `env:"USANCE_AUTO_APPROVE_CENTS" envDefault:"0" about:"overage fees up to this need no approval by a person"`
 	FoldInterval     time.Duration `env:"USANCE_FOLD_INTERVAL" envDefault:"1s" about:"pause between folds while little is pending"`
 	ShutdownTimeout  time.Duration `env:"USANCE_SHUTDOWN_TIMEOUT" envDefault:"30s" about:"how long requests under way may take when the program is stopped"`
+
+	RateLimitCalls  int      `env:"USANCE_RATE_LIMIT_CALLS" envDefault:"1000" about:"operations a second that one key may call, those that send events apart; 0: any number"`
+	RateLimitEvents int      `env:"USANCE_RATE_LIMIT_EVENTS" envDefault:"0" about:"events a second that one key may send; 0: any number"`
+	TrustedProxies  networks `env:"USANCE_TRUSTED_PROXIES" about:"addresses and prefixes of the proxies in front, whose X-Forwarded-For names the client whose bad keys are limited; separated by commas"`
 
 	BatchSize       int `env:"USAGE_TRACKING_BATCH_SIZE" envDefault:"100" about:"events that the importer sends at once, 1 to 10000"`
 	RetentionDays   int `env:"USAGE_EVENT_RETENTION_DAYS" envDefault:"90" about:"days that raw events are kept, counted from their receipt"`
@@ -240,6 +266,8 @@ func (c *config) check(unread []fault) []fault {
 	if c.ShutdownTimeout < time.Second || c.ShutdownTimeout > 10*time.Minute {
 		bad("USANCE_SHUTDOWN_TIMEOUT", "must be from 1s to 10m, not %s", c.ShutdownTimeout)
 	}
+	within("USANCE_RATE_LIMIT_CALLS", int64(c.RateLimitCalls), 0, 1_000_000)
+	within("USANCE_RATE_LIMIT_EVENTS", int64(c.RateLimitEvents), 0, 100_000_000)
 	within("USAGE_TRACKING_BATCH_SIZE", int64(c.BatchSize), 1, 10_000)
 	within("USAGE_EVENT_RETENTION_DAYS", int64(c.RetentionDays), 1, 3660)
 	within("USAGE_CACHE_TTL_SECONDS", int64(c.CacheTTLSeconds), 0, 86_400)

@@ -46,6 +46,7 @@ func TestConfigReportsEveryFaultAtOnce(t *testing.T) {
 		"USAGE_TRACKING_BATCH_SIZE=many", "USAGE_EVENT_RETENTION_DAYS=0", "USAGE_CACHE_TTL_SECONDS=-1", "USAGE_EVENT_RETENTION_DAY=30",
 		"USANCE_LATE_GRACE=yesterday", "USANCE_ADDR=8080", "USANCE_ADMIN_KEY=hunter2", "USANCE_JOB_CHECK_USAGE_THRESHOLDS_SCHEDULE=at noon",
 		"USANCE_FOO=1", "USANCE_LOG_LEVEL=loud", "USANCE_LOG_FORMAT=xml", "USANCE_URL=localhost",
+		"USANCE_RATE_LIMIT_CALLS=-1", "USANCE_RATE_LIMIT_EVENTS=1e6", "USANCE_TRUSTED_PROXIES=10.0.0.0/8, my-proxy",
 	}, nil)
 	var faults configError
 	if !errors.As(err, &faults) {
@@ -74,6 +75,9 @@ func TestConfigReportsEveryFaultAtOnce(t *testing.T) {
 		"USANCE_LOG_LEVEL":                           "debug, info, warn or error",
 		"USANCE_LOG_FORMAT":                          "auto, json or text",
 		"USANCE_URL":                                 "http://",
+		"USANCE_RATE_LIMIT_CALLS":                    "from 0 to",
+		"USANCE_RATE_LIMIT_EVENTS":                   `"1e6" is not a whole number`,
+		"USANCE_TRUSTED_PROXIES":                     `"my-proxy" is neither an address nor a prefix`,
 	} {
 		if !strings.Contains(got[name], want) {
 			t.Errorf("%s: %q, want …%s…", name, got[name], want)
@@ -86,8 +90,8 @@ func TestConfigReportsEveryFaultAtOnce(t *testing.T) {
 	if strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("a secret is printed:\n%v", err)
 	}
-	if lines := strings.Split(err.Error(), "\n"); len(lines) != 17 || !strings.Contains(lines[1], "VARIABLE") {
-		t.Errorf("not a table of 15 rows:\n%v", err)
+	if lines := strings.Split(err.Error(), "\n"); len(lines) != 20 || !strings.Contains(lines[1], "VARIABLE") {
+		t.Errorf("not a table of 18 rows:\n%v", err)
 	}
 }
 

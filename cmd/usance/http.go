@@ -2,16 +2,16 @@ package main
 
 import (
 	"context"
-	"crypto/subtle"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/usance/usance/access"
 )
 
 // Bounds of the server. There is none on how long a request may take as a
@@ -22,6 +22,8 @@ const (
 	stallTimeout   = time.Minute
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 32 << 10
+	// refusedPerMinute is how many requests without a good key one address may send.
+	refusedPerMinute = 60
 )
 
 // newHTTPServer makes the server of a handler; its requests live under base.
@@ -96,9 +98,7 @@ func metricsHandler(registry prometheus.Gatherer, key string, open bool, allowed
 		Timeout:       10 * time.Second,
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-		byKey := key != "" && subtle.ConstantTimeCompare([]byte(token), []byte(key)) == 1
-		if !(open && key == "") && !byKey && !allowed(r) {
+		if !(open && key == "") && !access.Bears(r.Header.Get("Authorization"), key) && !allowed(r) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="usance"`)
 			http.Error(w, `metrics need the header "Authorization: Bearer KEY" with USANCE_METRICS_KEY or an admin's key`, http.StatusUnauthorized)
 			return

@@ -47,6 +47,55 @@ func TestMetricsAreOpenOnLoopbackOnly(t *testing.T) {
 	}
 }
 
+// USANCE_RATE_LIMIT_CALLS, USANCE_RATE_LIMIT_EVENTS and USANCE_TRUSTED_PROXIES
+// decide what is turned away; /metrics is no way around.
+func TestRateLimitSettings(t *testing.T) {
+	t.Parallel()
+	clock := &demoClock{t: time.Date(2026, 5, 6, 10, 0, 0, 0, time.UTC)}
+	s := stages(t, clock, "USANCE_RATE_LIMIT_CALLS=100", "USANCE_RATE_LIMIT_EVENTS=1", "USANCE_TRUSTED_PROXIES=192.0.2.1, 10.0.0.0/8")
+	h, err := s.handler()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(method, path, key, forwarded, body string) int {
+		r := httptest.NewRequest(method, path, strings.NewReader(body)) // from 192.0.2.1
+		r.Header.Set("Authorization", "Bearer "+key)
+		r.Header.Set("X-Forwarded-For", forwarded)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w.Code
+	}
+	last := func(times int, method, path, key, body string) (status int) {
+		for range times {
+			status = ask(method, path, key, "198.51.100.1", body)
+		}
+		return status
+	}
+	if got := last(100, "GET", "/v1/keys/self", s.adminKey, ""); got != 200 {
+		t.Errorf("100 calls: %d", got)
+	}
+	if got := last(1, "GET", "/v1/keys/self", s.adminKey, ""); got != 429 {
+		t.Errorf("the 101st call: %d", got)
+	}
+	events := "[" + strings.TrimSuffix(strings.Repeat(`{"licenseId":"lic_1","usageType":"view"},`, 10_000), ",") + "]"
+	if got := last(1, "POST", "/v1/events", s.adminKey, events); got != 200 {
+		t.Errorf("a full bucket of events: %d", got)
+	}
+	if got := last(1, "POST", "/v1/events", s.adminKey, `{"licenseId":"lic_1","usageType":"view"}`); got != 429 {
+		t.Errorf("the event after: %d", got)
+	}
+	if got := last(refusedPerMinute, "GET", "/metrics", "a guess", ""); got != 401 {
+		t.Errorf("guesses: %d", got)
+	}
+	clock.t = clock.t.Add(100 * time.Millisecond) // for calls, not for guesses
+	if got := last(1, "GET", "/v1/keys/self", s.adminKey, ""); got != 429 {
+		t.Errorf("after the guesses: %d", got)
+	}
+	if got := ask("GET", "/v1/keys/self", s.adminKey, "198.51.100.2", ""); got != 200 {
+		t.Errorf("another client of the proxy: %d", got)
+	}
+}
+
 func TestLoopback(t *testing.T) {
 	t.Parallel()
 	for addr, want := range map[string]bool{"127.0.0.1:1": true, "[::1]:1": true, "0.0.0.0:1": false, "[::]:1": false, "192.0.2.1:1": false} {

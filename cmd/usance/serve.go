@@ -131,7 +131,9 @@ func (s *server) handler() (http.Handler, error) {
 	metrics := http.NewServeMux()
 	a := api.New(api.Deps{
 		Store: s.store, Access: s.access, Ingest: s.ingest, Fold: s.fold, Catalog: s.catalog, Billing: s.billing,
-		Query: s.query, Jobs: s.jobs, Metrics: metrics, Logger: s.log, Now: s.now, Version: v,
+		Query: s.query, Jobs: s.jobs, Limits: api.RateLimits{
+			Calls: s.cfg.RateLimitCalls, Events: s.cfg.RateLimitEvents, Refused: refusedPerMinute, Proxies: s.cfg.TrustedProxies,
+		}, Metrics: metrics, Logger: s.log, Now: s.now, Version: v,
 	})
 	s.collectors = slices.Concat(processMetrics(),
 		s.ingest.Metrics(), s.fold.Metrics(), s.billing.Metrics(), s.query.Metrics(), s.jobs.Metrics(), a.Metrics(),
@@ -144,7 +146,7 @@ func (s *server) handler() (http.Handler, error) {
 		}
 	}
 	isAdmin := func(r *http.Request) bool {
-		p, err := s.access.Authenticate(r.Context(), r.Header.Get("Authorization"))
+		p, err := a.Authenticate(r)
 		return err == nil && p.IsAdmin()
 	}
 	metrics.Handle("/", metricsHandler(registry, string(s.cfg.MetricsKey), s.open, isAdmin, s.log))
