@@ -29,7 +29,7 @@ const (
 // newHTTPServer makes the server of a handler; its requests live under base.
 func newHTTPServer(base context.Context, h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           patient(h),
+		Handler:           patient(h, stallTimeout),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
@@ -42,38 +42,52 @@ func newHTTPServer(base context.Context, h http.Handler, log *slog.Logger) *http
 // request: long NDJSON streams pass, clients that hang do not. The handler gets
 // a copy of the request: the server looks at its own one's body to tell what it
 // has to read before an answer that did not want the body.
-func patient(next http.Handler) http.Handler {
+//
+// Once the body has been read, the server waits on the connection for nothing
+// but the client's going away, which ends the request's context; a deadline on
+// that wait would end it too, and with it a recalculation that takes its time.
+func patient(next http.Handler, stall time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := http.NewResponseController(w)
 		// Connections without deadlines, as in tests, go without.
-		_ = c.SetReadDeadline(time.Now().Add(stallTimeout))
-		_ = c.SetWriteDeadline(time.Now().Add(stallTimeout))
+		_ = c.SetWriteDeadline(time.Now().Add(stall))
 		own := *r
-		own.Body = &patientBody{r.Body, c}
-		next.ServeHTTP(&patientWriter{w, c}, &own)
+		if r.Body == nil || r.Body == http.NoBody {
+			_ = c.SetReadDeadline(time.Time{})
+		} else {
+			_ = c.SetReadDeadline(time.Now().Add(stall))
+			own.Body = &patientBody{r.Body, c, stall}
+		}
+		next.ServeHTTP(&patientWriter{w, c, stall}, &own)
+		_ = c.SetWriteDeadline(time.Now().Add(stall)) // what is still buffered goes out now
 	})
 }
 
 type patientBody struct {
 	io.ReadCloser
-	c *http.ResponseController
+	c     *http.ResponseController
+	stall time.Duration
 }
 
 func (b *patientBody) Read(p []byte) (int, error) {
-	_ = b.c.SetReadDeadline(time.Now().Add(stallTimeout))
+	_ = b.c.SetReadDeadline(time.Now().Add(b.stall))
 	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		_ = b.c.SetReadDeadline(time.Time{})
+	}
 	// The time the server takes over what it read is not the client's.
-	_ = b.c.SetWriteDeadline(time.Now().Add(stallTimeout))
+	_ = b.c.SetWriteDeadline(time.Now().Add(b.stall))
 	return n, err
 }
 
 type patientWriter struct {
 	http.ResponseWriter
-	c *http.ResponseController
+	c     *http.ResponseController
+	stall time.Duration
 }
 
 func (w *patientWriter) Write(p []byte) (int, error) {
-	_ = w.c.SetWriteDeadline(time.Now().Add(stallTimeout))
+	_ = w.c.SetWriteDeadline(time.Now().Add(w.stall))
 	return w.ResponseWriter.Write(p)
 }
 

@@ -165,6 +165,58 @@ func TestLongStreamsPass(t *testing.T) {
 }
 
 // An answer that does not want the body does not wait for it.
+// The time that the server takes over a request is not held against its client:
+// a recalculation may last longer than a client may stall. What ends it is the
+// client's going away.
+func TestLongAnswersAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	const stall = 50 * time.Millisecond
+	gone := make(chan error, 1)
+	s := httptest.NewServer(patient(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.ReadAll(r.Body); err != nil {
+			t.Error(err)
+		}
+		if r.URL.Path == "/left" {
+			w.WriteHeader(http.StatusOK)
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+			gone <- context.Cause(r.Context())
+			return
+		}
+		select {
+		case <-r.Context().Done():
+			t.Errorf("%s: %v, though its client waits", r.Method, context.Cause(r.Context()))
+		case <-time.After(6 * stall):
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}), stall))
+	defer s.Close()
+	for _, body := range []io.Reader{nil, http.NoBody, strings.NewReader("{}"), io.MultiReader(strings.NewReader("chunked"))} {
+		r, err := http.NewRequest(http.MethodPost, s.URL, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := s.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != http.StatusNoContent {
+			t.Errorf("status %d", res.StatusCode)
+		}
+	}
+	res, err := s.Client().Get(s.URL + "/left")
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	select {
+	case <-gone:
+	case <-time.After(time.Minute):
+		t.Error("the client has left, and its request goes on")
+	}
+}
+
 func TestRefusalsDoNotWaitForBodies(t *testing.T) {
 	t.Parallel()
 	refuse := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Error(w, "who are you?", http.StatusUnauthorized) })
