@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/usance/usance"
+	"github.com/usance/usance/store/codec"
 )
 
 // seqRange is a batch's events: those from first to last, inclusively.
@@ -189,7 +190,7 @@ func (v *view) EventsByKey(ctx context.Context, refs []usance.EventRef) ([]usanc
 			b = append(b, ',')
 		}
 		b = append(b, '[')
-		b = appendQuoted(b, r.LicenseID)
+		b = codec.AppendQuoted(b, r.LicenseID)
 		b = append(b, ',', '"')
 		b = hex.AppendEncode(b, []byte(usance.Key(r.IdempotencyKey)))
 		b = append(b, '"', ']')

@@ -3,13 +3,11 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"encoding/base64"
-	"encoding/binary"
-	"hash/crc32"
 	"strconv"
 	"strings"
 
 	"github.com/usance/usance"
+	"github.com/usance/usance/store/codec"
 )
 
 // listing is a query in the making. Its text is put together of constants
@@ -52,7 +50,7 @@ func (q *listing) after(kinds, condition string) {
 	if q.page.Cursor == "" || q.err != nil {
 		return
 	}
-	parts, ok := parseCursor(q.name, q.page.Cursor, len(kinds))
+	parts, ok := codec.ParseCursor(q.name, q.page.Cursor, len(kinds))
 	args := make([]any, 0, len(kinds))
 	for i, part := range parts {
 		switch kinds[i] {
@@ -120,7 +118,7 @@ func list[T any](ctx context.Context, v *view, q *listing, order string, scan fu
 		return out, "", nil
 	}
 	out = out[:q.page.Limit]
-	return out, makeCursor(q.name, key(&out[len(out)-1])), nil
+	return out, codec.MakeCursor(q.name, key(&out[len(out)-1])), nil
 }
 
 // all runs a query that has no pages.
@@ -146,45 +144,4 @@ func single[T any](ctx context.Context, v *view, what, query string, args []any,
 		return none, err
 	}
 	return rows[0], nil
-}
-
-// A cursor is the listing's name and the parts of a sort key, each with its
-// length, and a checksum: not to keep secrets, but to tell a damaged cursor
-// from one that would quietly skip rows.
-func makeCursor(listing string, parts []string) string {
-	b := appendPart(nil, listing)
-	for _, p := range parts {
-		b = appendPart(b, p)
-	}
-	b = binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b))
-	return base64.RawURLEncoding.EncodeToString(b)
-}
-
-func appendPart(b []byte, part string) []byte {
-	b = binary.AppendUvarint(b, uint64(len(part)))
-	return append(b, part...)
-}
-
-func parseCursor(listing, cursor string, n int) (parts []string, ok bool) {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
-	if err != nil || len(b) < 4 {
-		return nil, false
-	}
-	b, sum := b[:len(b)-4], binary.BigEndian.Uint32(b[len(b)-4:])
-	if crc32.ChecksumIEEE(b) != sum {
-		return nil, false
-	}
-	for len(b) > 0 {
-		size, used := binary.Uvarint(b)
-		if used <= 0 || size > uint64(len(b)-used) {
-			return nil, false
-		}
-		b = b[used:]
-		parts = append(parts, string(b[:size]))
-		b = b[size:]
-	}
-	if len(parts) != n+1 || parts[0] != listing {
-		return nil, false
-	}
-	return parts[1:], true
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/usance/usance"
+	"github.com/usance/usance/store/codec"
 )
 
 const rollupColumns = `license_id, date, usage_type, events, quantity, revenue_cents, revision, breakdown`
@@ -14,7 +15,7 @@ func scanRollup(rows *sql.Rows, r *usance.Rollup) error {
 	var breakdown sql.NullString
 	err := rows.Scan(&r.LicenseID, &r.Date, &r.UsageType, &r.Events, &r.Quantity, &r.RevenueCents, &r.Revision, &breakdown)
 	if err == nil && breakdown.Valid {
-		r.Breakdown, err = parseBreakdown(breakdown.String)
+		r.Breakdown, err = codec.ParseBreakdown(breakdown.String)
 	}
 	return err
 }
@@ -78,7 +79,7 @@ func (t *tx) PutRollups(ctx context.Context, rows []usance.Rollup) error {
 				r := &rows[i]
 				var breakdown any
 				if r.Breakdown != nil {
-					b = appendBreakdown(b[:0], r.Breakdown)
+					b = codec.AppendBreakdown(b[:0], r.Breakdown)
 					breakdown = string(b)
 				}
 				res, err := s.ExecContext(ctx, r.Events, r.Quantity, r.RevenueCents, r.Revision, breakdown, r.LicenseID, int64(r.Date), r.UsageType)

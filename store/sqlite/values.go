@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/usance/usance"
+	"github.com/usance/usance/store/codec"
 )
 
 // How values are written: what is absent is NULL, so that SQL by hand reads
@@ -74,7 +75,7 @@ func jsonStrings(list []string) string {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		b.Write(appendQuoted(nil, s))
+		b.Write(codec.AppendQuoted(nil, s))
 	}
 	b.WriteByte(']')
 	return b.String()

@@ -1,4 +1,5 @@
-package sqlite
+// Package codec is what the stores write alike: breakdowns and cursors.
+package codec
 
 import (
 	"encoding/json"
@@ -13,7 +14,8 @@ import (
 // events, quantity and revenue in cents. A fold rewrites thousands of them a
 // second, hence this writer and reader of nothing else.
 
-func appendBreakdown(b []byte, breakdown usance.Breakdown) []byte {
+// AppendBreakdown writes a breakdown as it is stored.
+func AppendBreakdown(b []byte, breakdown usance.Breakdown) []byte {
 	b = append(b, '{')
 	first := true
 	for _, d := range usance.Dimensions {
@@ -25,14 +27,14 @@ func appendBreakdown(b []byte, breakdown usance.Breakdown) []byte {
 			b = append(b, ',')
 		}
 		first = false
-		b = appendQuoted(b, string(d))
+		b = AppendQuoted(b, string(d))
 		b = append(b, ':', '{')
 		start := len(b)
 		for value, t := range values {
 			if len(b) > start {
 				b = append(b, ',')
 			}
-			b = appendQuoted(b, value)
+			b = AppendQuoted(b, value)
 			b = append(b, ':', '[')
 			b = strconv.AppendInt(b, t.Events, 10)
 			b = append(b, ',')
@@ -46,8 +48,8 @@ func appendBreakdown(b []byte, breakdown usance.Breakdown) []byte {
 	return append(b, '}')
 }
 
-// appendQuoted writes a JSON string.
-func appendQuoted(b []byte, s string) []byte {
+// AppendQuoted writes a JSON string.
+func AppendQuoted(b []byte, s string) []byte {
 	plain := true
 	for i := range len(s) {
 		if c := s[i]; c < 0x20 || c == '"' || c == '\\' || c >= 0x7f {
@@ -67,9 +69,9 @@ func appendQuoted(b []byte, s string) []byte {
 	return append(b, quoted...)
 }
 
-// parseBreakdown reads what appendBreakdown wrote; space between tokens is not
-// expected. The strings of the result share the memory of s.
-func parseBreakdown(s string) (usance.Breakdown, error) {
+// ParseBreakdown reads what AppendBreakdown wrote, with a space after colons and
+// commas or without: PostgreSQL puts one there. The strings of the result share the memory of s.
+func ParseBreakdown(s string) (usance.Breakdown, error) {
 	p := parser{s: s}
 	out := make(usance.Breakdown, len(usance.Dimensions))
 	p.object(func(dimension string) {
@@ -112,9 +114,19 @@ func (p *parser) dimensionEnd() int {
 func (p *parser) expect(c byte) {
 	if p.i < len(p.s) && p.s[p.i] == c && !p.bad {
 		p.i++
+		if c != '"' { // what follows in a string is part of it
+			p.space()
+		}
 		return
 	}
 	p.bad = true
+}
+
+// space passes the one space that may follow a token.
+func (p *parser) space() {
+	if p.peek(' ') {
+		p.i++
+	}
 }
 
 func (p *parser) peek(c byte) bool { return p.i < len(p.s) && p.s[p.i] == c }
@@ -137,6 +149,7 @@ func (p *parser) object(member func(key string)) {
 			break
 		}
 		p.i++
+		p.space()
 	}
 	p.expect('}')
 }
