@@ -40,8 +40,8 @@ lint: ## gofmt, go vet and golangci-lint
 fmt: ## format the code
 	gofmt -w $$(git ls-files '*.go')
 
-bench: ## the benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: build ## how fast events are counted, beside the database alone (some minutes)
+	$(BIN) bench
 
 fuzz: ## each fuzz target for $(FUZZ)
 	@.ci/fuzz $(FUZZ)

@@ -16,6 +16,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/mattn/go-isatty"
+
+	"github.com/usance/usance/bench"
 )
 
 func main() {
@@ -34,6 +36,7 @@ type commands struct {
 	Jobs    jobsCmd    `cmd:"" help:"List, run, pause and resume the scheduled jobs."`
 	Check   checkCmd   `cmd:"" help:"Go through the checklist before a deployment; exits with 1 on a fault."`
 	Explain explainCmd `cmd:"" help:"Tell what would happen to an event of a licence now, and why."`
+	Bench   benchCmd   `cmd:"" help:"Measure how fast events are counted here, beside the database alone."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
@@ -79,6 +82,7 @@ func run(ctx context.Context, args, environ []string, in io.Reader, out, errOut 
 	cli.Demo.Plugins = kong.Plugins{flagsOf(slices.DeleteFunc(settings(), func(s setting) bool { return isCommon(s.Variable) }))}
 	parser, err := kong.New(&cli,
 		kong.Name("usance"),
+		kong.Vars{"cases": strings.Join(bench.Cases(), ", ")},
 		kong.Description("Usance counts each use of licensed creative work exactly once, holds limits at the moment of use, and turns what passes them into approved overages."),
 		kong.Writers(out, errOut),
 		kong.Exit(func(code int) { panic(exit(code)) }),

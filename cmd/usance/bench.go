@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/usance/usance/bench"
+)
+
+type benchCmd struct {
+	Events   int      `help:"Send so many events in each run." default:"60000"`
+	Rounds   int      `help:"Run each engine so many times a case, by turns; medians are told." default:"3"`
+	Licenses int      `help:"Spread the events over so many licences, each with a threshold." default:"10000"`
+	Cases    []string `help:"Only these cases: ${cases}." placeholder:"CASE"`
+	Raw      bool     `help:"Measure the raw engine beside the server." default:"true" negatable:""`
+	Dir      string   `help:"Put the databases into this folder; default: where temporary files go." type:"existingdir" placeholder:"FOLDER"`
+	JSON     bool     `help:"Print a line of JSON a case." name:"json"`
+}
+
+// Run measures a server of its own and prints a line a case.
+func (b benchCmd) Run(ctx context.Context, p *program) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	o := bench.Options{
+		Events: b.Events, Rounds: b.Rounds, Licenses: b.Licenses, Cases: b.Cases, Raw: b.Raw, Dir: b.Dir, Progress: p.err,
+		Server: func(ctx context.Context, dir string) *exec.Cmd {
+			cmd := exec.CommandContext(ctx, self, "serve")
+			cmd.Env = append(slices.DeleteFunc(os.Environ(), isSetting),
+				"USANCE_DATA_DIR="+dir, "USANCE_ADDR=127.0.0.1:0", "USANCE_LOG_LEVEL=warn")
+			return cmd
+		},
+	}
+	if b.JSON {
+		enc := json.NewEncoder(p.out)
+		return bench.Run(ctx, o, func(r bench.Result) error { return enc.Encode(r) })
+	}
+	w := tabwriter.NewWriter(p.out, 0, 8, 2, ' ', 0)
+	put(w, "CASE", "HTTP rows/s", "acknowledged", "raw rows/s", "RATIO", "rows/commit", "p50", "p99", "max", "RSS", "peak")
+	err = bench.Run(ctx, o, func(r bench.Result) error {
+		put(w, r.Case, fmt.Sprintf("%.0f", r.HTTP), fmt.Sprintf("%.0f", r.Acknowledged), fmt.Sprintf("%.0f", r.Raw), fmt.Sprintf("%.2f", r.Ratio),
+			fmt.Sprint(r.RowsPerCommit), short(r.P50), short(r.P99), short(r.Max), inMB(r.RSS), inMB(r.PeakRSS))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return w.Flush()
+}
+
+// isSetting tells whether an environment line is a setting of this program,
+// which must not reach the server that is measured.
+func isSetting(line string) bool {
+	name, _, _ := strings.Cut(line, "=")
+	return ours(name) || slices.ContainsFunc(settings(), func(s setting) bool { return s.Variable == name })
+}
+
+func short(d time.Duration) string { return d.Round(10 * time.Microsecond).String() }
+
+func inMB(n int64) string { return fmt.Sprintf("%d MB", n>>20) }
