@@ -155,6 +155,8 @@ func (s *script) run(step string) ([]string, error) {
 		return nil, err
 	case "events", "atomic", "late":
 		return s.events(ctx, words, verb)
+	case "totals":
+		return s.totals(ctx, rest)
 	case "void":
 		res, err := s.in.Void(ctx, ingest.VoidRequest{LicenseID: words[0], IdempotencyKey: words[1], Actor: "script"})
 		return []string{show(&res)}, err
@@ -249,6 +251,53 @@ func (s *script) events(ctx context.Context, words []string, verb string) ([]str
 	out := make([]string, len(results))
 	for i := range results {
 		out[i] = show(&results[i])
+	}
+	return out, err
+}
+
+// totals sends lines of the form LICENSE DATE TYPE QUANTITY [revenue=C]
+// [source=NAME:LINE] separated by commas, as one request of daily totals.
+func (s *script) totals(ctx context.Context, text string) ([]string, error) {
+	var totals []usance.DailyTotal
+	for one := range strings.SplitSeq(text, ",") {
+		f := strings.Fields(one)
+		date, err := usance.ParseDate(f[1])
+		if err != nil {
+			return nil, err
+		}
+		t := usance.DailyTotal{LicenseID: f[0], Date: date, UsageType: f[2]}
+		if t.Quantity, err = strconv.ParseInt(f[3], 10, 64); err != nil {
+			return nil, err
+		}
+		for _, opt := range f[4:] {
+			name, value, _ := strings.Cut(opt, "=")
+			switch name {
+			case "revenue":
+				t.RevenueCents, err = strconv.ParseInt(value, 10, 64)
+			case "source":
+				var line string
+				t.Source, line, _ = strings.Cut(value, ":")
+				t.Line, err = strconv.ParseInt(line, 10, 64)
+			default:
+				err = fmt.Errorf("no option %q of a total", opt)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		totals = append(totals, t)
+	}
+	results, err := s.in.Totals(ctx, totals, "script")
+	out := make([]string, len(results))
+	for i := range results {
+		r := &results[i]
+		out[i] = show(&r.Result)
+		if r.Revision > 0 {
+			out[i] += fmt.Sprintf(" revision %d", r.Revision)
+		}
+		if !r.VoidedEvent.IsZero() {
+			out[i] += " in place of the former"
+		}
 	}
 	return out, err
 }

@@ -1,0 +1,261 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/usance/usance"
+)
+
+// TotalResult is what became of a daily total.
+type TotalResult struct {
+	usance.Result
+	Revision    int       `json:"revision,omitempty"`   // of the day's total of this type, from 1
+	VoidedEvent usance.ID `json:"voidedEvent,omitzero"` // the former total, which this one took back
+}
+
+// maxTotalTries bounds how often a total is looked at anew when others of the
+// same day are sent at the same time.
+const maxTotalTries = 8
+
+// Totals counts daily totals and answers a result for each, in order. A total
+// is one event of a key made of date, type and revision; a total that differs
+// from the day's former one voids that in the same transaction, and one of no
+// units does nothing else. It is refused as CONFLICT where the day holds other
+// events, which it would count twice, or where the same source gives two totals
+// for the day. It takes the way of every event past licence, limits and closed
+// days. actor is whom the audit trail names for voids.
+func (in *Ingester) Totals(ctx context.Context, totals []usance.DailyTotal, actor string) ([]TotalResult, error) {
+	if len(totals) == 0 {
+		return nil, usance.Invalid("totals", "must hold at least one total")
+	}
+	if len(totals) > usance.MaxBatch {
+		return nil, usance.NewError(usance.CodeTooLarge, "a request holds at most %d totals; send several", usance.MaxBatch)
+	}
+	out := make([]TotalResult, len(totals))
+	var open []int // those that are not decided yet
+	for i := range totals {
+		t := &totals[i]
+		if err := t.Validate(); err != nil {
+			var known *usance.Error
+			if !errors.As(err, &known) {
+				known = usance.WrapError(err, usance.CodeInternal, "the total could not be checked")
+			}
+			out[i].refuse(t, known)
+			continue
+		}
+		open = append(open, i)
+	}
+	for range maxTotalTries {
+		if len(open) == 0 {
+			return out, nil
+		}
+		var err error
+		if open, err = in.tryTotals(ctx, totals, open, out, actor); err != nil {
+			return nil, err
+		}
+	}
+	for _, i := range open {
+		out[i].refuse(&totals[i], usance.NewError(usance.CodeUnavailable, "other totals of the day are being counted; send this one again"))
+	}
+	return out, nil
+}
+
+func (r *TotalResult) refuse(t *usance.DailyTotal, err *usance.Error) {
+	*r = TotalResult{Result: usance.Result{LicenseID: t.LicenseID, Status: usance.StatusRefused, Error: err}}
+}
+
+// totalDay is what is known of the day of a total.
+type totalDay struct {
+	zone   *time.Location
+	from   time.Time          // of the licence's term
+	former usance.FormerTotal // the latest revision; 0 when there is none
+	others bool               // the day holds events that are no totals
+	closed bool               // it refuses events
+}
+
+// tryTotals sends the open totals by what their days hold now, and gives those
+// that another request was faster with.
+func (in *Ingester) tryTotals(ctx context.Context, totals []usance.DailyTotal, open []int, out []TotalResult, actor string) (again []int, err error) {
+	days := make([]totalDay, len(open))
+	err = in.store.View(ctx, func(v usance.View) error {
+		others := make(map[usance.Day]bool)
+		for n, i := range open {
+			if days[n], err = readDay(ctx, v, &totals[i], others); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	requests := make([]*request, len(open))
+	for n, i := range open {
+		r := in.totalRequest(&totals[i], &days[n], &out[i], actor)
+		if r == nil {
+			continue
+		}
+		r.done = make(chan error, 1)
+		if err := in.enqueue(r, int64(len(r.items))); err != nil {
+			return nil, err // sent again, what was counted is a duplicate
+		}
+		requests[n] = r
+	}
+	for n, i := range open {
+		r := requests[n]
+		if r == nil {
+			continue
+		}
+		select {
+		case err := <-r.done:
+			if err != nil {
+				return nil, err
+			}
+		case <-ctx.Done():
+			return nil, usance.WrapError(ctx.Err(), usance.CodeUnavailable, "the request ended before its commit; send it again")
+		}
+		if !out[i].take(r) {
+			again = append(again, i)
+		}
+	}
+	return again, nil
+}
+
+// readDay looks at the day of a total. others keeps what was found of days. A
+// licence that is not there, or cannot be read, is the judge's to refuse.
+func readDay(ctx context.Context, v usance.View, t *usance.DailyTotal, others map[usance.Day]bool) (totalDay, error) {
+	d := totalDay{zone: time.UTC}
+	facts, err := v.Facts(ctx, []string{t.LicenseID})
+	if err != nil || len(facts) == 0 {
+		return d, err
+	}
+	zone, from, _, err := facts[0].License.Term()
+	if err != nil {
+		return d, nil //nolint:nilerr // judged with the event
+	}
+	d.zone, d.from = zone, from
+	for n := 1; ; n++ {
+		e := t.Event(d.zone, d.from, n)
+		e, err := v.EventByKey(ctx, t.LicenseID, e.IdempotencyKey)
+		if usance.ErrorCode(err) == usance.CodeNotFound {
+			break
+		}
+		if err != nil {
+			return d, err
+		}
+		d.former = usance.FormerTotal{Event: e, Revision: n}
+	}
+	day := usance.Day{LicenseID: t.LicenseID, Date: t.Date}
+	found, known := others[day]
+	if !known {
+		if found, err = holdsOthers(ctx, v, day); err != nil {
+			return d, err
+		}
+		others[day] = found
+	}
+	d.others = found
+	closed, err := v.ClosedDays(ctx, []usance.Day{day})
+	d.closed = len(closed) > 0
+	return d, err
+}
+
+// holdsOthers tells whether a day holds events that are no daily totals, other
+// than such as were taken back. A day that takes totals holds few events, and
+// one that does not shows it soon.
+func holdsOthers(ctx context.Context, v usance.View, day usance.Day) (bool, error) {
+	f := usance.EventFilter{LicenseID: day.LicenseID, From: day.Date, To: day.Date + 1}
+	page := usance.Page{Limit: 100}
+	for {
+		events, next, err := v.Events(ctx, f, page)
+		if err != nil {
+			return false, err
+		}
+		for i := range events {
+			if e := &events[i]; !e.IsTotal() && e.VoidOf.IsZero() && !e.Voided {
+				return true, nil
+			}
+		}
+		if next == "" {
+			return false, nil
+		}
+		page.Cursor = next
+	}
+}
+
+// totalRequest makes the request that brings the day to the total; nil when
+// there is nothing to send, and the result says why.
+func (in *Ingester) totalRequest(t *usance.DailyTotal, d *totalDay, out *TotalResult, actor string) *request {
+	former := &d.former
+	live := former.Revision > 0 && !former.Event.Voided
+	*out = TotalResult{Revision: former.Revision}
+	switch {
+	case live && former.Elsewhere(t) != 0:
+		out.refuse(t, usance.NewError(usance.CodeConflict,
+			"line %d of the same source gives a total of %s for %s already; add the two up in one line", former.Elsewhere(t), t.UsageType, t.Date))
+		return nil
+	case live && former.Same(t):
+		out.Result = usance.Result{
+			EventID: former.Event.ID, LicenseID: t.LicenseID, IdempotencyKey: former.Event.IdempotencyKey,
+			Tracked: true, Duplicate: true, Status: usance.StatusCounted,
+		}
+		return nil
+	case !live && t.Quantity == 0 && d.closed: // what it held may be pruned
+		out.refuse(t, usance.NewError(usance.CodeTooLate, "the local day %s is closed: its raw events are due for pruning", t.Date))
+		return nil
+	case !live && t.Quantity == 0:
+		out.Result = usance.Result{LicenseID: t.LicenseID, Tracked: true, Duplicate: true, Status: usance.StatusVoided}
+		return nil
+	case d.others:
+		out.refuse(t, usance.NewError(usance.CodeConflict,
+			"the local day %s holds events that are no daily totals, whose usage a total would count twice; leave the day out, or void them first", t.Date))
+		return nil
+	}
+	now := in.o.Now().UTC().Truncate(time.Microsecond)
+	r := &request{received: now}
+	add := func(e usance.Event, audit *usance.AuditEntry) {
+		e.ID, e.ReceivedAt = usance.NewID(now), now
+		r.items = append(r.items, item{event: e, backdate: true, audit: audit})
+	}
+	if live {
+		out.VoidedEvent = former.Event.ID
+		add(former.Event.Void(), &usance.AuditEntry{
+			ID: usance.NewID(now), At: now, Actor: actor, Action: "event.void", Subject: former.Event.ID.String(),
+			LicenseID: t.LicenseID, Reason: "a daily total was corrected",
+		})
+	}
+	if t.Quantity > 0 {
+		out.Revision = former.Revision + 1
+		add(t.Event(d.zone, d.from, out.Revision), nil)
+	}
+	r.atomic = len(r.items) > 1 // the day is never left without its total
+	return r
+}
+
+// take reads the answer of the request; false when another total of the day
+// and type was counted since the day was read.
+func (out *TotalResult) take(r *request) bool {
+	last := len(r.results) - 1
+	out.Result = r.results[last]
+	for i := range r.results {
+		e := r.results[i].Error
+		switch {
+		case e == nil || e.Code == usance.CodeAborted:
+		case e.Code == usance.CodeIdempotencyConflict:
+			return false
+		default:
+			out.Result = r.results[i]
+		}
+	}
+	if out.Error != nil {
+		out.Revision = 0
+	}
+	if out.Error != nil || out.Duplicate { // nothing was taken back, or by another request
+		out.VoidedEvent = usance.ID{}
+	}
+	if out.Error == nil && r.items[last].event.Quantity < 0 {
+		out.Status = usance.StatusVoided
+	}
+	return true
+}
