@@ -175,6 +175,10 @@ type UsageView interface {
 	DueDays(ctx context.Context, before time.Time, after Day, limit int) ([]Day, error)
 	// Pending gives batches that are not folded, oldest first.
 	Pending(ctx context.Context, limit int) ([]Batch, error)
+	// Backfill finds the licence's backfill; NOT_FOUND when it never had one.
+	Backfill(ctx context.Context, licenseID string) (Backfill, error)
+	// RunningBackfills gives those of status RUNNING, in the order of licences.
+	RunningBackfills(ctx context.Context) ([]Backfill, error)
 	// Status tells how far folding has come and how much is stored.
 	Status(ctx context.Context) (StoreStatus, error)
 }
@@ -349,6 +353,8 @@ type Tx interface {
 	// (one that is not closed is closed by it).
 	CloseDays(ctx context.Context, days []Day) error
 	SealDays(ctx context.Context, days []Day) error
+	// PutBackfill inserts or rewrites the licence's backfill.
+	PutBackfill(ctx context.Context, b Backfill) error
 	// PruneEvents deletes at most limit raw events that were received before
 	// the instant, are folded and lie on sealed days, in order of receipt, and
 	// tells how many.

@@ -41,35 +41,42 @@ func (f *Folder) Recalculate(ctx context.Context, licenseID string, from, to usa
 			return out, err
 		}
 	}
-	now := f.o.Now().UTC().Truncate(time.Microsecond)
-	err := f.store.Update(ctx, usance.Locks{Exclusive: []string{licenseID}}, func(tx usance.Tx) error {
-		out.Counters = 0
-		facts, err := tx.Facts(ctx, []string{licenseID})
-		if err != nil {
-			return err
-		}
-		if len(facts) == 0 {
-			return usance.NewError(usance.CodeLicenseNotFound, "no licence %q", licenseID)
-		}
-		l := &facts[0].License
-		zone, _, _, err := l.Term()
-		if err != nil {
-			return err
-		}
-		m := usance.Moment{Now: now, Zone: zone, AnchorDay: l.BillingAnchorDay, LateGrace: f.o.LateGrace}
-		for i := range facts[0].Thresholds {
-			n, err := usance.Recount(ctx, tx, l, &facts[0].Thresholds[i], from, to, false, m)
-			if err != nil {
-				return err
-			}
-			out.Counters += n
-		}
-		return tx.AddAudit(ctx, []usance.AuditEntry{{
-			ID: usance.NewID(now), At: now, Actor: actor, Action: "usage.recalculate", Subject: licenseID, LicenseID: licenseID,
-			Reason: fmt.Sprintf("%s to %s: %d rows and %d counters changed", from, to-1, out.Changed, out.Counters),
-		}})
+	err := f.store.Update(ctx, usance.Locks{Exclusive: []string{licenseID}}, func(tx usance.Tx) (err error) {
+		out.Counters, err = f.recount(ctx, tx, licenseID, from, to, actor, out.Changed)
+		return err
 	})
 	return out, err
+}
+
+// recount ends a recalculation of [from, to) that changed so many rows: it
+// recomputes the counters of the periods that the days touch, in a transaction
+// that holds the licence's group exclusively, and tells how many differed.
+func (f *Folder) recount(ctx context.Context, tx usance.Tx, licenseID string, from, to usance.Date, actor string, rows int) (changed int, err error) {
+	facts, err := tx.Facts(ctx, []string{licenseID})
+	if err != nil {
+		return 0, err
+	}
+	if len(facts) == 0 {
+		return 0, usance.NewError(usance.CodeLicenseNotFound, "no licence %q", licenseID)
+	}
+	l := &facts[0].License
+	zone, _, _, err := l.Term()
+	if err != nil {
+		return 0, err
+	}
+	now := f.o.Now().UTC().Truncate(time.Microsecond)
+	m := usance.Moment{Now: now, Zone: zone, AnchorDay: l.BillingAnchorDay, LateGrace: f.o.LateGrace}
+	for i := range facts[0].Thresholds {
+		n, err := usance.Recount(ctx, tx, l, &facts[0].Thresholds[i], from, to, false, m)
+		if err != nil {
+			return 0, err
+		}
+		changed += n
+	}
+	return changed, tx.AddAudit(ctx, []usance.AuditEntry{{
+		ID: usance.NewID(now), At: now, Actor: actor, Action: "usage.recalculate", Subject: licenseID, LicenseID: licenseID,
+		Reason: fmt.Sprintf("%s to %s: %d rows and %d counters changed", from, to-1, rows, changed),
+	}})
 }
 
 // recalculateChunk corrects the rows of a few days.

@@ -38,7 +38,8 @@ func (m Migrations) provider() (*goose.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return goose.NewProvider(goose.DialectSQLite3, m.s.db, files, goose.WithDisableGlobalRegistry(true))
+	// A step that was marked as rolled back by hand may lie before others.
+	return goose.NewProvider(goose.DialectSQLite3, m.s.db, files, goose.WithDisableGlobalRegistry(true), goose.WithAllowOutofOrder(true))
 }
 
 // check refuses a schema that a newer program made, and brings an older one up

@@ -118,7 +118,10 @@ func TestNoDatabase(t *testing.T) {
 	}
 }
 
-const first = "20241012000001_add_license_usage_tracking"
+const (
+	first = "20241012000001_add_license_usage_tracking"
+	last  = "20261124000001_add_license_usage_backfills"
+)
 
 func TestMigrations(t *testing.T) {
 	t.Parallel()
@@ -159,12 +162,14 @@ func TestMigrations(t *testing.T) {
 	}
 	check("left as it is", true)
 	applied, err := m.Up(ctx)
-	do("Up", applied, err, []string{first})
+	do("Up", applied, err, []string{first, last})
 	check("up", false)
 	applied, err = m.Up(ctx)
 	do("Up again", applied, err, []string(nil))
 	undone, err := m.Down(ctx)
-	do("Down", undone, err, first)
+	do("Down", undone, err, last)
+	undone, err = m.Down(ctx)
+	do("Down once more", undone, err, first)
 	check("down", true)
 	undone, err = m.Down(ctx)
 	do("Down again", undone, err, "")
@@ -172,7 +177,7 @@ func TestMigrations(t *testing.T) {
 		t.Errorf("Resolve of what is not applied: %v", err)
 	}
 	applied, err = m.Up(ctx)
-	do("Up once more", applied, err, []string{first})
+	do("Up once more", applied, err, []string{first, last})
 	if err := m.Resolve(ctx, "20200101000000_none"); usance.ErrorCode(err) != usance.CodeNotFound {
 		t.Errorf("Resolve of nothing: %v", err)
 	}

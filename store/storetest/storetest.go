@@ -64,6 +64,7 @@ func Run(t *testing.T, open func(t *testing.T) usance.Store) {
 		{"Scopes", testScopes},
 		{"Filters", testFilters},
 		{"Status", testStatus},
+		{"Backfills", testBackfills},
 		{"Keys", testKeys},
 		{"Secret", testSecret},
 		{"Jobs", testJobs},
