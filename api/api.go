@@ -66,6 +66,8 @@ type Deps struct {
 	Billing *billing.Billing
 	Query   *query.Query
 	Jobs    *jobs.Runner
+	// Backfill recomputes long ranges; whoever makes it runs it.
+	Backfill *fold.Backfiller
 
 	Limits  RateLimits
 	Metrics http.Handler     // answers /metrics; there is none when nil

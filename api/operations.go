@@ -25,7 +25,7 @@ const (
 
 // operations is the table.
 func (a *api) operations() []*operation {
-	return slices.Concat(a.eventOperations(), a.usageOperations(), a.limitOperations(),
+	return slices.Concat(a.eventOperations(), a.usageOperations(), a.backfillOperations(), a.limitOperations(),
 		a.overageOperations(), a.catalogOperations(), a.adminOperations())
 }
 
@@ -311,7 +311,7 @@ func (a *api) usageOperations() []*operation {
 		op(operation{
 			name: "usage.recalculateAggregates", kind: isMutation, method: "POST", path: "/v1/recalculate", need: access.Recalculate, tag: tagUsage,
 			summary: "Recompute daily aggregates and counters from raw events",
-			detail:  "Adds only differences, so usage goes on meanwhile. Days whose raw events were pruned are sealed: they are skipped and listed.",
+			detail:  "Adds only differences, so usage goes on meanwhile. Days whose raw events were pruned are sealed: they are skipped and listed. Answered at the end; for long ranges, usage.backfillAggregates does the same behind its answer.",
 			example: `{"licenseId":"lic_123","startDate":"2024-01-01","endDate":"2024-10-12"}`,
 		}, (*recalculateInput).target, a.recalculate),
 		op(operation{

@@ -236,7 +236,7 @@ func (s *server) snapshot(t *testing.T, d *side) map[string]string {
 			if len(o.wildcards()) == 0 && !about && !byID {
 				continue // of both sides
 			}
-			out[fmt.Sprintf("%s %d", o.name, i)] = s.rest(o, adminKey, in).body
+			out[fmt.Sprintf("%s %d", o.name, i)] = withoutID(s.rest(o, adminKey, in).body)
 		}
 	}
 	return out

@@ -95,11 +95,15 @@ func newServer(t testing.TB, limits ...RateLimits) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	backfill := fold.NewBackfiller(s.fold, true)
+	working, stop := context.WithCancel(ctx)
+	worked := make(chan struct{})
+	go func() { defer close(worked); _ = backfill.Run(working) }()
 	reg := prometheus.NewRegistry()
 	d := Deps{
 		Store: s.store, Access: access.New(s.store, access.Options{Now: clock, AdminKey: adminKey}), Ingest: in, Fold: s.fold,
 		Catalog: catalog.New(s.store, catalog.Options{Now: clock, NewSecret: access.NewSecret}), Billing: s.bill,
-		Query: query.New(s.store, query.Options{Now: clock, TTL: 5 * time.Minute}), Jobs: runner,
+		Query: query.New(s.store, query.Options{Now: clock, TTL: 5 * time.Minute}), Jobs: runner, Backfill: backfill,
 		Metrics: promhttp.HandlerFor(reg, promhttp.HandlerOpts{}), Logger: log, Now: clock, Version: "test",
 	}
 	if len(limits) > 0 {
@@ -111,6 +115,8 @@ func newServer(t testing.TB, limits ...RateLimits) *server {
 	s.Server = httptest.NewServer(x)
 	t.Cleanup(func() {
 		s.Server.Close()
+		stop()
+		<-worked
 		if err := in.Close(ctx); err != nil {
 			t.Error(err)
 		}

@@ -132,17 +132,26 @@ func (a *api) checkUsage(ctx context.Context, c *Call, in *checkInput) (ingest.C
 }
 
 func (a *api) recalculate(ctx context.Context, c *Call, in *recalculateInput) (fold.Recalculation, error) {
-	zone, err := usance.ParseZone(c.License.Timezone)
+	from, to, err := localDays(&c.License, in.StartDate, in.EndDate)
 	if err != nil {
 		return fold.Recalculation{}, err
 	}
-	r, err := usance.DateRange(in.StartDate, in.EndDate, zone)
+	return a.d.Fold.Recalculate(ctx, in.LicenseID, from, to, c.actor())
+}
+
+// localDays reads a range as the licence's local days [from, to); a day that it
+// touches is in it.
+func localDays(l *usance.License, startDate, endDate string) (from, to usance.Date, err error) {
+	zone, err := usance.ParseZone(l.Timezone)
 	if err != nil {
-		return fold.Recalculation{}, err
+		return 0, 0, err
 	}
-	to := r.End
-	if r.EndSlot > 0 { // a day that the range touches is recomputed whole
-		to++
+	r, err := usance.DateRange(startDate, endDate, zone)
+	if err != nil {
+		return 0, 0, err
 	}
-	return a.d.Fold.Recalculate(ctx, in.LicenseID, r.First, to, c.actor())
+	if r.EndSlot > 0 {
+		r.End++
+	}
+	return r.First, r.End, nil
 }

@@ -323,8 +323,13 @@ func TestDailyAggregates(t *testing.T) {
 			{
 				LicenseID: licenseID, Date: mustDate(t, "2025-06-01"), TotalViews: 8, TotalStreams: 4, TotalClicks: 1,
 				TotalQuantity: 16, TotalRevenueCents: 105, UniqueSessions: 3,
+				ByType: map[string]usance.Tally{
+					"click": {Events: 1, Quantity: 1}, "print": {Events: 1, Quantity: 3, RevenueCents: 5},
+					"stream": {Events: 1, Quantity: 4}, "view": {Events: 1, Quantity: 8, RevenueCents: 100},
+				},
 			},
-			{LicenseID: licenseID, Date: mustDate(t, "2025-06-03"), TotalViews: 1, TotalQuantity: 1},
+			{LicenseID: licenseID, Date: mustDate(t, "2025-06-03"), TotalViews: 1, TotalQuantity: 1,
+				ByType: map[string]usance.Tally{"view": {Events: 1, Quantity: 1}}},
 		}
 		if diff := cmp.Diff(want, d.Days); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)

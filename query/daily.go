@@ -30,6 +30,8 @@ type DailyAggregate struct {
 	TotalQuantity     int64       `json:"totalQuantity"` // of every type, those above included
 	TotalRevenueCents int64       `json:"totalRevenueCents"`
 	UniqueSessions    int64       `json:"uniqueSessions"` // an estimate; never to be summed over days
+	// ByType holds every type that was used, with what the totals above leave out.
+	ByType map[string]usance.Tally `json:"byType"`
 }
 
 // DailyUsage is the days of a range on which anything was counted.
@@ -72,11 +74,14 @@ func (q *Query) DailyAggregates(ctx context.Context, req DailyRequest) (out Dail
 
 // daily makes the row of the i-th bucket; used tells whether it counts anything.
 func (s *summary) daily(licenseID string, d usance.Date, i int) (day DailyAggregate, used bool) {
-	day = DailyAggregate{LicenseID: licenseID, Date: d, UniqueSessions: s.Days[d]}
+	day = DailyAggregate{LicenseID: licenseID, Date: d, UniqueSessions: s.Days[d], ByType: make(map[string]usance.Tally)}
 	used = day.UniqueSessions > 0
 	for name, tallies := range s.Types {
 		t := tallies[i]
-		used = used || t != usance.Tally{}
+		if t == (usance.Tally{}) {
+			continue
+		}
+		used, day.ByType[name] = true, t
 		day.TotalQuantity += t.Quantity
 		day.TotalRevenueCents += t.RevenueCents
 		switch name {

@@ -119,6 +119,32 @@ export interface AuditEntry {
   subject: string;
 }
 
+export interface BackfillAnswer {
+  /** Of the range; it goes on behind the answer, see usage.getBackfill. */
+  backfill?: BackfillState;
+  /** Of each total, in order. */
+  results?: TotalResult[];
+}
+
+export interface BackfillState {
+  actor: string;
+  changed: number;
+  counters: number;
+  days: number;
+  endDate: string;
+  error?: string;
+  events: number;
+  licenseId: string;
+  nextDate: string;
+  /** Days that it passed and left alone: their raw events are pruned. */
+  sealed: string[];
+  skipped: number;
+  startDate: string;
+  startedAt: string;
+  status: string;
+  updatedAt: string;
+}
+
 export interface BatchResult {
   results: Result[];
 }
@@ -197,6 +223,7 @@ export interface CurrentUsage {
 }
 
 export interface DailyAggregate {
+  byType: { [key: string]: Tally };
   date: string;
   licenseId: string;
   totalClicks: number;
@@ -633,6 +660,36 @@ export interface Tier {
   rateCents: number | string;
   /** The last unit that costs this rate; left out or 0 on the last tier, which has no bound. */
   upTo?: number;
+}
+
+export interface TotalInput {
+  /** A local day of the licence, YYYY-MM-DD, today at the latest. */
+  date: string;
+  /** How many events the total is of; kept as metadata, since a total counts as one. */
+  events?: number;
+  /** The licence; that of the request when left out. */
+  licenseId?: string;
+  /** Where in the source it stands. */
+  line?: number;
+  /** Units of the whole day; 0 takes an earlier total back. */
+  quantity: number | null;
+  /** Revenue of the whole day, in cents. */
+  revenueCents?: number;
+  /** The usage type. */
+  usageType: string;
+}
+
+export interface TotalResult {
+  duplicate: boolean;
+  error?: EventError;
+  eventId?: string;
+  idempotencyKey?: string;
+  licenseId?: string;
+  revision?: number;
+  status: "COUNTED" | "BLOCKED" | "OUT_OF_TERM" | "REFUSED" | "VOIDED";
+  tracked: boolean;
+  usage?: Usage[];
+  voidedEvent?: string;
 }
 
 export interface Totals {
@@ -1101,6 +1158,24 @@ export interface Procedures {
     }; output: Recalculation; meta: object }>;
     /** How far folding has come, and what is stored. */
     getAggregationStatus: TRPCQueryProcedure<{ input: {} | void; output: AggregationStatus; meta: object }>;
+    /** Count daily totals, or rebuild a long range from raw events. */
+    backfillAggregates: TRPCMutationProcedure<{ input: {
+      /** Last local day to rebuild, inclusive (a timestamp is exclusive). */
+      endDate?: string | Date;
+      /** The licence of the range, and of totals that name none. */
+      licenseId?: string;
+      /** Where the totals are from, such as a file. One source that gives two totals for a day is refused the second, which else would correct the first. */
+      source?: string;
+      /** First local day to rebuild from raw events. */
+      startDate?: string | Date;
+      /** Daily totals to count. */
+      totals?: TotalInput[];
+    } | void; output: BackfillAnswer; meta: object }>;
+    /** How far the licence's last rebuild from raw events is. */
+    getBackfill: TRPCQueryProcedure<{ input: {
+      /** The licence's id. */
+      licenseId: string;
+    }; output: BackfillState; meta: object }>;
     /** Put a limit, a price or an alarm in force. */
     createThreshold: TRPCMutationProcedure<{ input: {
       /** false: usage past the limit with grace is blocked. */

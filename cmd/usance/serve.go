@@ -61,6 +61,7 @@ type server struct {
 	access   *access.Access
 	ingest   *ingest.Ingester
 	fold     *fold.Folder
+	backfill *fold.Backfiller
 	catalog  *catalog.Catalog
 	billing  *billing.Billing
 	query    *query.Query
@@ -108,6 +109,7 @@ func newStages(ctx context.Context, c config, log *slog.Logger, now func() time.
 		return nil, err
 	}
 	s.fold = fold.New(store, fold.Options{Now: now, Interval: c.FoldInterval, LateGrace: c.LateGrace, Logger: log})
+	s.backfill = fold.NewBackfiller(s.fold, true) // nobody else can have the file open
 	s.catalog = catalog.New(store, catalog.Options{Now: now, LateGrace: c.LateGrace, NewSecret: access.NewSecret})
 	s.billing = billing.New(store, billing.Options{Now: now, LateGrace: c.LateGrace, AutoApproveCents: c.AutoApproveCents, Logger: log})
 	s.query = query.New(store, query.Options{Now: now, TTL: time.Duration(c.CacheTTLSeconds) * time.Second})
@@ -131,7 +133,7 @@ func (s *server) handler() (http.Handler, error) {
 	metrics := http.NewServeMux()
 	a := api.New(api.Deps{
 		Store: s.store, Access: s.access, Ingest: s.ingest, Fold: s.fold, Catalog: s.catalog, Billing: s.billing,
-		Query: s.query, Jobs: s.jobs, Limits: api.RateLimits{
+		Query: s.query, Jobs: s.jobs, Backfill: s.backfill, Limits: api.RateLimits{
 			Calls: s.cfg.RateLimitCalls, Events: s.cfg.RateLimitEvents, Refused: refusedPerMinute, Proxies: s.cfg.TrustedProxies,
 		}, Metrics: metrics, Logger: s.log, Now: s.now, Version: v,
 	})
@@ -177,6 +179,7 @@ func (s *server) serve(ctx context.Context, ready func(url string)) (err error) 
 	defer stopBackground()
 	var loops sync.WaitGroup
 	loops.Go(func() { s.report("fold", s.fold.Run(background)) })
+	loops.Go(func() { s.report("backfills", s.backfill.Run(background)) })
 	loops.Go(func() { s.report("jobs", s.jobs.Run(background)) })
 
 	base, cutOff := context.WithCancel(context.WithoutCancel(ctx))
