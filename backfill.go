@@ -102,6 +102,13 @@ func (f *FormerTotal) Elsewhere(t *DailyTotal) int64 {
 	return o.Line
 }
 
+// TotalResult is what became of a daily total.
+type TotalResult struct {
+	Result
+	Revision    int `json:"revision,omitempty"`   // of the day's total of this type, from 1
+	VoidedEvent ID  `json:"voidedEvent,omitzero"` // the former total, which this one took back
+}
+
 // BackfillStatus is the state of a Backfill.
 type BackfillStatus string
 

@@ -6,7 +6,6 @@ import (
 
 	"github.com/usance/usance"
 	"github.com/usance/usance/access"
-	"github.com/usance/usance/ingest"
 )
 
 // totalInput is one daily total as it is sent.
@@ -36,7 +35,7 @@ type BackfillState struct {
 
 // BackfillAnswer is what a backfill came to so far.
 type BackfillAnswer struct {
-	Results  []ingest.TotalResult `json:"results,omitempty" doc:"Of each total, in order."`
+	Results  []usance.TotalResult `json:"results,omitempty" doc:"Of each total, in order."`
 	Backfill *BackfillState       `json:"backfill,omitempty" doc:"Of the range; it goes on behind the answer, see usage.getBackfill."`
 }
 
@@ -94,6 +93,9 @@ func (a *api) backfill(ctx context.Context, c *Call, in *backfillInput) (out Bac
 				LicenseID: t.LicenseID, Date: t.Date, UsageType: t.UsageType, Quantity: *t.Quantity, RevenueCents: t.RevenueCents,
 				Events: t.Events, Source: in.Source, Line: t.Line,
 			}
+		}
+		if err := a.limits.send(c.Principal, len(totals)); err != nil {
+			return out, err
 		}
 		if out.Results, err = a.d.Ingest.Totals(ctx, totals, c.actor()); err != nil {
 			return out, err

@@ -140,6 +140,33 @@ func (c *Client) Void(ctx context.Context, licenseID, idempotencyKey, reason str
 	return out, c.send(ctx, http.MethodPost, "/v1/events/void", in, &out, true)
 }
 
+// Totals counts daily totals that come from one source, such as a file, and
+// gives a result for each, in order; sent again, they are duplicates. At most
+// 10,000 go at once, of 1 MiB.
+func (c *Client) Totals(ctx context.Context, source string, totals []usance.DailyTotal) ([]usance.TotalResult, error) {
+	type total struct { // the source is said once
+		usance.DailyTotal
+		Source string `json:"source,omitempty"`
+	}
+	in := struct {
+		Source string  `json:"source,omitempty"`
+		Totals []total `json:"totals"`
+	}{Source: source, Totals: make([]total, len(totals))}
+	for i := range totals {
+		in.Totals[i].DailyTotal = totals[i]
+	}
+	var out struct {
+		Results []usance.TotalResult `json:"results"`
+	}
+	if err := c.send(ctx, http.MethodPost, "/v1/backfill", in, &out, true); err != nil {
+		return nil, err
+	}
+	if len(out.Results) != len(totals) {
+		return nil, fmt.Errorf("the server at %s answered %d results for %d totals", c.url, len(out.Results), len(totals))
+	}
+	return out.Results, nil
+}
+
 // Do calls an operation by the name that it has in the server's documents, such
 // as usage.getAnalytics, with in as its input (anything that is a JSON object,
 // or nil) and its answer in out (or nil). Reads and changes that may be made

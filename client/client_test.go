@@ -286,3 +286,37 @@ func TestEveryFieldArrives(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", have, want)
 	}
 }
+
+// Totals are counted once, though the answer to the first request is lost.
+func TestTotals(t *testing.T) {
+	t.Parallel()
+	var requests atomic.Int64
+	c := serve(t, func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/v1/backfill" && requests.Add(1) == 1 {
+				h.ServeHTTP(httptest.NewRecorder(), r)
+				w.WriteHeader(http.StatusBadGateway)
+				return
+			}
+			h.ServeHTTP(w, r)
+		})
+	}, api.RateLimits{})
+	day := usance.MakeDate(2024, time.October, 1)
+	results, err := c.Totals(t.Context(), "a file", []usance.DailyTotal{
+		{LicenseID: "lic_123", Date: day, UsageType: "view", Quantity: 7, RevenueCents: 3, Events: 2, Line: 2},
+		{LicenseID: "nobody", Date: day, UsageType: "view", Quantity: 7, Line: 3},
+		{LicenseID: "lic_123", Date: day, UsageType: "view", Quantity: 8, Line: 4},
+	})
+	if err != nil || requests.Load() != 2 {
+		t.Fatal(err, requests.Load())
+	}
+	if r := results[0]; !r.Tracked || !r.Duplicate || r.Revision != 1 {
+		t.Errorf("the first: %+v", r)
+	}
+	if r := results[1]; r.Error == nil || r.Error.Code != usance.CodeLicenseNotFound {
+		t.Errorf("of no licence: %+v", r)
+	}
+	if r := results[2]; r.Error == nil || r.Error.Code != usance.CodeConflict {
+		t.Errorf("twice in one source: %+v", r)
+	}
+}

@@ -8,13 +8,6 @@ import (
 	"github.com/usance/usance"
 )
 
-// TotalResult is what became of a daily total.
-type TotalResult struct {
-	usance.Result
-	Revision    int       `json:"revision,omitempty"`   // of the day's total of this type, from 1
-	VoidedEvent usance.ID `json:"voidedEvent,omitzero"` // the former total, which this one took back
-}
-
 // maxTotalTries bounds how often a total is looked at anew when others of the
 // same day are sent at the same time.
 const maxTotalTries = 8
@@ -26,14 +19,14 @@ const maxTotalTries = 8
 // events, which it would count twice, or where the same source gives two totals
 // for the day. It takes the way of every event past licence, limits and closed
 // days. actor is whom the audit trail names for voids.
-func (in *Ingester) Totals(ctx context.Context, totals []usance.DailyTotal, actor string) ([]TotalResult, error) {
+func (in *Ingester) Totals(ctx context.Context, totals []usance.DailyTotal, actor string) ([]usance.TotalResult, error) {
 	if len(totals) == 0 {
 		return nil, usance.Invalid("totals", "must hold at least one total")
 	}
 	if len(totals) > usance.MaxBatch {
 		return nil, usance.NewError(usance.CodeTooLarge, "a request holds at most %d totals; send several", usance.MaxBatch)
 	}
-	out := make([]TotalResult, len(totals))
+	out := make([]usance.TotalResult, len(totals))
 	var open []int // those that are not decided yet
 	for i := range totals {
 		t := &totals[i]
@@ -42,7 +35,7 @@ func (in *Ingester) Totals(ctx context.Context, totals []usance.DailyTotal, acto
 			if !errors.As(err, &known) {
 				known = usance.WrapError(err, usance.CodeInternal, "the total could not be checked")
 			}
-			out[i].refuse(t, known)
+			out[i] = refuseTotal(t, known)
 			continue
 		}
 		open = append(open, i)
@@ -57,13 +50,13 @@ func (in *Ingester) Totals(ctx context.Context, totals []usance.DailyTotal, acto
 		}
 	}
 	for _, i := range open {
-		out[i].refuse(&totals[i], usance.NewError(usance.CodeUnavailable, "other totals of the day are being counted; send this one again"))
+		out[i] = refuseTotal(&totals[i], usance.NewError(usance.CodeUnavailable, "other totals of the day are being counted; send this one again"))
 	}
 	return out, nil
 }
 
-func (r *TotalResult) refuse(t *usance.DailyTotal, err *usance.Error) {
-	*r = TotalResult{Result: usance.Result{LicenseID: t.LicenseID, Status: usance.StatusRefused, Error: err}}
+func refuseTotal(t *usance.DailyTotal, err *usance.Error) usance.TotalResult {
+	return usance.TotalResult{Result: usance.Result{LicenseID: t.LicenseID, Status: usance.StatusRefused, Error: err}}
 }
 
 // totalDay is what is known of the day of a total.
@@ -77,7 +70,7 @@ type totalDay struct {
 
 // tryTotals sends the open totals by what their days hold now, and gives those
 // that another request was faster with.
-func (in *Ingester) tryTotals(ctx context.Context, totals []usance.DailyTotal, open []int, out []TotalResult, actor string) (again []int, err error) {
+func (in *Ingester) tryTotals(ctx context.Context, totals []usance.DailyTotal, open []int, out []usance.TotalResult, actor string) (again []int, err error) {
 	days := make([]totalDay, len(open))
 	err = in.store.View(ctx, func(v usance.View) error {
 		others := make(map[usance.Day]bool)
@@ -116,7 +109,7 @@ func (in *Ingester) tryTotals(ctx context.Context, totals []usance.DailyTotal, o
 		case <-ctx.Done():
 			return nil, usance.WrapError(ctx.Err(), usance.CodeUnavailable, "the request ended before its commit; send it again")
 		}
-		if !out[i].take(r) {
+		if !takeTotal(&out[i], r) {
 			again = append(again, i)
 		}
 	}
@@ -186,13 +179,13 @@ func holdsOthers(ctx context.Context, v usance.View, day usance.Day) (bool, erro
 
 // totalRequest makes the request that brings the day to the total; nil when
 // there is nothing to send, and the result says why.
-func (in *Ingester) totalRequest(t *usance.DailyTotal, d *totalDay, out *TotalResult, actor string) *request {
+func (in *Ingester) totalRequest(t *usance.DailyTotal, d *totalDay, out *usance.TotalResult, actor string) *request {
 	former := &d.former
 	live := former.Revision > 0 && !former.Event.Voided
-	*out = TotalResult{Revision: former.Revision}
+	*out = usance.TotalResult{Revision: former.Revision}
 	switch {
 	case live && former.Elsewhere(t) != 0:
-		out.refuse(t, usance.NewError(usance.CodeConflict,
+		*out = refuseTotal(t, usance.NewError(usance.CodeConflict,
 			"line %d of the same source gives a total of %s for %s already; add the two up in one line", former.Elsewhere(t), t.UsageType, t.Date))
 		return nil
 	case live && former.Same(t):
@@ -202,13 +195,13 @@ func (in *Ingester) totalRequest(t *usance.DailyTotal, d *totalDay, out *TotalRe
 		}
 		return nil
 	case !live && t.Quantity == 0 && d.closed: // what it held may be pruned
-		out.refuse(t, usance.NewError(usance.CodeTooLate, "the local day %s is closed: its raw events are due for pruning", t.Date))
+		*out = refuseTotal(t, usance.NewError(usance.CodeTooLate, "the local day %s is closed: its raw events are due for pruning", t.Date))
 		return nil
 	case !live && t.Quantity == 0:
 		out.Result = usance.Result{LicenseID: t.LicenseID, Tracked: true, Duplicate: true, Status: usance.StatusVoided}
 		return nil
 	case d.others:
-		out.refuse(t, usance.NewError(usance.CodeConflict,
+		*out = refuseTotal(t, usance.NewError(usance.CodeConflict,
 			"the local day %s holds events that are no daily totals, whose usage a total would count twice; leave the day out, or void them first", t.Date))
 		return nil
 	}
@@ -233,9 +226,9 @@ func (in *Ingester) totalRequest(t *usance.DailyTotal, d *totalDay, out *TotalRe
 	return r
 }
 
-// take reads the answer of the request; false when another total of the day
+// takeTotal reads the answer of the request; false when another total of the day
 // and type was counted since the day was read.
-func (out *TotalResult) take(r *request) bool {
+func takeTotal(out *usance.TotalResult, r *request) bool {
 	last := len(r.results) - 1
 	out.Result = r.results[last]
 	for i := range r.results {
