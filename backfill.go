@@ -65,7 +65,9 @@ func (t *DailyTotal) Event(zone *time.Location, from time.Time, revision int) Ev
 		OccurredAt: at.UTC(), Stamped: true, IdempotencyKey: fmt.Sprintf("%s%s:%s:%d", totalPrefix, t.Date, t.UsageType, revision),
 	}
 	if t.Events != 0 || t.Source != "" || t.Line != 0 {
-		e.Metadata, _ = json.Marshal(totalOrigin{t.Events, t.Line, t.Source}) // of numbers and text: never fails
+		if b, err := json.Marshal(totalOrigin{t.Events, t.Line, t.Source}); err == nil { // numbers and text: always
+			e.Metadata = b
+		}
 	}
 	e.HashPayload()
 	return e

@@ -164,8 +164,11 @@ func (b *Backfiller) advance(ctx context.Context, at usance.Backfill) error {
 	if err == nil {
 		_, err = b.keep(ctx, b.runner, at)
 	}
-	if err == nil || ctx.Err() != nil {
-		return nil // what was cut short is taken up again
+	if ctx.Err() != nil {
+		return ctx.Err() // what was cut short is taken up again
+	}
+	if err == nil {
+		return nil
 	}
 	b.f.o.Logger.Error("a backfill failed", "license", at.LicenseID, "day", at.NextDate, "error", err)
 	at.Status, at.Error = usance.BackfillFailed, "a fault of the server; its log has the cause"
