@@ -181,6 +181,9 @@ type UsageView interface {
 	RunningBackfills(ctx context.Context) ([]Backfill, error)
 	// Status tells how far folding has come and how much is stored.
 	Status(ctx context.Context) (StoreStatus, error)
+	// Activity tells what happened lately, as seen at the instant. It reads the
+	// events of a week.
+	Activity(ctx context.Context, now time.Time) (Activity, error)
 }
 
 // EventRef names an event by licence and idempotency key.

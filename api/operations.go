@@ -10,6 +10,7 @@ import (
 
 	"github.com/usance/usance"
 	"github.com/usance/usance/access"
+	"github.com/usance/usance/fold"
 	"github.com/usance/usance/query"
 )
 
@@ -256,6 +257,12 @@ type recalculateInput struct {
 	EndDate   string `json:"endDate" format:"date-or-instant" doc:"Last local day, inclusive (a timestamp is exclusive)."`
 }
 
+type booksInput struct {
+	Days int  `json:"days,omitempty" minimum:"1" maximum:"3660" doc:"Local days back, today included; 35 unless told."`
+	All  bool `json:"all,omitempty" doc:"All days whose raw events are kept, instead."`
+	Paging
+}
+
 func viewer(c *Call) query.Viewer {
 	return query.Viewer{Key: c.Principal.Viewer(), Limits: c.Principal.May(access.ReadLimits)}
 }
@@ -320,6 +327,33 @@ func (a *api) usageOperations() []*operation {
 			example: `{}`,
 		}, nil, func(ctx context.Context, c *Call, in *none) (query.AggregationStatus, error) {
 			return a.d.Query.AggregationStatus(ctx)
+		}),
+		op(operation{
+			name: "usage.getActivity", kind: isQuery, method: "GET", path: "/v1/activity", need: access.ReadAll, tag: tagUsage,
+			summary: "What came in during the last week, what was aggregated, warned and charged",
+			detail:  "Answers the verification queries of the deployment guide.",
+			example: `{}`,
+		}, nil, func(ctx context.Context, c *Call, in *none) (out usance.Activity, err error) {
+			err = a.d.Store.View(ctx, func(v usance.View) error {
+				out, err = v.Activity(ctx, a.instant())
+				return err
+			})
+			return out, err
+		}),
+		op(operation{
+			name: "usage.checkBooks", kind: isQuery, method: "GET", path: "/v1/books", need: access.ReadAll, tag: tagUsage,
+			summary: "Compare rollups with raw events, counters with usage, overages with counters",
+			detail:  "Licence by licence, and changes nothing. A page that takes long ends early, with the cursor of the next.",
+			example: `{"days":35}`,
+		}, nil, func(ctx context.Context, c *Call, in *booksInput) (out Page[fold.Books], err error) {
+			days := in.Days
+			if in.All {
+				days = 0
+			} else if days == 0 {
+				days = 35
+			}
+			out.Data, out.NextCursor, err = a.d.Fold.CheckBooks(ctx, in.page(), days)
+			return out, err
 		}),
 	}
 }

@@ -19,6 +19,8 @@ var operations = map[string]struct {
 	"usage.getDailyAggregates":    {"GET", "/v1/licenses/{licenseId}/daily", true},
 	"usage.recalculateAggregates": {"POST", "/v1/recalculate", false},
 	"usage.getAggregationStatus":  {"GET", "/v1/status", true},
+	"usage.getActivity":           {"GET", "/v1/activity", true},
+	"usage.checkBooks":            {"GET", "/v1/books", true},
 	"usage.backfillAggregates":    {"POST", "/v1/backfill", false},
 	"usage.getBackfill":           {"GET", "/v1/licenses/{licenseId}/backfill", true},
 	"usage.createThreshold":       {"POST", "/v1/thresholds", false},

@@ -38,6 +38,26 @@ export interface APIKey {
   scopes?: string[];
 }
 
+export interface ActiveDay {
+  date: string;
+  events: number;
+  licenses: number;
+  licensesAggregated: number;
+  licensesUsed: number;
+  quantity: number;
+}
+
+export interface Activity {
+  activeThresholds: number;
+  days: ActiveDay[];
+  eventsLastDay: number;
+  licenses: number;
+  licensesLastDay: number;
+  overages: OverageSum[];
+  trackingEnabled: number;
+  warningsLastDay: number;
+}
+
 export interface AggregationStatus {
   activeLicensesTracked: number;
   cache: CacheStatus;
@@ -149,6 +169,17 @@ export interface BatchResult {
   results: Result[];
 }
 
+export interface Books {
+  counters: number;
+  events: number;
+  faults: Discrepancy[];
+  licenseId: string;
+  overages: number;
+  rows: number;
+  sealed: number;
+  wrong: number;
+}
+
 export interface Brand {
   createdAt?: string;
   id: string;
@@ -253,6 +284,15 @@ export interface DimensionUsage {
   distinct: number;
   rest: Tally;
   values: Value[];
+}
+
+export interface Discrepancy {
+  date?: string;
+  kind: string;
+  licenseId: string;
+  problem: string;
+  thresholdId?: string;
+  usageType?: string;
 }
 
 export interface Event {
@@ -455,6 +495,12 @@ export interface OverageNow {
   quantity: number;
 }
 
+export interface OverageSum {
+  count: number;
+  status: "DETECTED" | "PENDING_APPROVAL" | "APPROVED" | "BILLED" | "PAID" | "DISPUTED" | "WAIVED";
+  totalFeesCents: number;
+}
+
 export interface PageAPIKey {
   data: APIKey[];
   /** Give it as cursor for the next page; absent on the last. */
@@ -475,6 +521,12 @@ export interface PageAsset {
 
 export interface PageAuditEntry {
   data: AuditEntry[];
+  /** Give it as cursor for the next page; absent on the last. */
+  nextCursor?: string;
+}
+
+export interface PageBooks {
+  data: Books[];
   /** Give it as cursor for the next page; absent on the last. */
   nextCursor?: string;
 }
@@ -1158,6 +1210,19 @@ export interface Procedures {
     }; output: Recalculation; meta: object }>;
     /** How far folding has come, and what is stored. */
     getAggregationStatus: TRPCQueryProcedure<{ input: {} | void; output: AggregationStatus; meta: object }>;
+    /** What came in during the last week, what was aggregated, warned and charged. */
+    getActivity: TRPCQueryProcedure<{ input: {} | void; output: Activity; meta: object }>;
+    /** Compare rollups with raw events, counters with usage, overages with counters. */
+    checkBooks: TRPCQueryProcedure<{ input: {
+      /** All days whose raw events are kept, instead. */
+      all?: boolean;
+      /** nextCursor of the page before; empty for the first. */
+      cursor?: string;
+      /** Local days back, today included; 35 unless told. */
+      days?: number;
+      /** Rows of a page; 100 unless told. */
+      limit?: number;
+    } | void; output: PageBooks; meta: object }>;
     /** Count daily totals, or rebuild a long range from raw events. */
     backfillAggregates: TRPCMutationProcedure<{ input: {
       /** Last local day to rebuild, inclusive (a timestamp is exclusive). */

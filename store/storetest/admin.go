@@ -46,6 +46,69 @@ func testStatus(t *testing.T, s usance.Store) {
 	equal(t, "Status after a fold", status(), want)
 }
 
+func testActivity(t *testing.T, s usance.Store) {
+	ctx := t.Context()
+	activity := func() (a usance.Activity) {
+		view(t, s, func(v usance.View) (err error) {
+			a, err = v.Activity(ctx, now)
+			return err
+		})
+		return a
+	}
+	equal(t, "Activity of an empty store", activity(), usance.Activity{})
+	putLicenses(t, s, "l1", "l2", "l3", "l4")
+	update(t, s, func(tx usance.Tx) error {
+		off, deleted := license("l2", "brand", "asset"), license("l4", "brand", "asset")
+		off.UsageTrackingEnabled, deleted.DeletedAt = false, ptr(now)
+		for _, l := range []usance.License{off, deleted} {
+			if err := tx.PutLicense(ctx, l); err != nil {
+				return err
+			}
+		}
+		warned, before, retired := threshold("h1", "l1"), threshold("h2", "l2"), threshold("h3", "l3")
+		warned.LastWarningAt, before.LastWarningAt = ptr(now.Add(-23*time.Hour)), ptr(now.Add(-25*time.Hour))
+		retired.LastWarningAt, retired.IsActive = ptr(now), false
+		for _, h := range []usance.Threshold{warned, before, retired} {
+			if err := tx.PutThreshold(ctx, h); err != nil {
+				return err
+			}
+		}
+		o1, o2, o3 := overage(1, "l1", "t1", 1), overage(2, "l1", "t1", 2), overage(3, "l1", "t1", 3)
+		o2.CalculatedFeeCents, o3.Status = -20, usance.OverageWaived
+		return tx.PutOverages(ctx, []usance.Overage{o1, o2, o3})
+	})
+	at := func(licenseID string, n int, day usance.Date, occurred, received time.Time) usance.Event {
+		e := event(licenseID, n, day)
+		e.Quantity, e.OccurredAt, e.ReceivedAt = 10, occurred, received
+		return e
+	}
+	const day = 24 * time.Hour
+	update(t, s, func(tx usance.Tx) error {
+		return tx.AddEvents(ctx, id(100), now.Add(-30*time.Hour), []usance.Event{
+			at("l1", 1, today-9, now.Add(-9*day), now.Add(-30*time.Hour)),
+			at("l1", 2, today-7, now.Add(-7*day-time.Second), now.Add(-30*time.Hour)), // the day counts, the time not
+			at("l1", 3, today-7, now.Add(-7*day+time.Second), now.Add(-29*time.Hour)),
+			at("l3", 4, today+1, now, now.Add(-28*time.Hour)), // a zone ahead: tomorrow there
+		})
+	})
+	update(t, s, func(tx usance.Tx) error { return fold(ctx, tx, id(100)) })
+	update(t, s, func(tx usance.Tx) error {
+		return tx.AddEvents(ctx, id(101), now, []usance.Event{
+			at("l1", 5, today, now, now.Add(-23*time.Hour)), at("l1", 6, today, now, now), at("l2", 7, today, now, now),
+		})
+	})
+	want := usance.Activity{
+		Licenses: 3, TrackingEnabled: 2, EventsLastDay: 3, LicensesLastDay: 2, ActiveThresholds: 2, WarningsLastDay: 1,
+		Overages: []usance.OverageSum{{Status: usance.OverageDetected, Count: 2, TotalFeesCents: 30}, {Status: usance.OverageWaived, Count: 1, TotalFeesCents: 50}},
+		Days: []usance.ActiveDay{
+			{Date: today + 1, Used: 1, Aggregated: 1, Quantity: 10},
+			{Date: today, Events: 4, Licenses: 3, Used: 2, Aggregated: 2, Quantity: 30},
+			{Date: today - 7, Events: 1, Licenses: 1, Used: 1, Aggregated: 1, Quantity: 20},
+		},
+	}
+	equal(t, "Activity", activity(), want)
+}
+
 func testKeys(t *testing.T, s usance.Store) {
 	ctx := t.Context()
 	whole := usance.APIKey{ID: "k1", Name: "Key", Role: usance.RoleIngest, PartyID: "p", BrandIDs: []string{"b2", "b1"}, LicenseIDs: []string{"l1"},

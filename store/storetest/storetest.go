@@ -65,6 +65,7 @@ func Run(t *testing.T, open func(t *testing.T) usance.Store) {
 		{"Filters", testFilters},
 		{"Status", testStatus},
 		{"Backfills", testBackfills},
+		{"Activity", testActivity},
 		{"Keys", testKeys},
 		{"Secret", testSecret},
 		{"Jobs", testJobs},

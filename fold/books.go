@@ -1,0 +1,167 @@
+package fold
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/usance/usance"
+)
+
+// Books is what comparing one licence's figures came to: each rollup row with
+// its raw events, each counter with the usage of its period, the overages of
+// each period with its counter.
+type Books struct {
+	LicenseID string        `json:"licenseId"`
+	Rows      int           `json:"rows"`     // rollup rows compared
+	Events    int64         `json:"events"`   // raw events that those were compared with
+	Sealed    int           `json:"sealed"`   // days not compared: their raw events are pruned
+	Counters  int           `json:"counters"` // compared; those of retired thresholds stand still and are not
+	Overages  int           `json:"overages"` // rows whose sums were compared
+	Wrong     int           `json:"wrong"`    // figures that differ
+	Faults    []Discrepancy `json:"faults"`   // the first of them
+}
+
+// What a Discrepancy is about.
+const (
+	WrongRollup  = "rollup"
+	WrongCounter = "counter"
+	WrongOverage = "overage"
+	WrongLicense = "license"
+)
+
+// Discrepancy is a figure that differs from what it must be.
+type Discrepancy struct {
+	Kind        string      `json:"kind"` // rollup, counter, overage or license
+	LicenseID   string      `json:"licenseId"`
+	Date        usance.Date `json:"date,omitzero"` // of the rollup; first day of the counter's period
+	UsageType   string      `json:"usageType,omitempty"`
+	ThresholdID string      `json:"thresholdId,omitempty"`
+	Problem     string      `json:"problem"`
+}
+
+// booksTime is after how long CheckBooks leaves the rest to the next call.
+const booksTime = 10 * time.Second
+
+// CheckBooks compares the books of licences, in the order of their ids and
+// deleted ones too, and changes nothing. days is how many local days back, today
+// included; 0 stands for all that is kept. It answers the books of at most
+// page.Limit licences, of fewer when it takes long, and the next page's cursor.
+func (f *Folder) CheckBooks(ctx context.Context, page usance.Page, days int) ([]Books, string, error) {
+	start := time.Now()
+	var out []Books
+	one := usance.Page{Cursor: page.Cursor, Limit: 1}
+	for len(out) < page.Limit && (len(out) == 0 || time.Since(start) < booksTime) {
+		var licenses []usance.License
+		err := f.store.View(ctx, func(v usance.View) (err error) {
+			licenses, one.Cursor, err = v.Licenses(ctx, usance.LicenseFilter{Deleted: true}, one)
+			return err
+		})
+		if err != nil {
+			return nil, "", err
+		}
+		for i := range licenses {
+			b, err := f.checkBooks(ctx, &licenses[i], days)
+			if err != nil {
+				return nil, "", fmt.Errorf("checking the books of %q: %w", licenses[i].ID, err)
+			}
+			out = append(out, b)
+		}
+		if one.Cursor == "" {
+			break
+		}
+	}
+	return out, one.Cursor, nil
+}
+
+func (f *Folder) checkBooks(ctx context.Context, l *usance.License, days int) (Books, error) {
+	b := Books{LicenseID: l.ID, Faults: []Discrepancy{}}
+	zone, err := usance.ParseZone(l.Timezone)
+	if err != nil { // of a table of licences that is another program's too
+		b.add(Discrepancy{Kind: WrongLicense, LicenseID: l.ID, Problem: fmt.Sprintf("nothing of it can be compared: %v", err)})
+		return b, nil
+	}
+	now := f.o.Now().UTC()
+	from, to := usance.MinDate, usance.MaxDate
+	if days > 0 {
+		to = usance.DateOf(now, zone).AddDays(2) // events may be dated some minutes ahead
+		from = to.AddDays(-1 - days)
+	}
+	if err := f.checkRollups(ctx, l.ID, from, to, &b); err != nil {
+		return b, err
+	}
+	m := usance.Moment{Now: now, Zone: zone, AnchorDay: l.BillingAnchorDay, LateGrace: f.o.LateGrace}
+	err = f.store.View(ctx, func(v usance.View) error {
+		facts, err := v.Facts(ctx, []string{l.ID})
+		if err != nil || len(facts) == 0 {
+			return err
+		}
+		for i := range facts[0].Thresholds {
+			t := &facts[0].Thresholds[i]
+			counters, overages, wrong, err := usance.CheckCounters(ctx, v, &facts[0].License, t, from, to, m)
+			if err != nil {
+				return err
+			}
+			b.Counters += counters
+			b.Overages += overages
+			for _, w := range wrong {
+				kind := WrongCounter
+				if w.Overages {
+					kind = WrongOverage
+				}
+				b.add(Discrepancy{kind, l.ID, w.PeriodStart, w.UsageType, t.ID, w.Problem})
+			}
+		}
+		return nil
+	})
+	return b, err
+}
+
+// checkRollups compares rows and events a month at a time, and at once what
+// lies before and after all rows: events there have none.
+func (f *Folder) checkRollups(ctx context.Context, licenseID string, from, to usance.Date, b *Books) error {
+	first, last := to, from
+	err := f.store.View(ctx, func(v usance.View) error {
+		days, err := v.DayUsage(ctx, licenseID, from, to)
+		if len(days) > 0 {
+			first, last = days[0].Date, days[len(days)-1].Date+1
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for start := from; start < to; {
+		end := to
+		switch {
+		case start < first:
+			end = first
+		case start < last:
+			end = min(start+chunkDays, last)
+		}
+		d, err := f.diff(ctx, licenseID, start, end)
+		if err != nil {
+			return err
+		}
+		b.Rows += d.compared
+		b.Events += d.events
+		b.Sealed += len(d.sealed)
+		for i := range d.rows {
+			r := &d.rows[i]
+			problem := fmt.Sprintf("the rollup differs from its raw events by %d events, %d units and %d cents", -r.Events, -r.Quantity, -r.RevenueCents)
+			if r.Tally == (usance.Tally{}) {
+				problem = "the rollup's breakdown differs from its raw events, though its totals do not"
+			}
+			b.add(Discrepancy{WrongRollup, licenseID, r.Date, r.UsageType, "", problem})
+		}
+		start = end
+	}
+	return nil
+}
+
+func (b *Books) add(d Discrepancy) {
+	b.Wrong++
+	if len(b.Faults) < maxDriftKeys {
+		b.Faults = append(b.Faults, d)
+	}
+}

@@ -1,0 +1,167 @@
+package fold_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/usance/usance"
+	"github.com/usance/usance/fold"
+)
+
+// books checks all licences, one to a page.
+func (k *kit) books(t *testing.T, days int) (out []fold.Books) {
+	t.Helper()
+	page := usance.Page{Limit: 1}
+	for {
+		list, next, err := k.a.CheckBooks(t.Context(), page, days)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, list...)
+		if next == "" {
+			return out
+		}
+		page.Cursor = next
+	}
+}
+
+// TestBooks: books that are right have no faults, while usage waits to be
+// folded and after days were pruned; each figure that is bent is named, and
+// nothing else.
+func TestBooks(t *testing.T) {
+	k := newKit(t)
+	k.license(t, "m")
+	rate, err := usance.ParseRate("3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	priced, err := k.catalog.CreateThreshold(t.Context(), usance.Threshold{LicenseID: "l", UsageType: "view", PeriodType: usance.PeriodMonthly,
+		Terms: usance.Terms{LimitQuantity: 10, AllowOverage: true, OverageRateCents: &rate}}, "test", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hard, err := k.catalog.CreateThreshold(t.Context(), usance.Threshold{LicenseID: "l", UsageType: usance.AllTypes, PeriodType: usance.PeriodTotal,
+		Terms: usance.Terms{LimitQuantity: 10_000}}, "test", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := k.now.AddDate(0, 0, -60)
+	k.send(t, "l", "old", 9, old)
+	k.send(t, "l", "a", 60, k.now)
+	k.send(t, "m", "a", 20, k.now)
+	if _, err := k.a.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	k.send(t, "l", "tail", 7, k.now)
+
+	check := func(days int, want ...string) {
+		t.Helper()
+		list := k.books(t, days)
+		if len(list) != 2 || list[0].LicenseID != "l" || list[1].LicenseID != "m" {
+			t.Fatalf("books of %+v, want those of l and m", list)
+		}
+		var got []string
+		for _, b := range list {
+			for _, f := range b.Faults {
+				got = append(got, strings.Join([]string{f.Kind, f.LicenseID, f.Date.String(), f.UsageType, f.ThresholdID, f.Problem}, " "))
+			}
+			if b.Wrong != len(b.Faults) {
+				t.Errorf("%d are wrong, %d named", b.Wrong, len(b.Faults))
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("over %d days\ngot  %q\nwant %q", days, got, want)
+		}
+	}
+	check(0)
+	check(30)
+	all, month := k.books(t, 0)[0], k.books(t, 30)[0]
+	if all.Rows != 6 || all.Events != 69 || month.Rows != 3 || month.Events != 60 || all.Counters != 2 || all.Overages != 1 {
+		t.Errorf("compared over all %+v, over a month %+v", all, month)
+	}
+
+	bend := func(fn func(tx usance.Tx) error) {
+		t.Helper()
+		if err := k.store.Update(t.Context(), usance.Locks{}, fn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	row := func(licenseID string, at time.Time, change func(*usance.Rollup)) {
+		t.Helper()
+		bend(func(tx usance.Tx) error {
+			rows, err := tx.LockRollups(t.Context(), []usance.RollupKey{{LicenseID: licenseID, Date: usance.DateOf(at, time.UTC), UsageType: "click"}})
+			if err == nil {
+				change(&rows[0])
+				err = tx.PutRollups(t.Context(), rows)
+			}
+			return err
+		})
+	}
+	row("m", k.now, func(r *usance.Rollup) { r.Quantity += 5 })
+	broken := "rollup m 2026-05-01 click  the rollup differs from its raw events by 0 events, 5 units and 0 cents"
+	check(30, broken)
+	row("m", k.now, func(r *usance.Rollup) { r.Quantity -= 5 })
+
+	row("m", k.now, func(r *usance.Rollup) { r.Breakdown[usance.ByPlatform]["nowhere"] = usance.Tally{Events: 1} })
+	check(30, "rollup m 2026-05-01 click  the rollup's breakdown differs from its raw events, though its totals do not")
+	row("m", k.now, func(r *usance.Rollup) { delete(r.Breakdown[usance.ByPlatform], "nowhere") })
+
+	// What is older than is looked at is not seen, nor what a total counts of it.
+	row("l", old, func(r *usance.Rollup) { r.Events++ })
+	check(30)
+	check(0, "rollup l 2026-03-02 click  the rollup differs from its raw events by 1 events, 0 units and 0 cents")
+	row("l", old, func(r *usance.Rollup) { r.Events-- })
+
+	counter := func(id string, from usance.Date, by int64) {
+		t.Helper()
+		bend(func(tx usance.Tx) error {
+			list, err := tx.LockCounters(t.Context(), []usance.CounterKey{{LicenseID: "l", ThresholdID: id, PeriodStart: from}})
+			if err == nil {
+				list[0].Quantity += by
+				err = tx.PutCounters(t.Context(), list)
+			}
+			return err
+		})
+	}
+	total := k.counters(t, hard.ID)[0]
+	counter(hard.ID, total.PeriodStart, 1)
+	check(30, "counter l 0001-01-01 all "+hard.ID+" the counter holds 188 units, its period's usage is 187")
+	counter(hard.ID, total.PeriodStart, -1)
+
+	may := usance.DateOf(k.now, time.UTC)
+	counter(priced.ID, may, 2)
+	check(30, "counter l 2026-05-01 view "+priced.ID+" the counter holds 60 units, its period's usage is 58",
+		"overage l 2026-05-01 view "+priced.ID+" the overages hold 48 units and charge 144 cents; the counter, at 60 units, comes to 50 units and 150 cents")
+	counter(priced.ID, may, -2)
+
+	bend(func(tx usance.Tx) error {
+		rows, err := tx.Revisions(t.Context(), []usance.CounterKey{{LicenseID: "l", ThresholdID: priced.ID, PeriodStart: may}})
+		if err == nil {
+			rows[0].CalculatedFeeCents--
+			err = tx.PutOverages(t.Context(), rows)
+		}
+		return err
+	})
+	check(30, "overage l 2026-05-01 view "+priced.ID+" the overages hold 48 units and charge 143 cents; the counter, at 58 units, comes to 48 units and 144 cents")
+	bend(func(tx usance.Tx) error {
+		rows, err := tx.Revisions(t.Context(), []usance.CounterKey{{LicenseID: "l", ThresholdID: priced.ID, PeriodStart: may}})
+		if err == nil {
+			rows[0].CalculatedFeeCents++
+			err = tx.PutOverages(t.Context(), rows)
+		}
+		return err
+	})
+	check(0)
+
+	// Pruned days are not compared, and said to be so.
+	k.now = k.now.AddDate(0, 0, 40)
+	if _, err := k.a.Retain(t.Context(), 30*24*time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	check(0)
+	if b := k.books(t, 0)[0]; b.Sealed != 2 || b.Events != 0 {
+		t.Errorf("after pruning %+v, want 2 sealed days and no events", b)
+	}
+}
