@@ -117,5 +117,14 @@ func (r *run) stepVerify() error {
 	if err == nil && d.Drifted != 0 {
 		err = fmt.Errorf("drift: %+v", d)
 	}
+	if err != nil {
+		return err
+	}
+	books, _, err := r.nodes[0].fold.CheckBooks(r.ctx, usance.Page{Limit: 1000}, r.rng.IntN(3)*20)
+	for i := range books {
+		if books[i].Wrong > 0 && err == nil {
+			err = fmt.Errorf("the books are wrong: %+v", books[i])
+		}
+	}
 	return err
 }
