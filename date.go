@@ -83,13 +83,13 @@ func ParseDate(s string) (Date, error) {
 
 func parseDate(s string) (Date, error) {
 	if len(s) != 10 || s[4] != '-' || s[7] != '-' {
-		return 0, fmt.Errorf("%q is not a date of the form YYYY-MM-DD", clip(s))
+		return 0, fmt.Errorf("%q is not a date of the form YYYY-MM-DD", Clip(s))
 	}
 	y, okY := digits(s[:4])
 	m, okM := digits(s[5:7])
 	day, okD := digits(s[8:])
 	if !okY || !okM || !okD {
-		return 0, fmt.Errorf("%q is not a date of the form YYYY-MM-DD", clip(s))
+		return 0, fmt.Errorf("%q is not a date of the form YYYY-MM-DD", Clip(s))
 	}
 	if y < 1 || m < 1 || m > 12 || day < 1 || day > daysIn(y, time.Month(m)) {
 		return 0, fmt.Errorf("there is no day %q", s)
@@ -251,7 +251,7 @@ func ParseZone(name string) (*time.Location, error) {
 		return loc.(*time.Location), nil
 	}
 	if !isZoneName(name) {
-		return nil, Invalid("timezone", "%q is not an IANA time zone name such as Europe/Berlin", clip(name))
+		return nil, Invalid("timezone", "%q is not an IANA time zone name such as Europe/Berlin", Clip(name))
 	}
 	loc, err := time.LoadLocation(name)
 	if err != nil {
@@ -325,12 +325,4 @@ func digits(s string) (n int, ok bool) {
 		n = n*10 + int(c-'0')
 	}
 	return n, true
-}
-
-// clip shortens what a caller sent, so that no message repeats a megabyte.
-func clip(s string) string {
-	if len(s) > 64 {
-		return s[:64] + "…"
-	}
-	return s
 }

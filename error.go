@@ -3,6 +3,8 @@ package usance
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -82,6 +84,34 @@ func WrapError(cause error, code Code, format string, args ...any) *Error {
 	e.cause = cause
 	return e
 }
+
+// Clip bounds what a message repeats of what was sent, and makes it UTF-8. An id
+// that is one is never cut.
+func Clip(s string) string {
+	if len(s) <= MaxIDBytes {
+		return strings.ToValidUTF8(s, "\uFFFD")
+	}
+	return strings.ToValidUTF8(s[:MaxIDBytes], "") + "…"
+}
+
+// FieldPath writes a JSON pointer (RFC 6901) as errors name fields:
+// owners[0].to for /owners/0/to.
+func FieldPath(pointer string) string {
+	var b strings.Builder
+	for token := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
+		if _, err := strconv.ParseUint(token, 10, 31); err == nil {
+			b.WriteString("[" + token + "]")
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte('.')
+		}
+		b.WriteString(Clip(unescape.Replace(token)))
+	}
+	return b.String()
+}
+
+var unescape = strings.NewReplacer("~1", "/", "~0", "~")
 
 // ErrorCode gives the code of err: INTERNAL for errors that are none of ours.
 func ErrorCode(err error) Code {

@@ -30,6 +30,7 @@ type APIKey struct {
 	CreatedAt  time.Time  `json:"createdAt"`
 	ExpiresAt  *time.Time `json:"expiresAt,omitempty"`
 	RevokedAt  *time.Time `json:"revokedAt,omitempty"`
+	LastUsedAt *time.Time `json:"lastUsedAt,omitempty"` // by any node, a minute late at most
 }
 
 // Validate checks that the key is bound as its role demands.

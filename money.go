@@ -42,7 +42,7 @@ func ParseRate(s string) (Rate, error) {
 func canonicalRate(s string) (string, error) {
 	// A leading digit excludes signs, NaN and Infinity, all of which apd reads.
 	if s == "" || len(s) > 64 || s[0] < '0' || s[0] > '9' {
-		return "", fmt.Errorf("%q is not a decimal number of cents from 0", clip(s))
+		return "", fmt.Errorf("%q is not a decimal number of cents from 0", Clip(s))
 	}
 	d, _, err := apd.NewFromString(s)
 	if err != nil {

@@ -189,18 +189,18 @@ func rangeEnd(field, s string, days int, loc *time.Location) (t time.Time, d Dat
 		// ToUpper: RFC 3339 allows t and z.
 		t, err = time.Parse(time.RFC3339, strings.ToUpper(s))
 		if err != nil {
-			return fail("%q is neither a date nor an RFC 3339 timestamp", clip(s))
+			return fail("%q is neither a date nor an RFC 3339 timestamp", Clip(s))
 		}
 		t = t.UTC()
 	}
 	if t.Year() < 1 || t.Year() > 9999 {
-		return fail("%q lies outside the years 1 to 9999", clip(s))
+		return fail("%q lies outside the years 1 to 9999", Clip(s))
 	}
 	// A day that the zone skipped has become the next one.
 	d = DateOf(t, loc)
 	elapsed := t.Sub(d.Start(loc))
 	if elapsed%time.Hour != 0 || elapsed >= MaxHourSlots*time.Hour {
-		return fail("%q must fall on a whole hour counted from midnight in %s", clip(s), loc)
+		return fail("%q must fall on a whole hour counted from midnight in %s", Clip(s), loc)
 	}
 	return t, d, int(elapsed / time.Hour), nil
 }

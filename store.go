@@ -394,7 +394,11 @@ type KeyStore interface {
 	// APIKeys lists in the order of ids, revoked ones too.
 	APIKeys(ctx context.Context, p Page) ([]APIKey, string, error)
 	// KeysVersion changes whenever any key changes, so that nodes can keep keys.
+	// That a key is used is no change.
 	KeysVersion(ctx context.Context) (int64, error)
+	// UseAPIKeys records by id when keys were used last; an earlier time than
+	// the one recorded changes nothing. PutAPIKey leaves it alone.
+	UseAPIKeys(ctx context.Context, used map[string]time.Time) error
 }
 
 // JobStore keeps the schedule: which jobs are paused, which are running where.

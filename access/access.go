@@ -39,6 +39,8 @@ type Store interface {
 	APIKeyByHash(ctx context.Context, hash []byte) (usance.APIKey, error)
 	// KeysVersion changes whenever any key changes.
 	KeysVersion(ctx context.Context) (int64, error)
+	// UseAPIKeys records by id when keys were used last.
+	UseAPIKeys(ctx context.Context, used map[string]time.Time) error
 }
 
 // Options are the settings of an Access; zero fields take the defaults named.
@@ -59,11 +61,13 @@ const maxHeader = 1024
 type Access struct {
 	store Store
 	now   func() time.Time
-	admin *usance.APIKey // of Options.AdminKey
 
 	mu      sync.RWMutex
-	version int64 // of the store's keys when those below were read
+	admins  []usance.APIKey // that are not stored: of Options.AdminKey, and what ReplaceAdminKey made of it
+	version int64           // of the store's keys when those below were read
 	keys    map[[sha256.Size]byte]usance.APIKey
+
+	used sync.Map // of stored keys, by id: *atomic.Int64, microseconds
 }
 
 // New makes an Access over the store's keys.
@@ -73,10 +77,45 @@ func New(store Store, o Options) *Access {
 		a.now = time.Now
 	}
 	if o.AdminKey != "" {
-		hash := sha256.Sum256([]byte(o.AdminKey))
-		a.admin = &usance.APIKey{ID: BootstrapKeyID, Name: "USANCE_ADMIN_KEY", Role: usance.RoleAdmin, Hash: hash[:]}
+		a.admins = []usance.APIKey{bootstrapKey(o.AdminKey)}
 	}
 	return a
+}
+
+func bootstrapKey(secret string) usance.APIKey {
+	return usance.APIKey{ID: BootstrapKeyID, Name: "USANCE_ADMIN_KEY", Role: usance.RoleAdmin, Hash: HashSecret(secret)}
+}
+
+// ReplaceAdminKey puts another secret in the place of Options.AdminKey, which
+// goes on for the overlap, as long as the process lives.
+func (a *Access) ReplaceAdminKey(secret string, overlap time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.now()
+	end := now.Add(overlap)
+	admins := []usance.APIKey{bootstrapKey(secret)}
+	for _, k := range a.admins {
+		if k.ExpiresAt == nil || k.ExpiresAt.After(end) {
+			k.ExpiresAt = &end
+		}
+		if k.Usable(now) {
+			admins = append(admins, k)
+		}
+	}
+	a.admins = admins // never changed in place: Authenticate reads it unlocked
+}
+
+// adminKey finds a key that is not stored.
+func (a *Access) adminKey(hash []byte) (key usance.APIKey, ok bool) {
+	a.mu.RLock()
+	admins := a.admins
+	a.mu.RUnlock()
+	for _, k := range admins {
+		if subtle.ConstantTimeCompare(hash, k.Hash) == 1 {
+			return k, true
+		}
+	}
+	return key, false
 }
 
 // Principal is who sends a request.
@@ -97,10 +136,10 @@ func (a *Access) Authenticate(ctx context.Context, header string) (Principal, er
 		return Principal{}, err
 	}
 	hash := sha256.Sum256([]byte(secret))
-	if a.admin != nil && subtle.ConstantTimeCompare(hash[:], a.admin.Hash) == 1 {
-		return Principal{Key: *a.admin}, nil
+	key, isAdmin := a.adminKey(hash[:])
+	if !isAdmin {
+		key, err = a.key(ctx, hash)
 	}
-	key, err := a.key(ctx, hash)
 	if err != nil {
 		if usance.ErrorCode(err) == usance.CodeNotFound {
 			return Principal{}, unauthorized("the key in the Authorization header is not known; check that it was pasted whole, or ask an admin for a new one")
@@ -114,6 +153,9 @@ func (a *Access) Authenticate(ctx context.Context, header string) (Principal, er
 	}
 	if !key.Usable(a.now()) {
 		return Principal{}, unauthorized("the key in the Authorization header was revoked or has expired; ask an admin for a new one")
+	}
+	if !isAdmin {
+		a.use(key.ID)
 	}
 	return Principal{Key: key}, nil
 }

@@ -3,7 +3,6 @@ package access
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/usance/usance"
@@ -229,19 +228,11 @@ func (a *Access) limit(ctx context.Context, v usance.View, p Principal, found er
 
 // LicenseNotFound is the one answer for a licence that is absent or another's.
 func LicenseNotFound(id string) *usance.Error {
-	return usance.NewError(usance.CodeLicenseNotFound, "no licence %q; put it first, or check the id", clip(id))
+	return usance.NewError(usance.CodeLicenseNotFound, "no licence %q; put it first, or check the id", usance.Clip(id))
 }
 
 func notFound(kind, id string) *usance.Error {
-	return usance.NewError(usance.CodeNotFound, "no %s %q; check the id", kind, clip(id))
-}
-
-// clip bounds what an answer repeats of an id; real ones are never cut.
-func clip(id string) string {
-	if len(id) <= usance.MaxIDBytes {
-		return id
-	}
-	return strings.ToValidUTF8(id[:usance.MaxIDBytes], "") + "…"
+	return usance.NewError(usance.CodeNotFound, "no %s %q; check the id", kind, usance.Clip(id))
 }
 
 // sameText gives every NOT_FOUND the text that a hidden row gets.

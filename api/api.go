@@ -69,6 +69,10 @@ type Deps struct {
 	// Backfill recomputes long ranges; whoever makes it runs it.
 	Backfill *fold.Backfiller
 
+	// RotateAdminKey replaces the admin key that is not stored; the old one goes
+	// on for the overlap. There is none to rotate when nil.
+	RotateAdminKey func(overlap time.Duration) (secret string, err error)
+
 	Limits  RateLimits
 	Metrics http.Handler     // answers /metrics; there is none when nil
 	Logger  *slog.Logger     // slog.Default
@@ -181,7 +185,7 @@ func (a *api) strictMux(mux *http.ServeMux) http.HandlerFunc {
 		h.ServeHTTP(probe, r)
 		if probe.status == http.StatusMethodNotAllowed {
 			w.Header().Set("Allow", probe.header.Get("Allow"))
-			a.fail(w, r, "", usance.NewError(usance.CodeMethodNotAllowed, "%s is not allowed here; allowed: %s", clip(r.Method), probe.header.Get("Allow")), nil)
+			a.fail(w, r, "", usance.NewError(usance.CodeMethodNotAllowed, "%s is not allowed here; allowed: %s", usance.Clip(r.Method), probe.header.Get("Allow")), nil)
 			return
 		}
 		a.fail(w, r, "", usance.NewError(usance.CodeNotFound, "there is nothing at this path; see /docs"), nil)
@@ -388,7 +392,7 @@ func (a *api) inputREST(w http.ResponseWriter, r *http.Request, o *operation) (a
 	var obj jsontext.Value
 	if o.hasBody() {
 		for name := range params {
-			return nil, usance.Invalid(clip(name), "is not a parameter of this operation; its input is the JSON body")
+			return nil, usance.Invalid(usance.Clip(name), "is not a parameter of this operation; its input is the JSON body")
 		}
 		if err := jsonContent(r); err != nil {
 			return nil, err
@@ -430,7 +434,7 @@ func jsonContent(r *http.Request) error {
 			return nil
 		}
 	}
-	return usance.NewError(usance.CodeUnsupportedMedia, "the content type %q is not read here; send application/json", clip(ct))
+	return usance.NewError(usance.CodeUnsupportedMedia, "the content type %q is not read here; send application/json", usance.Clip(ct))
 }
 
 // utf8Charset tells whether a content type's parameters leave it UTF-8.

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -94,4 +96,119 @@ func TestLongIDsAreClipped(t *testing.T) {
 		}
 	}
 	problem(t, "job", s.send("POST", "/v1/jobs/"+long+"/run", adminKey, ""), 400, "name")
+}
+
+// Every operation that changes something leaves a row for each thing that it
+// changed, with who did it and how the thing was before and is after; one that
+// changes nothing leaves none. An operation that this test does not know fails.
+func TestEveryChangeIsAudited(t *testing.T) {
+	s := newServer(t)
+	d := s.build("a")
+	s.admin("POST", "/v1/jobs/checkUsageThresholds/run", "")
+	s.advance(60 * 24 * time.Hour)
+	s.admin("POST", "/v1/jobs/checkUsageThresholds/run", "")
+	overage := s.admin("GET", "/v1/overages?status=PENDING_APPROVAL&licenseId="+d.license, "").at("data", 0, "id").(string)
+	alert := s.admin("GET", "/v1/alerts?licenseId="+d.license, "").at("data", 0, "id").(string)
+	made := s.admin("POST", "/v1/keys", `{"role":"admin","name":"the auditor's"}`)
+	actor, secret := made.at("key", "id").(string), made.at("secret").(string)
+
+	type in = map[string]any
+	event := in{"licenseId": d.license, "usageType": "view", "idempotencyKey": "audited"}
+	decision := in{"overageId": overage, "reason": "because"}
+	job := in{"name": "checkUsageThresholds"}
+	license := in{"id": "lic_audit", "brandId": d.brand, "assetId": d.asset, "status": "ACTIVE"}
+	threshold := func(changes in) in { changes["thresholdId"] = d.threshold; return changes }
+	// Rows are an action, then - for a state before, + for one after, why for a reason.
+	steps := []struct {
+		operation string
+		in        in
+		want      string
+	}{
+		{"usage.trackEvent", event, ""}, // events are their own trail
+		{"usage.trackBatch", in{"events": []in{event}}, ""},
+		{"usage.selfTest", in{}, ""}, // keeps nothing
+		{"usage.voidEvent", in{"licenseId": d.license, "idempotencyKey": "audited", "reason": "because"}, "event.void why"},
+		{"usage.voidEvent", in{"licenseId": d.license, "idempotencyKey": "audited", "reason": "because"}, ""},
+		{"usage.recalculateAggregates", in{"licenseId": d.license, "startDate": "2024-10-01", "endDate": "2024-10-31"}, "usage.recalculate why"},
+		{"usage.backfillAggregates", in{"licenseId": d.license, "totals": []in{{"date": "2024-09-01", "usageType": "view", "quantity": 5}}}, ""},
+		{"usage.backfillAggregates", in{"licenseId": d.license, "totals": []in{{"date": "2024-09-01", "usageType": "view", "quantity": 6}}}, "event.void why"}, // a range leaves usage.recalculate, later
+		{"catalog.putBrand", in{"id": "new", "name": "New"}, "brand.put +"},
+		{"catalog.putBrand", in{"id": "new", "name": "Newer"}, "brand.put - +"},
+		{"catalog.putBrand", in{"id": "new", "name": "Newer"}, ""},
+		{"catalog.putCreator", in{"id": "new"}, "creator.put +"},
+		{"catalog.putCreator", in{"id": "new", "email": "new@example.com"}, "creator.put - +"},
+		{"catalog.putCreator", in{"id": "new", "email": "new@example.com"}, ""},
+		{"catalog.putAsset", in{"id": "new", "owners": []in{{"creatorId": "newer", "shareBps": 10000}}}, "asset.put +, creator.put +"},
+		{"catalog.putAsset", in{"id": "new", "owners": []in{}}, "asset.put - +"},
+		{"catalog.putAsset", in{"id": "new", "owners": []in{}}, ""},
+		{"catalog.putLicense", license, "license.put +"},
+		{"usage.createThreshold", in{"licenseId": "lic_audit", "usageType": "view", "periodType": "monthly", "limitQuantity": 5}, "threshold.create +"},
+		{"catalog.putLicense", in{"id": "lic_audit", "billingAnchorDay": 20}, "license.put - +, threshold.update - +"},
+		{"catalog.putLicense", in{"id": "lic_audit", "usageTrackingEnabled": false, "feeCents": 5}, "license.put - +"},
+		{"catalog.putLicense", license, ""},
+		{"catalog.deleteLicense", in{"id": "lic_audit"}, "license.delete - +"},
+		{"catalog.deleteLicense", in{"id": "lic_audit"}, ""},
+		{"catalog.putLicense", in{"id": "lic_audit", "deletedAt": nil}, "license.put - +"},
+		{"usage.updateThreshold", threshold(in{"limitQuantity": 7, "overageTiers": []in{}}), "threshold.update - +"},
+		{"usage.updateThreshold", threshold(in{"limitQuantity": 7, "overageTiers": []in{}, "overageRateCents": nil}), ""},
+		{"usage.retireThreshold", threshold(in{}), "threshold.update - +"},
+		{"usage.retireThreshold", threshold(in{}), ""},
+		{"usage.acknowledgeAlert", in{"alertId": alert, "reason": "because"}, "alert.acknowledge - + why"},
+		{"usage.acknowledgeAlert", in{"alertId": alert, "reason": "because"}, ""},
+		{"usage.approveOverage", decision, "overage.approve - + why"},
+		{"usage.disputeOverage", decision, "overage.dispute - + why"},
+		{"usage.resolveOverage", decision, "overage.resolve - + why"},
+		{"usage.waiveOverage", decision, "overage.waive - + why"},
+		{"keys.create", in{"role": "ingest"}, "key.create +"},
+		{"keys.rotate", in{"keyId": d.key, "overlapSeconds": 60}, "key.create +, key.rotate - +"},
+		{"keys.revoke", in{"keyId": d.key}, "key.revoke - +"},
+		{"keys.revoke", in{"keyId": d.key}, ""},
+		{"jobs.pause", job, "job.pause"},
+		{"jobs.resume", job, "job.resume"},
+		{"jobs.run", in{"name": "checkUsageThresholds", "reason": "because"}, "job.run why"},
+	}
+	seen := make(map[string]bool)
+	rows := func() (out []string) {
+		r := s.admin("GET", "/v1/audit?limit=1000", "")
+		for i := 0; r.at("data", i) != nil; i++ {
+			id := r.at("data", i, "id").(string)
+			if seen[id] {
+				continue
+			}
+			seen[id] = true
+			row := r.at("data", i, "action").(string)
+			for _, part := range []struct{ field, mark string }{{"before", " -"}, {"after", " +"}, {"reason", " why"}} {
+				if r.at("data", i, part.field) != nil {
+					row += part.mark
+				}
+			}
+			if by := r.at("data", i, "actor"); len(out) < 10 && by != actor {
+				row += fmt.Sprint(" by ", by)
+			}
+			out = append(out, row)
+		}
+		slices.Sort(out)
+		return out
+	}
+	rows()
+	audited := make(map[string]bool)
+	for _, step := range steps {
+		s.advance(time.Second)
+		o := s.a.byName[step.operation]
+		if o == nil {
+			t.Fatalf("there is no operation %s", step.operation)
+		}
+		if r := s.rest(o, secret, step.in); r.status/100 != 2 {
+			t.Errorf("%s: %d %s", step.operation, r.status, r.body)
+		}
+		if got := strings.Join(rows(), ", "); got != step.want {
+			t.Errorf("%s %v left %q, want %q", step.operation, step.in, got, step.want)
+		}
+		audited[step.operation] = true
+	}
+	for _, o := range s.a.ops {
+		if o.kind == isMutation && !audited[o.name] {
+			t.Errorf("%s changes something; say above what it leaves in the audit trail", o.name)
+		}
+	}
 }

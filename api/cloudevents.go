@@ -54,11 +54,11 @@ func (a *api) countCloudEvents(w http.ResponseWriter, r *http.Request, p access.
 		return nil, err
 	}
 	for name := range q {
-		return nil, usance.Invalid(clip(name), "is not a parameter of CloudEvents")
+		return nil, usance.Invalid(usance.Clip(name), "is not a parameter of CloudEvents")
 	}
 	ct := r.Header.Get("Content-Type")
 	if _, params, _ := mime.ParseMediaType(ct); !utf8Charset(params) {
-		return nil, usance.NewError(usance.CodeUnsupportedMedia, "the content type %q is not read here; send UTF-8", clip(ct))
+		return nil, usance.NewError(usance.CodeUnsupportedMedia, "the content type %q is not read here; send UTF-8", usance.Clip(ct))
 	}
 	body, err := readBody(w, r, maxEventsBody)
 	if err != nil {
@@ -242,7 +242,7 @@ func (ce *cloudEvent) setData(e *usance.Event) *usance.Error {
 			e.RevenueCents = n
 		default:
 			if !cloudEventFields[name] {
-				return usance.Invalid("data."+clip(name), "is not a field of an event's data; put what is your own into data.metadata")
+				return usance.Invalid("data."+usance.Clip(name), "is not a field of an event's data; put what is your own into data.metadata")
 			}
 			if err := setterOf([]byte(name))(d, e, v); err != nil {
 				err.Field = "data." + err.Field

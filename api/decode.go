@@ -254,7 +254,7 @@ func checkDepth(v []byte) error {
 func jsonFault(err error) error {
 	var sem *json.SemanticError
 	if errors.As(err, &sem) {
-		path := fieldPath(sem.JSONPointer)
+		path := usance.FieldPath(string(sem.JSONPointer))
 		var known *usance.Error
 		if errors.As(sem.Err, &known) {
 			e := *known
@@ -271,9 +271,9 @@ func jsonFault(err error) error {
 	var syn *jsontext.SyntacticError
 	if errors.As(err, &syn) {
 		if errors.Is(err, jsontext.ErrDuplicateName) {
-			return usance.Invalid(fieldPath(syn.JSONPointer), "is there twice")
+			return usance.Invalid(usance.FieldPath(string(syn.JSONPointer)), "is there twice")
 		}
-		return usance.Invalid(fieldPath(syn.JSONPointer), "the input is not valid JSON at byte %d: %s", syn.ByteOffset, clip(syntaxOf(syn)))
+		return usance.Invalid(usance.FieldPath(string(syn.JSONPointer)), "the input is not valid JSON at byte %d: %s", syn.ByteOffset, usance.Clip(syntaxOf(syn)))
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		return usance.Invalid("", "the input is not valid JSON: it ends in the middle")
@@ -322,30 +322,6 @@ func wanted(e *json.SemanticError) string {
 	return "must be " + what
 }
 
-// fieldPath turns a JSON pointer into the path that errors name: /owners/0/to is
-// owners[0].to.
-func fieldPath(p jsontext.Pointer) string {
-	var b strings.Builder
-	for token := range p.Tokens() {
-		if _, err := strconv.Atoi(token); err == nil {
-			b.WriteString("[" + token + "]")
-			continue
-		}
-		if b.Len() > 0 {
-			b.WriteByte('.')
-		}
-		b.WriteString(clip(token))
-	}
-	return b.String()
-}
-
-func clip(s string) string {
-	if len(s) > 100 {
-		return strings.ToValidUTF8(s[:100], "") + "…"
-	}
-	return strings.ToValidUTF8(s, "\uFFFD")
-}
-
 // queryObject turns the parameters of a query string into the JSON object that
 // they stand for. Parameters that the input lacks are refused, and so are ones
 // that are there twice, except of lists, which may also be written a,b,c.
@@ -361,7 +337,7 @@ func queryObject(t reflect.Type, q url.Values) (jsontext.Value, error) {
 		values := q[name]
 		f, ok := fields[name]
 		if !ok {
-			return nil, usance.Invalid(clip(name), "is not a parameter of this operation; check its spelling (upper and lower case differ)")
+			return nil, usance.Invalid(usance.Clip(name), "is not a parameter of this operation; check its spelling (upper and lower case differ)")
 		}
 		ft := t.FieldByIndex(f.index).Type
 		for ft.Kind() == reflect.Pointer {
@@ -463,7 +439,7 @@ func setMember(obj jsontext.Value, name, value string) (jsontext.Value, error) {
 		return nil, usance.Invalid(name, "must be valid UTF-8")
 	}
 	if there != nil && string(there) != string(quoted) {
-		return nil, usance.Invalid(name, "must be %q as in the path, or be left out", clip(value))
+		return nil, usance.Invalid(name, "must be %q as in the path, or be left out", usance.Clip(value))
 	}
 	key, _ := jsontext.AppendQuote(nil, name)
 	out := append([]byte("{"), key...)

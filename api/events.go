@@ -166,7 +166,7 @@ func (d *eventDecoder) object(b *batch) error {
 			return true, nil
 		}
 		if b.form == eventBatch {
-			return true, usance.Invalid(clip(string(name)), "is not a field beside events and atomic")
+			return true, usance.Invalid(usance.Clip(string(name)), "is not a field beside events and atomic")
 		}
 		return false, nil
 	})
@@ -216,7 +216,7 @@ func (d *eventDecoder) members(e *usance.Event, other func(name []byte) (bool, e
 		set := setterOf(name)
 		unknown := ""
 		if set == nil {
-			unknown = clip(string(name))
+			unknown = usance.Clip(string(name))
 		}
 		v, err := d.ReadValue()
 		if err != nil {

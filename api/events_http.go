@@ -29,7 +29,7 @@ const (
 func parseQuery(r *http.Request) (url.Values, error) {
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, usance.Invalid("", "the query string is not valid: %s", clip(err.Error()))
+		return nil, usance.Invalid("", "the query string is not valid: %s", usance.Clip(err.Error()))
 	}
 	return q, nil
 }
@@ -111,7 +111,7 @@ func atomicParam(r *http.Request) (bool, error) {
 	}
 	for name, values := range q {
 		if name != "atomic" {
-			return false, usance.Invalid(clip(name), "is not a parameter here; there is atomic=true")
+			return false, usance.Invalid(usance.Clip(name), "is not a parameter here; there is atomic=true")
 		}
 		if len(values) > 1 || values[0] != "true" && values[0] != "false" {
 			return false, usance.Invalid("atomic", "must be true or false")

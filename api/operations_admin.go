@@ -214,7 +214,8 @@ type OfKey struct {
 
 type rotateInput struct {
 	OfKey
-	OverlapSeconds int64 `json:"overlapSeconds,omitempty" minimum:"0" maximum:"7776000" doc:"How long the old key goes on, so that clients can change over; 0 unless told."`
+	OverlapSeconds int64      `json:"overlapSeconds,omitempty" minimum:"0" maximum:"7776000" doc:"How long the old key goes on, so that clients can change over; 0 unless told."`
+	ExpiresAt      *time.Time `json:"expiresAt,omitempty" doc:"When the new key ends; after as long a life as the old one was made for when left out."`
 }
 
 // NewKey is a key that was just made. Its secret is shown this once.
@@ -275,6 +276,7 @@ func (a *api) adminOperations() []*operation {
 			summary: "List API keys, revoked ones too", example: `{}`,
 		}, nil, func(ctx context.Context, c *Call, in *listInput) (out Page[usance.APIKey], err error) {
 			out.Data, out.NextCursor, err = a.d.Store.APIKeys(ctx, in.page())
+			a.d.Access.ShowUse(out.Data)
 			return out, err
 		}),
 		op(operation{
@@ -291,9 +293,14 @@ func (a *api) adminOperations() []*operation {
 		op(operation{
 			name: "keys.rotate", kind: isMutation, method: "POST", path: "/v1/keys/{keyId}/rotate", need: access.ManageKeys, tag: tagAdmin,
 			summary: "Replace a key by a new one of the same role and bindings",
+			detail:  "The id bootstrap stands for the admin key that the first start made: the new one takes its place in the data folder. When it is USANCE_ADMIN_KEY, it is replaced by starting the server with another.",
 			example: `{"keyId":"0190a7c2-0000-7000-8000-000000000000","overlapSeconds":3600}`,
 		}, nil, func(ctx context.Context, c *Call, in *rotateInput) (NewKey, error) {
-			k, secret, err := a.d.Catalog.RotateKey(ctx, in.KeyID, time.Duration(in.OverlapSeconds)*time.Second, c.actor())
+			overlap := time.Duration(in.OverlapSeconds) * time.Second
+			if in.KeyID == access.BootstrapKeyID && a.d.RotateAdminKey != nil {
+				return a.rotateAdminKey(ctx, c, overlap, in.ExpiresAt)
+			}
+			k, secret, err := a.d.Catalog.RotateKey(ctx, in.KeyID, overlap, in.ExpiresAt, c.actor())
 			return NewKey{Key: k, Secret: secret}, err
 		}),
 		op(operation{
@@ -344,6 +351,22 @@ func (a *api) adminOperations() []*operation {
 			return a.job(ctx, in.Name)
 		}),
 	}
+}
+
+// rotateAdminKey replaces the key that is in no table.
+func (a *api) rotateAdminKey(ctx context.Context, c *Call, overlap time.Duration, expires *time.Time) (NewKey, error) {
+	if expires != nil {
+		return NewKey{}, usance.Invalid("expiresAt", "is not for the key %s, which does not end; make an admin key that does", access.BootstrapKeyID)
+	}
+	out := NewKey{Key: usance.APIKey{ID: access.BootstrapKeyID, Role: usance.RoleAdmin, CreatedAt: a.instant()}}
+	err := a.d.Store.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+		err := a.audit(ctx, tx, usance.AuditEntry{Actor: c.actor(), Action: "key.rotate", Subject: access.BootstrapKeyID}, nil, nil)
+		if err == nil { // last: it cannot be taken back
+			out.Secret, err = a.d.RotateAdminKey(overlap)
+		}
+		return err
+	})
+	return out, err
 }
 
 // auditJob records who did what to a job; nothing of a job that there is none of.

@@ -133,6 +133,12 @@ func (s *server) advance(d time.Duration) {
 	s.mu.Unlock()
 }
 
+func (s *server) clock() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
+}
+
 func (s *server) flush() {
 	s.t.Helper()
 	if _, err := s.fold.Flush(context.Background()); err != nil {

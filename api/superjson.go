@@ -162,11 +162,11 @@ func (n *annotation) apply(v jsontext.Value, field string) (jsontext.Value, erro
 	case "number":
 		var text string
 		if json.Unmarshal(v, &text) != nil || text != "-0" {
-			return nil, usance.Invalid(field, "must be a number; %s is none", clip(string(v)))
+			return nil, usance.Invalid(field, "must be a number; %s is none", usance.Clip(string(v)))
 		}
 		v = jsontext.Value("0")
 	default:
-		return nil, usance.Invalid(field, "must not be a %s", clip(n.kind))
+		return nil, usance.Invalid(field, "must not be a %s", usance.Clip(n.kind))
 	}
 	if len(n.within) == 0 {
 		return v, nil

@@ -143,7 +143,7 @@ func (a *api) trpcRun(w http.ResponseWriter, r *http.Request, p access.Principal
 		return nil, err
 	}
 	if c.op == nil {
-		return nil, usance.NewError(usance.CodeNotFound, "No procedure found on path %q", clip(c.name))
+		return nil, usance.NewError(usance.CodeNotFound, "No procedure found on path %q", usance.Clip(c.name))
 	}
 	if r.Method != http.MethodPost && (c.op.kind == isMutation || r.Method != http.MethodGet) {
 		allow := "GET, POST"
@@ -151,7 +151,7 @@ func (a *api) trpcRun(w http.ResponseWriter, r *http.Request, p access.Principal
 			allow = "POST"
 		}
 		w.Header().Set("Allow", allow)
-		return nil, usance.NewError(usance.CodeMethodNotAllowed, "Unsupported %s-request to %s procedure at path %q", clip(r.Method), c.op.kind, c.name)
+		return nil, usance.NewError(usance.CodeMethodNotAllowed, "Unsupported %s-request to %s procedure at path %q", usance.Clip(r.Method), c.op.kind, c.name)
 	}
 	if c.err != nil {
 		return nil, c.err
@@ -239,7 +239,7 @@ func (a *api) trpcInput(w http.ResponseWriter, r *http.Request, params url.Value
 	if params.Has("input") || params.Get("batch") == "1" {
 		for name, values := range params {
 			if name != "input" && name != "batch" {
-				return nil, usance.Invalid(clip(name), "cannot go beside input; put it into input, or send parameters alone")
+				return nil, usance.Invalid(usance.Clip(name), "cannot go beside input; put it into input, or send parameters alone")
 			}
 			if len(values) > 1 {
 				return nil, usance.Invalid(name, "is there twice")
@@ -266,11 +266,11 @@ func trpcContent(r *http.Request) error {
 	switch {
 	case ct == "" && r.ContentLength == 0:
 	case !utf8Charset(params):
-		return usance.NewError(usance.CodeUnsupportedMedia, "the content type %q is not read here; send UTF-8", clip(ct))
+		return usance.NewError(usance.CodeUnsupportedMedia, "the content type %q is not read here; send UTF-8", usance.Clip(ct))
 	case err == nil && media == "application/json":
 	case r.Header.Get("Authorization") != "" && (ct == "" || err == nil && media == "application/x-www-form-urlencoded"):
 	default:
-		return usance.NewError(usance.CodeUnsupportedMedia, "Unsupported content-type %q", clip(ct))
+		return usance.NewError(usance.CodeUnsupportedMedia, "Unsupported content-type %q", usance.Clip(ct))
 	}
 	return nil
 }

@@ -13,8 +13,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -79,9 +77,9 @@ func decode(body []byte, v any) error {
 	}
 	var sem *json.SemanticError
 	if !errors.As(err, &sem) {
-		return usance.Invalid("", "the body is not a JSON object: %s", clip(err.Error()))
+		return usance.Invalid("", "the body is not a JSON object: %s", usance.Clip(err.Error()))
 	}
-	field := fieldPath(sem.JSONPointer)
+	field := usance.FieldPath(string(sem.JSONPointer))
 	var known *usance.Error
 	if errors.As(err, &known) {
 		if field == "" {
@@ -124,29 +122,6 @@ func wanted(t reflect.Type) string {
 		return "an object"
 	}
 	return "of another type"
-}
-
-// fieldPath writes a JSON pointer as errors name fields: owners[0].to.
-func fieldPath(p jsontext.Pointer) string {
-	var b strings.Builder
-	for token := range p.Tokens() {
-		if _, err := strconv.Atoi(token); err == nil {
-			b.WriteString("[" + token + "]")
-			continue
-		}
-		if b.Len() > 0 {
-			b.WriteByte('.')
-		}
-		b.WriteString(clip(token))
-	}
-	return b.String()
-}
-
-func clip(s string) string {
-	if len(s) > 200 {
-		s = s[:200]
-	}
-	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
 // entry makes an audit row of a change; before is nil for a new thing.

@@ -24,7 +24,7 @@ func (c *Catalog) addKey(ctx context.Context, tx usance.Tx, k usance.APIKey, act
 	}
 	now := c.now()
 	secret, hash := c.o.NewSecret()
-	k.ID, k.Hash, k.CreatedAt, k.RevokedAt = usance.NewID(now).String(), hash, now, nil
+	k.ID, k.Hash, k.CreatedAt, k.RevokedAt, k.LastUsedAt = usance.NewID(now).String(), hash, now, nil, nil
 	if k.ExpiresAt != nil && !k.ExpiresAt.After(now) {
 		return k, "", usance.Invalid("expiresAt", "must lie in the future")
 	}
@@ -64,8 +64,10 @@ func (c *Catalog) RevokeKey(ctx context.Context, id, actor string) (usance.APIKe
 }
 
 // RotateKey makes a key of the same role and bindings, and lets the old one
-// end after the overlap, so that clients can change over without a gap.
-func (c *Catalog) RotateKey(ctx context.Context, id string, overlap time.Duration, actor string) (usance.APIKey, string, error) {
+// end after the overlap, so that clients can change over without a gap. The new
+// key ends when expires says; when that is nil, after as long a life as the old
+// one was made for.
+func (c *Catalog) RotateKey(ctx context.Context, id string, overlap time.Duration, expires *time.Time, actor string) (usance.APIKey, string, error) {
 	if overlap < 0 || overlap > 90*24*time.Hour {
 		return usance.APIKey{}, "", usance.Invalid("overlap", "must be 0 to 90 days")
 	}
@@ -80,7 +82,12 @@ func (c *Catalog) RotateKey(ctx context.Context, id string, overlap time.Duratio
 		if !old.Usable(now) {
 			return usance.NewError(usance.CodeConflict, "the key is revoked or expired; create a new one")
 		}
-		if k, secret, err = c.addKey(ctx, tx, old, actor); err != nil {
+		next := old
+		if next.ExpiresAt = expires; expires == nil && old.ExpiresAt != nil {
+			at := now.Add(old.ExpiresAt.Sub(old.CreatedAt))
+			next.ExpiresAt = &at
+		}
+		if k, secret, err = c.addKey(ctx, tx, next, actor); err != nil {
 			return err
 		}
 		ending, end := old, now.Add(overlap)

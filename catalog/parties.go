@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"reflect"
 	"time"
 
 	"github.com/usance/usance"
@@ -29,6 +30,10 @@ func (c *Catalog) PutBrand(ctx context.Context, id string, body []byte, actor st
 		}
 		if err := b.Validate(); err != nil {
 			return err
+		}
+		b.CreatedAt, b.UpdatedAt = old.CreatedAt, old.UpdatedAt
+		if exists && reflect.DeepEqual(b, old) {
+			return nil // nothing changes: a mirror that is sent again
 		}
 		b.CreatedAt, b.UpdatedAt = created(exists, old.CreatedAt, now), now
 		if err := tx.PutBrand(ctx, b); err != nil {
@@ -62,6 +67,10 @@ func (c *Catalog) PutCreator(ctx context.Context, id string, body []byte, actor 
 		if err := cr.Validate(); err != nil {
 			return err
 		}
+		cr.CreatedAt, cr.UpdatedAt = old.CreatedAt, old.UpdatedAt
+		if exists && reflect.DeepEqual(cr, old) {
+			return nil // nothing changes: a mirror that is sent again
+		}
 		cr.CreatedAt, cr.UpdatedAt = created(exists, old.CreatedAt, now), now
 		if err := tx.PutCreator(ctx, cr); err != nil {
 			return err
@@ -94,8 +103,15 @@ func (c *Catalog) PutAsset(ctx context.Context, id string, body []byte, actor st
 		if err := sameID(id, a.ID); err != nil {
 			return err
 		}
+		if len(a.Owners) == 0 {
+			a.Owners = nil
+		}
 		if err := a.Validate(); err != nil {
 			return err
+		}
+		a.CreatedAt, a.UpdatedAt = old.CreatedAt, old.UpdatedAt
+		if exists && reflect.DeepEqual(a, old) {
+			return nil // nothing changes: a mirror that is sent again
 		}
 		for _, owner := range a.Owners {
 			_, err := tx.Creator(ctx, owner.CreatorID)
@@ -152,6 +168,10 @@ func (c *Catalog) PutLicense(ctx context.Context, id string, body []byte, actor 
 		if err := l.Validate(); err != nil {
 			return err
 		}
+		l.CreatedAt, l.UpdatedAt = old.CreatedAt, old.UpdatedAt
+		if exists && reflect.DeepEqual(l, old) {
+			return nil // nothing changes: a mirror that is sent again
+		}
 		if field := l.Fixed(&old); exists && field != "" {
 			used, err := tx.HasUsage(ctx, id)
 			if err != nil {
@@ -171,7 +191,7 @@ func (c *Catalog) PutLicense(ctx context.Context, id string, body []byte, actor 
 			return err
 		}
 		if exists && (l.Timezone != old.Timezone || l.BillingAnchorDay != old.BillingAnchorDay) {
-			if err := replan(ctx, tx, &l, now); err != nil {
+			if err := c.replan(ctx, tx, &l, actor, now); err != nil {
 				return err
 			}
 		}
@@ -182,7 +202,7 @@ func (c *Catalog) PutLicense(ctx context.Context, id string, body []byte, actor 
 
 // replan moves the beginnings of the licence's thresholds to periods of its new
 // calendar. There is no usage yet, which would have fixed the old one.
-func replan(ctx context.Context, tx usance.Tx, l *usance.License, now time.Time) error {
+func (c *Catalog) replan(ctx context.Context, tx usance.Tx, l *usance.License, actor string, now time.Time) error {
 	facts, err := tx.Facts(ctx, []string{l.ID})
 	if err != nil {
 		return err
@@ -193,9 +213,17 @@ func replan(ctx context.Context, tx usance.Tx, l *usance.License, now time.Time)
 	}
 	for _, f := range facts {
 		for _, t := range f.Thresholds {
+			old := t.Clone()
 			day := min(t.EffectiveFrom, usance.DateOf(now, zone))
 			t.EffectiveFrom = usance.PeriodOf(t.PeriodType, day, l.BillingAnchorDay).Start
+			if t.EffectiveFrom == old.EffectiveFrom {
+				continue
+			}
+			t.UpdatedAt = now
 			if err := tx.PutThreshold(ctx, t); err != nil {
+				return err
+			}
+			if err := c.audit(ctx, tx, now, actor, "threshold.update", t.ID, l.ID, old, t); err != nil {
 				return err
 			}
 		}

@@ -83,6 +83,9 @@ func (c *Catalog) UpdateThreshold(ctx context.Context, id string, body []byte, a
 			return err
 		}
 		t.WarningLevels = usance.SortedLevels(t.WarningLevels)
+		if len(t.OverageTiers) == 0 {
+			t.OverageTiers = nil // as it is stored
+		}
 		if err := fixed(&old, &t); err != nil {
 			return err
 		}

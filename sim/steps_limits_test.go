@@ -180,7 +180,9 @@ func (r *run) stepLicense() error {
 		return err
 	}
 	if !died || commits > 0 {
-		l.Audit["license.put"]++
+		if next.Status != l.Status || next.Tracking != l.Tracking || next.Deleted != l.Deleted || next.Start != l.Start || next.End != l.End {
+			l.Audit["license.put"]++
+		}
 		l.Status, l.Tracking, l.Deleted, l.Start, l.End = next.Status, next.Tracking, next.Deleted, next.Start, next.End
 	}
 	return r.compare(false, l)

@@ -30,6 +30,7 @@ export interface APIKey {
   createdAt: string;
   expiresAt?: string;
   id: string;
+  lastUsedAt?: string;
   licenseIds?: string[];
   name?: string;
   partyId?: string;
@@ -398,6 +399,7 @@ export interface Key {
   createdAt?: string;
   expiresAt?: string;
   id: string;
+  lastUsedAt?: string;
   licenseIds?: string[];
   name?: string;
   partyId?: string;
@@ -1010,6 +1012,8 @@ export interface Procedures {
     }; output: APIKey; meta: object }>;
     /** Replace a key by a new one of the same role and bindings. */
     rotate: TRPCMutationProcedure<{ input: {
+      /** When the new key ends; after as long a life as the old one was made for when left out. */
+      expiresAt?: string | Date;
       /** The key's id (not its secret). */
       keyId: string;
       /** How long the old key goes on, so that clients can change over; 0 unless told. */

@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/usance/usance"
 	"github.com/usance/usance/access"
 )
 
@@ -24,23 +26,40 @@ func adminKey(c config) (key string, isNew bool, err error) {
 	if err != nil || key != "" {
 		return key, false, err
 	}
-	path := filepath.Join(c.folder(), adminKeyFile)
-	if err := os.MkdirAll(c.folder(), 0o700); err != nil {
-		return "", false, err
-	}
 	key, _ = access.NewSecret()
+	return key, true, writeAdminKey(c, key)
+}
+
+// rotateAdminKey replaces the key that is kept in the data folder.
+func (s *server) rotateAdminKey(overlap time.Duration) (string, error) {
+	if s.cfg.AdminKey != "" {
+		return "", usance.NewError(usance.CodeConflict, "the key is USANCE_ADMIN_KEY: start the server with another; keys made with the role admin go on meanwhile")
+	}
+	key, _ := access.NewSecret()
+	if err := writeAdminKey(s.cfg, key); err != nil {
+		return "", usance.WrapError(err, usance.CodeUnavailable, "the new key cannot be written to the data folder; the old one goes on")
+	}
+	s.access.ReplaceAdminKey(key, overlap)
+	return key, nil
+}
+
+// writeAdminKey keeps the key in the data folder.
+func writeAdminKey(c config, key string) error {
+	if err := os.MkdirAll(c.folder(), 0o700); err != nil {
+		return err
+	}
 	// Written whole or not at all: a crash in between must not leave a key that
 	// nobody has seen.
 	tmp, err := os.CreateTemp(c.folder(), adminKeyFile+".*") // mode 0600
 	if err != nil {
-		return "", false, err
+		return err
 	}
 	defer os.Remove(tmp.Name())
 	_, err = tmp.WriteString(key + "\n")
 	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return "", false, err
+		return err
 	}
-	return key, true, os.Rename(tmp.Name(), path)
+	return os.Rename(tmp.Name(), filepath.Join(c.folder(), adminKeyFile))
 }
 
 // hasAdminKey tells whether a key is kept in the data folder.

@@ -96,6 +96,53 @@ func TestRateLimitSettings(t *testing.T) {
 	}
 }
 
+// The admin key of the data folder is replaced without a stop: both go on for the
+// overlap, the next start knows the new one alone, and the trail tells.
+func TestAdminKeyRotation(t *testing.T) {
+	t.Parallel()
+	clock := &demoClock{t: time.Date(2026, 5, 6, 10, 0, 0, 0, time.UTC)}
+	s := stages(t, clock)
+	h, err := s.handler()
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := func(key, operation string, in, out any) error {
+		r := &remote{url: "http://usance.invalid", key: key, http: &http.Client{Transport: inProcess{h}}}
+		return r.call(t.Context(), operation, in, out)
+	}
+	var first, second newKey
+	if err := call(s.adminKey, "keys.rotate", map[string]any{"keyId": "bootstrap", "overlapSeconds": 60}, &first); err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := readAdminKey(s.cfg); err != nil || kept != first.Secret || kept == s.adminKey {
+		t.Errorf("the data folder keeps another key than the new one: %v", err)
+	}
+	for _, key := range []string{s.adminKey, first.Secret} {
+		if err := call(key, "keys.self", nil, nil); err != nil {
+			t.Errorf("within the overlap: %v", err)
+		}
+	}
+	clock.t = clock.t.Add(time.Minute)
+	if err := call(s.adminKey, "keys.self", nil, nil); usance.ErrorCode(err) != usance.CodeUnauthorized {
+		t.Errorf("after the overlap: %v", err)
+	}
+	// Without an overlap a leaked key ends at once.
+	if err := call(first.Secret, "keys.rotate", map[string]any{"keyId": "bootstrap"}, &second); err != nil {
+		t.Fatal(err)
+	}
+	if err := call(first.Secret, "keys.self", nil, nil); usance.ErrorCode(err) != usance.CodeUnauthorized {
+		t.Errorf("without an overlap: %v", err)
+	}
+	var trail struct{ Data []usance.AuditEntry }
+	if err := call(second.Secret, "audit.list", map[string]string{"subject": "bootstrap"}, &trail); err != nil || len(trail.Data) != 2 || trail.Data[0].Action != "key.rotate" || trail.Data[0].Actor != "bootstrap" {
+		t.Errorf("%+v, %v", trail, err)
+	}
+	fixed := stages(t, clock, "USANCE_ADMIN_KEY=a-key-of-the-environment")
+	if _, err := fixed.rotateAdminKey(0); usance.ErrorCode(err) != usance.CodeConflict {
+		t.Errorf("USANCE_ADMIN_KEY: %v", err)
+	}
+}
+
 func TestLoopback(t *testing.T) {
 	t.Parallel()
 	for addr, want := range map[string]bool{"127.0.0.1:1": true, "[::1]:1": true, "0.0.0.0:1": false, "[::]:1": false, "192.0.2.1:1": false} {

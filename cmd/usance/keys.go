@@ -7,11 +7,13 @@ import (
 	"time"
 
 	"github.com/usance/usance"
+	"github.com/usance/usance/access"
 )
 
 type keysCmd struct {
 	Create keysCreateCmd `cmd:"" help:"Make a key and print its secret, this once."`
 	List   keysListCmd   `cmd:"" help:"List the keys, revoked ones too."`
+	Rotate keysRotateCmd `cmd:"" help:"Replace a key by a new one of the same role and bindings; the old one goes on for a while."`
 	Revoke keysRevokeCmd `cmd:"" help:"End a key at once."`
 }
 
@@ -47,14 +49,53 @@ func (c keysCreateCmd) Run(ctx context.Context, p *program) error {
 		in["expiresAt"] = time.Now().UTC().Add(c.Expires).Format(time.RFC3339)
 	}
 	return p.with(ctx, func(r *remote) error {
-		var out struct {
-			Key    usance.APIKey `json:"key"`
-			Secret string        `json:"secret"`
-		}
+		var out newKey
 		if err := r.call(ctx, "keys.create", in, &out); err != nil {
 			return err
 		}
-		p.printf("id      %s\nrole    %s\nsecret  %s\n\nThe secret is not stored and cannot be shown again.\n", out.Key.ID, out.Key.Role, out.Secret)
+		p.showKey(out)
+		return nil
+	})
+}
+
+// newKey is a key that was just made.
+type newKey struct {
+	Key    usance.APIKey `json:"key"`
+	Secret string        `json:"secret"`
+}
+
+func (p *program) showKey(k newKey) {
+	p.printf("id      %s\nrole    %s\n", k.Key.ID, k.Key.Role)
+	if k.Key.ExpiresAt != nil {
+		p.printf("until   %s UTC\n", k.Key.ExpiresAt.UTC().Format(time.DateTime))
+	}
+	p.printf("secret  %s\n\n", k.Secret)
+	if k.Key.ID == access.BootstrapKeyID {
+		p.printf("It is kept in %s in the server's data folder.\n", adminKeyFile)
+		return
+	}
+	p.printf("The secret is not stored and cannot be shown again.\n")
+}
+
+type keysRotateCmd struct {
+	ID      string        `arg:"" help:"Id of the key, from keys list; bootstrap for the admin key in the data folder."`
+	Overlap time.Duration `default:"24h" help:"How long the old key goes on, at most 2160h; default ${default}." placeholder:"TIME"`
+	Expires time.Duration `help:"End the new key after this time; as long as the old one was made for unless told." placeholder:"TIME"`
+}
+
+// Run replaces a key.
+func (c keysRotateCmd) Run(ctx context.Context, p *program) error {
+	in := map[string]any{"keyId": c.ID, "overlapSeconds": int64(c.Overlap.Seconds())}
+	if c.Expires > 0 {
+		in["expiresAt"] = time.Now().UTC().Add(c.Expires).Format(time.RFC3339)
+	}
+	return p.with(ctx, func(r *remote) error {
+		var out newKey
+		if err := r.call(ctx, "keys.rotate", in, &out); err != nil {
+			return err
+		}
+		p.showKey(out)
+		p.printf("The old key goes on for %s.\n", c.Overlap)
 		return nil
 	})
 }
@@ -65,7 +106,7 @@ type keysListCmd struct{}
 func (keysListCmd) Run(ctx context.Context, p *program) error {
 	return p.with(ctx, func(r *remote) error {
 		w := tabwriter.NewWriter(p.out, 0, 8, 2, ' ', 0)
-		put(w, "ID", "ROLE", "BOUND TO", "STATE", "CREATED", "NAME")
+		put(w, "ID", "ROLE", "BOUND TO", "STATE", "CREATED", "LAST USED", "NAME")
 		cursor := ""
 		for {
 			in := map[string]any{"limit": 200}
@@ -80,7 +121,7 @@ func (keysListCmd) Run(ctx context.Context, p *program) error {
 				return err
 			}
 			for _, k := range page.Data {
-				put(w, k.ID, string(k.Role), boundTo(&k), keyState(&k, time.Now()), k.CreatedAt.Format(time.DateOnly), k.Name)
+				put(w, k.ID, string(k.Role), boundTo(&k), keyState(&k, time.Now()), k.CreatedAt.Format(time.DateOnly), lastUse(&k), k.Name)
 			}
 			if cursor = page.NextCursor; cursor == "" {
 				return w.Flush()
@@ -99,6 +140,13 @@ func boundTo(k *usance.APIKey) string {
 		return "-"
 	}
 	return strings.Join(all, ",")
+}
+
+func lastUse(k *usance.APIKey) string {
+	if k.LastUsedAt == nil {
+		return "never"
+	}
+	return k.LastUsedAt.UTC().Format(time.DateTime)
 }
 
 func keyState(k *usance.APIKey, now time.Time) string {

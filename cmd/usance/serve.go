@@ -133,7 +133,7 @@ func (s *server) handler() (http.Handler, error) {
 	metrics := http.NewServeMux()
 	a := api.New(api.Deps{
 		Store: s.store, Access: s.access, Ingest: s.ingest, Fold: s.fold, Catalog: s.catalog, Billing: s.billing,
-		Query: s.query, Jobs: s.jobs, Backfill: s.backfill, Limits: api.RateLimits{
+		Query: s.query, Jobs: s.jobs, Backfill: s.backfill, RotateAdminKey: s.rotateAdminKey, Limits: api.RateLimits{
 			Calls: s.cfg.RateLimitCalls, Events: s.cfg.RateLimitEvents, Refused: refusedPerMinute, Proxies: s.cfg.TrustedProxies,
 		}, Metrics: metrics, Logger: s.log, Now: s.now, Version: v,
 	})
@@ -181,6 +181,7 @@ func (s *server) serve(ctx context.Context, ready func(url string)) (err error) 
 	loops.Go(func() { s.report("fold", s.fold.Run(background)) })
 	loops.Go(func() { s.report("backfills", s.backfill.Run(background)) })
 	loops.Go(func() { s.report("jobs", s.jobs.Run(background)) })
+	loops.Go(func() { s.report("keys", s.access.Run(background, s.log)) })
 
 	base, cutOff := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutOff()

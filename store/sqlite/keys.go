@@ -3,15 +3,19 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/usance/usance"
 )
 
-const keyColumns = `k.id, k.name, k.role, k.party_id, k.brand_ids, k.license_ids, k.scopes, k.hash, k.created_at, k.expires_at, k.revoked_at`
+const keyColumns = `k.id, k.name, k.role, k.party_id, k.brand_ids, k.license_ids, k.scopes, k.hash, k.created_at, k.expires_at, k.revoked_at,
+	(SELECT u.used_at FROM api_keys_used u WHERE u.key_id = k.id)`
 
 func scanKey(rows *sql.Rows, k *usance.APIKey) error {
 	return rows.Scan(&k.ID, intoText(&k.Name), &k.Role, intoText(&k.PartyID), toJSON{&k.BrandIDs}, toJSON{&k.LicenseIDs}, toJSON{&k.Scopes},
-		&k.Hash, toTime{&k.CreatedAt}, toPtrTime{&k.ExpiresAt}, toPtrTime{&k.RevokedAt})
+		&k.Hash, toTime{&k.CreatedAt}, toPtrTime{&k.ExpiresAt}, toPtrTime{&k.RevokedAt}, toPtrTime{&k.LastUsedAt})
 }
 
 // APIKeyByHash finds a key by the SHA-256 of its secret.
@@ -45,6 +49,19 @@ func (s *Store) KeysVersion(ctx context.Context) (version int64, err error) {
 		return err
 	})
 	return version, err
+}
+
+// UseAPIKeys records when keys were used last.
+func (s *Store) UseAPIKeys(ctx context.Context, used map[string]time.Time) error {
+	return s.update(ctx, func(t *tx) error {
+		for _, id := range slices.Sorted(maps.Keys(used)) {
+			if _, err := t.exec(ctx, `INSERT INTO api_keys_used (key_id, used_at) VALUES (?, ?)
+				ON CONFLICT (key_id) DO UPDATE SET used_at = max(used_at, excluded.used_at)`, id, used[id].UnixMicro()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func (t *tx) PutAPIKey(ctx context.Context, k usance.APIKey) error {

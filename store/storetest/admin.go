@@ -112,7 +112,7 @@ func testActivity(t *testing.T, s usance.Store) {
 func testKeys(t *testing.T, s usance.Store) {
 	ctx := t.Context()
 	whole := usance.APIKey{ID: "k1", Name: "Key", Role: usance.RoleIngest, PartyID: "p", BrandIDs: []string{"b2", "b1"}, LicenseIDs: []string{"l1"},
-		Scopes: []string{usance.ScopeBackdate}, Hash: bytes.Repeat([]byte{0, 255}, 16), CreatedAt: now, ExpiresAt: ptr(now.Add(time.Hour)), RevokedAt: ptr(now.Add(time.Minute))}
+		Scopes: []string{usance.ScopeBackdate}, Hash: bytes.Repeat([]byte{0, 255}, 16), CreatedAt: now, ExpiresAt: ptr(now.Add(time.Hour)), RevokedAt: ptr(now.Add(time.Minute)), LastUsedAt: ptr(now.Add(time.Second))}
 	full(t, whole)
 	bare := usance.APIKey{ID: "k2", Role: usance.RoleAdmin, Hash: bytes.Repeat([]byte{1}, 32), CreatedAt: now}
 	version := func() int64 {
@@ -122,8 +122,17 @@ func testKeys(t *testing.T, s usance.Store) {
 		}
 		return n
 	}
+	use := func(id string, at time.Time) {
+		if err := s.UseAPIKeys(ctx, map[string]time.Time{id: at}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	use("k1", *whole.LastUsedAt)
+	use("k1", now)
 	last := version()
-	for _, k := range []usance.APIKey{whole, bare, func() usance.APIKey { k := bare; k.ID, k.Hash = "k1", whole.Hash; return k }()} {
+	// What is left out of a key is taken out, but for its use.
+	changed := usance.APIKey{ID: "k1", Role: bare.Role, Hash: whole.Hash, CreatedAt: now, LastUsedAt: whole.LastUsedAt}
+	for _, k := range []usance.APIKey{whole, bare, changed} {
 		update(t, s, func(tx usance.Tx) error { return tx.PutAPIKey(ctx, k) })
 		if v := version(); v == last {
 			t.Errorf("the version of keys stayed %d after a change", v)
@@ -141,6 +150,14 @@ func testKeys(t *testing.T, s usance.Store) {
 			return err
 		})
 	}
+	use("k2", now.Add(time.Hour))
+	use("k2", now.Add(2*time.Hour))
+	list, _, err := s.APIKeys(ctx, usance.Page{Limit: 10})
+	if err != nil || len(list) != 2 {
+		t.Fatalf("APIKeys: %+v, %v", list, err)
+	}
+	bare.LastUsedAt = ptr(now.Add(2 * time.Hour))
+	equal(t, "APIKeys", list, []usance.APIKey{changed, bare})
 	if version() != last {
 		t.Error("the version of keys moved without a change")
 	}
