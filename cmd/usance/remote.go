@@ -122,20 +122,33 @@ func (r *remote) call(ctx context.Context, operation string, in, out any) error 
 
 // get asks for a page that is no operation, and answers nothing but its failure.
 func (r *remote) get(ctx context.Context, path string) error {
+	_, err := r.page(ctx, path)
+	return err
+}
+
+// maxPage bounds a page that is no operation.
+const maxPage = 32 << 20
+
+// page asks for a page that is no operation.
+func (r *remote) page(ctx context.Context, path string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url+path, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	req.Header.Set("Authorization", "Bearer "+r.key)
 	resp, err := r.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("the server at %s does not answer: %w", r.url, err)
+		return nil, fmt.Errorf("the server at %s does not answer: %w", r.url, err)
 	}
 	defer resp.Body.Close()
-	b, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s%s answers %s: %s", r.url, path, resp.Status, strings.TrimSpace(string(b)))
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxPage))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s%s: %w", r.url, path, err)
 	}
-	return nil
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s%s answers %s: %.200s", r.url, path, resp.Status, bytes.TrimSpace(b))
+	}
+	return b, nil
 }
 
 // inProcess answers requests by a handler, without a network.

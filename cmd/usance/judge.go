@@ -1,0 +1,280 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/usance/usance"
+	"github.com/usance/usance/fold"
+)
+
+// The thresholds of the deployment guide, and those it leaves open.
+const (
+	maxErrorPercent  = 1.0  // of answers
+	minCachePercent  = 80.0 // of look-ups
+	minJobPercent    = 99.0 // of runs
+	maxAggregation   = 5 * time.Minute
+	maxFoldLag       = 5 * time.Minute
+	maxSinceRun      = 25 * time.Hour // an hourly job that verifies once a day
+	maxOverdue       = 5 * time.Minute
+	maxWaitingEvents = 10_000
+	enoughLookUps    = 100 // to tell a rate by
+	enoughQueries    = 20
+)
+
+// judge holds what was found against the thresholds, check by check.
+func (f *findings) judge(wants func(check string) bool) []measure {
+	var out []measure
+	for _, c := range []struct {
+		name  string
+		judge func() []measure
+	}{
+		{"events", f.events}, {"aggregation", f.aggregation}, {"thresholds", f.thresholds}, {"queries", f.queries},
+		{"errors", f.errors}, {"cache", f.cache}, {"jobs", f.queue}, {"books", f.rightBooks}, {"file", f.wholeFile},
+	} {
+		if wants(c.name) {
+			out = append(out, c.judge()...)
+		}
+	}
+	return out
+}
+
+func held(check, measured, threshold string, ok bool, fix string) measure {
+	m := measure{Check: check, Measured: measured, Threshold: threshold, Outcome: outcomeOK}
+	if !ok {
+		m.Outcome, m.Fix = outcomeFail, fix
+	}
+	return m
+}
+
+func notApplicable(check, threshold, why string) measure {
+	return measure{Check: check, Measured: "-", Threshold: threshold, Outcome: outcomeNone, Fix: why}
+}
+
+const notServing = "no server runs on this store; what a server counts begins with its start"
+
+// events: "Events are being logged".
+func (f *findings) events() []measure {
+	a := f.activity
+	fix := "send one event and see what is answered; usance explain LICENSE tells what would happen to it, " +
+		"usance_ingest_events_total in /metrics what happened to those that came"
+	if a.TrackingEnabled == 0 {
+		fix = "no licence has tracking enabled: UPDATE licenses SET usage_tracking_enabled = TRUE WHERE status = 'ACTIVE' AND deleted_at IS NULL"
+	}
+	return []measure{held("events", fmt.Sprintf("%d events of %d licences in 24 hours", a.EventsLastDay, a.LicensesLastDay), "1 or more", a.EventsLastDay > 0, fix)}
+}
+
+func (f *findings) job(name string) *usance.Job {
+	i := slices.IndexFunc(f.jobs, func(j usance.Job) bool { return j.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &f.jobs[i]
+}
+
+// lastRun judges how a job went last.
+func (f *findings) lastRun(check string, j *usance.Job, within time.Duration) measure {
+	threshold := fmt.Sprintf("ended well, at most %.0f hours ago", within.Hours())
+	fix := fmt.Sprintf("usance jobs list; then usance jobs run %s, which answers why it fails; the server's log has more", j.Name)
+	switch {
+	case j.LastRunAt.IsZero():
+		return held(check, "never ran", threshold, false, fix)
+	case j.LastError != "":
+		first, _, _ := strings.Cut(j.LastError, "\n")
+		return held(check, "failed at "+stamp(j.LastRunAt)+": "+first, threshold, false, fix)
+	}
+	return held(check, "ended well at "+stamp(j.LastRunAt), threshold, f.now.Sub(j.LastRunAt) <= within, fix)
+}
+
+// aggregation: "Daily aggregation completed successfully".
+func (f *findings) aggregation() []measure {
+	var out []measure
+	if j := f.job(jobAggregate); j == nil {
+		out = append(out, held("aggregation: job", "is not there", "is scheduled", false, "this server does not keep the schedule; check its version"))
+	} else {
+		out = append(out, f.lastRun("aggregation: last run", j, maxSinceRun),
+			held("aggregation: duration", j.LastDuration.Round(time.Millisecond).String(), "at most "+maxAggregation.String(), j.LastDuration <= maxAggregation,
+				"see usance_fold_seconds and usance_pending_events: more comes in than the disk takes; find out what else uses it"))
+		rate := 0.0
+		if j.Runs > 0 {
+			rate = 100 * float64(j.Runs-j.Failures) / float64(j.Runs)
+		}
+		if threshold := fmt.Sprintf("above %.0f %%", minJobPercent); j.Runs == 0 {
+			out = append(out, notApplicable("aggregation: completion", threshold, "the job has not run yet"))
+		} else {
+			out = append(out, held("aggregation: completion", fmt.Sprintf("%.2f %% of %d runs", rate, j.Runs), threshold, rate > minJobPercent,
+				"the server's log tells why runs failed; what they left was folded by the next"))
+		}
+	}
+	days := "every licence on every day"
+	whole := true
+	for _, d := range f.activity.Days {
+		if d.Aggregated < d.Used {
+			days, whole = fmt.Sprintf("%d of %d licences on %s", d.Aggregated, d.Used, d.Date), false
+			break
+		}
+	}
+	out = append(out, held("aggregation: completeness", days, "every licence with events, each of 7 days", whole,
+		"recalculate the day: POST /v1/recalculate with licenseId, startDate and endDate; usance verify --only books names the licences"))
+	lag := time.Duration(f.status.FoldLagSeconds * float64(time.Second))
+	out = append(out, held("aggregation: fold", fmt.Sprintf("%d events wait, %s", f.status.PendingEvents, lag.Round(time.Second)), "at most "+maxFoldLag.String(),
+		lag <= maxFoldLag, "answers hold these events all the same; the log tells why folds fail (usance_fold_failures_total), and usance jobs run "+jobAggregate+" folds at once"))
+	if !f.serving {
+		return append(out, notApplicable("aggregation: drift", "0 rows", notServing))
+	}
+	drift := f.metrics.sum("usance_drifted_rows_total", "", nil)
+	return append(out, held("aggregation: drift", fmt.Sprintf("%.0f rows since the start", drift), "0 rows", drift == 0,
+		"the log names the rows that differed from their events; usance verify --deep --only books tells which still do"))
+}
+
+// thresholds: "Threshold checks running without errors".
+func (f *findings) thresholds() []measure {
+	j := f.job(jobThresholds)
+	if j == nil {
+		return []measure{held("thresholds: job", "is not there", "is scheduled", false, "this server does not keep the schedule; check its version")}
+	}
+	return []measure{f.lastRun("thresholds: last run", j, 2*time.Hour)}
+}
+
+// queries: "Analytics queries performing well", and the guide's bound for aggregates.
+func (f *findings) queries() []measure {
+	var out []measure
+	const fix = "see usance_query_seconds by operation; are jobs and folds well (above), is the cache on (USAGE_CACHE_TTL_SECONDS), is the disk busy with something else?"
+	for _, name := range []string{"analytics", "dailyAggregates"} {
+		bound := timed[name].bound
+		threshold := "p95 below " + bound.String()
+		if asked := slices.Sorted(slices.Values(f.asked[name])); len(asked) == 0 {
+			out = append(out, notApplicable("queries: "+name+" now", threshold, "there is no licence to ask about"))
+		} else {
+			p95 := asked[(len(asked)*95+99)/100-1]
+			out = append(out, held("queries: "+name+" now", fmt.Sprintf("p95 %s of %d", p95.Round(100*time.Microsecond), len(asked)), threshold, p95 < bound, fix))
+		}
+		share, count := f.metrics.below("usance_query_seconds", "operation", name, bound.Seconds())
+		switch {
+		case !f.serving:
+			out = append(out, notApplicable("queries: "+name+" since the start", threshold, notServing))
+		case count < enoughQueries:
+			out = append(out, notApplicable("queries: "+name+" since the start", threshold, fmt.Sprintf("%d questions were asked, %d tell a percentile", count, enoughQueries)))
+		default:
+			out = append(out, held("queries: "+name+" since the start", fmt.Sprintf("%.1f %% of %d below", 100*share, count), threshold, share >= 0.95, fix))
+		}
+	}
+	return out
+}
+
+// errors: "No increase in error rates".
+func (f *findings) errors() []measure {
+	threshold := fmt.Sprintf("below %.0f %%", maxErrorPercent)
+	if !f.serving {
+		return []measure{notApplicable("errors", threshold, notServing)}
+	}
+	all := f.metrics.sum("usance_http_requests_total", "", nil)
+	failed := f.metrics.sum("usance_http_requests_total", "status", func(s string) bool { return strings.HasPrefix(s, "5") })
+	if all == 0 {
+		return []measure{notApplicable("errors", threshold, "no request was answered since the start")}
+	}
+	return []measure{held("errors", fmt.Sprintf("%.0f of %.0f answers since the start are 5xx", failed, all), threshold, 100*failed/all < maxErrorPercent,
+		"the log holds each failure with its request id; 503 says overload (usance_ingest_overloaded_total) or a disk that is full")}
+}
+
+// cache: "Cache hit rates are acceptable".
+func (f *findings) cache() []measure {
+	threshold := fmt.Sprintf("above %.0f %%", minCachePercent)
+	c := f.status.Cache
+	switch {
+	case !f.serving:
+		return []measure{notApplicable("cache", threshold, notServing)}
+	case !c.Enabled:
+		return []measure{notApplicable("cache", threshold, "USAGE_CACHE_TTL_SECONDS is 0: the cache is switched off")}
+	case c.Hits+c.Misses < enoughLookUps:
+		return []measure{notApplicable("cache", threshold, fmt.Sprintf("%d look-ups since the start, %d tell a rate", c.Hits+c.Misses, enoughLookUps))}
+	}
+	return []measure{held("cache", fmt.Sprintf("%.1f %% of %d look-ups", c.HitPercent, c.Hits+c.Misses), threshold, c.HitPercent > minCachePercent,
+		"answers are slower, never wrong: each fold of a licence makes its sums anew, so a longer USANCE_FOLD_INTERVAL or USAGE_CACHE_TTL_SECONDS keeps them longer")}
+}
+
+// guideJobs are the jobs of the deployment guide.
+var guideJobs = []string{jobAggregate, jobThresholds, "generateUsageForecasts", "sendForecastBreachAlerts", jobCleanup}
+
+// queue: "Job queue not backing up".
+func (f *findings) queue() []measure {
+	var out []measure
+	for _, name := range guideJobs {
+		check := "jobs: " + name
+		j := f.job(name)
+		if j == nil {
+			out = append(out, notApplicable(check, "on time", "this build has no such job"))
+			continue
+		}
+		overdue := f.now.Sub(j.NextRunAt)
+		switch {
+		case j.Paused:
+			out = append(out, held(check, "is paused", "on time", false, "usance jobs resume "+name))
+		case f.now.Before(j.LeaseUntil):
+			out = append(out, held(check, "is running", "on time", true, ""))
+		case j.LastError != "":
+			out = append(out, f.lastRun(check, j, maxSinceRun))
+		default:
+			measured := "next " + stamp(j.NextRunAt)
+			if overdue > 0 {
+				measured = "overdue by " + overdue.Round(time.Second).String()
+			}
+			out = append(out, held(check, measured, "on time", overdue <= maxOverdue,
+				"start the server, which makes good what was missed; if it runs, its log tells why the job does not"))
+		}
+	}
+	if !f.serving {
+		return append(out, notApplicable("jobs: events waiting", "few", notServing))
+	}
+	waiting := f.metrics.sum("usance_ingest_waiting_events", "", nil)
+	return append(out, held("jobs: events waiting", fmt.Sprintf("%.0f for their commit", waiting), fmt.Sprintf("at most %d", maxWaitingEvents),
+		waiting <= maxWaitingEvents, "more comes in than the disk takes: see usance_ingest_commit_seconds"))
+}
+
+// rightBooks: rollups are the raw events, counters the usage, overages the counters.
+func (f *findings) rightBooks() []measure {
+	var rows, counters, overages, sealed int
+	var events int64
+	for _, b := range f.books {
+		rows, events, sealed = rows+b.Rows, events+b.Events, sealed+b.Sealed
+		counters, overages = counters+b.Counters, overages+b.Overages
+	}
+	wrong := make(map[string]int)
+	for _, d := range f.faults() {
+		wrong[d.Kind]++
+	}
+	const recalculate = "recalculate: POST /v1/recalculate with licenseId, startDate and endDate of the days named below, which writes the difference alone; and report it: this must not happen"
+	out := []measure{
+		held("books: rollups", fmt.Sprintf("%d of %d rows differ from %d raw events; %d days are pruned", wrong[fold.WrongRollup], rows, events, sealed),
+			"0 rows", wrong[fold.WrongRollup] == 0, recalculate),
+		held("books: counters", fmt.Sprintf("%d of %d differ from their usage", wrong[fold.WrongCounter], counters), "0 counters", wrong[fold.WrongCounter] == 0, recalculate),
+		held("books: overages", fmt.Sprintf("%d periods of %d rows differ from their counter", wrong[fold.WrongOverage], overages), "0 periods", wrong[fold.WrongOverage] == 0, recalculate),
+	}
+	if n := wrong[fold.WrongLicense]; n > 0 {
+		out = append(out, held("books: licences", fmt.Sprintf("%d cannot be compared", n), "0 licences", false, "put the time zones of the licences named below right"))
+	}
+	return out
+}
+
+// faults gives the discrepancies of all books.
+func (f *findings) faults() []fold.Discrepancy {
+	out := []fold.Discrepancy{}
+	for _, b := range f.books {
+		out = append(out, b.Faults...)
+	}
+	return out
+}
+
+// wholeFile: the database file is sound.
+func (f *findings) wholeFile() []measure {
+	if f.serving {
+		return []measure{notApplicable("file", "is sound", "a server has the file open; usance backup reads all of it and checks the copy")}
+	}
+	measured := "is sound"
+	if f.file != nil {
+		measured = f.file.Error()
+	}
+	return []measure{held("file", measured, "is sound", f.file == nil, "restore it from a backup, and find out what the disk does")}
+}
