@@ -48,6 +48,9 @@ type Store interface {
 type Locks struct {
 	Shared    []string
 	Exclusive []string
+	// Lazy lets the commit return before it is on the disk: a power cut may undo
+	// it as a whole, unless something was committed otherwise after it. For what is worked out anew then.
+	Lazy bool
 }
 
 // Updater carries out one transaction over events, counters, alerts and jobs.
@@ -219,13 +222,28 @@ type EventFilter struct {
 	Status    EventStatus
 }
 
-// Batch is the events of one ingest transaction, which are folded together.
+// Batch is events of one ingest transaction that are folded together: all of
+// them, or, of a large one, those of one group of licences.
 // Memory hand-overs carry the events; a batch read from the store has none.
 type Batch struct {
 	ID     ID
 	At     time.Time
 	Count  int
+	Group  int // of all its licences, from 1 on; 0: it was not split by groups
 	Events []Event
+}
+
+// Groups is how many groups licences fall into.
+const Groups = 64
+
+// GroupOf gives a licence's group, 1 to Groups.
+func GroupOf(licenseID string) int {
+	const offset, prime = 2166136261, 16777619 // FNV-1a
+	h := uint32(offset)
+	for i := range len(licenseID) {
+		h = (h ^ uint32(licenseID[i])) * prime
+	}
+	return 1 + int((h>>16^h)%Groups)
 }
 
 // StoreStatus is the state of counting as a whole.

@@ -71,9 +71,11 @@ type Result struct {
 	HTTP          float64       `json:"httpRowsPerSecond"`         // until nothing is pending
 	Acknowledged  float64       `json:"acknowledgedRowsPerSecond"` // until the last answer
 	Raw           float64       `json:"rawRowsPerSecond,omitempty"`
-	Ratio         float64       `json:"ratio,omitempty"` // HTTP to Raw
-	RowsPerCommit int           `json:"rowsPerCommit"`   // of the server, and so of the raw engine
-	P50           time.Duration `json:"p50Nanos"`        // of a request until its answer
+	Ratio         float64       `json:"ratio,omitempty"`    // HTTP to Raw
+	RowsPerCommit int           `json:"rowsPerCommit"`      // of the server, and so of the raw engine
+	HTTPCPU       time.Duration `json:"httpCPUNanosPerRow"` // of the server, which other load on the machine moves less than rates
+	RawCPU        time.Duration `json:"rawCPUNanosPerRow,omitempty"`
+	P50           time.Duration `json:"p50Nanos"` // of a request until its answer
 	P99           time.Duration `json:"p99Nanos"`
 	Max           time.Duration `json:"maxNanos"` // of all rounds
 	RSS           int64         `json:"rssBytes"` // resident memory of the server at the end
@@ -138,32 +140,36 @@ func (o Options) measure(ctx context.Context, k kind) (r Result, err error) {
 	}
 	r = Result{Case: k.name, Events: o.Events, Rounds: o.Rounds}
 	var http, acked, raw []float64
-	var p50, p99 []time.Duration
+	var p50, p99, httpCPU, rawCPU []time.Duration
 	for round := range o.Rounds {
 		run, err := s.load(ctx, k, licenses, round, o.Events)
 		if err != nil {
 			return r, err
 		}
 		http = append(http, rate(o.Events, run.total))
+		httpCPU = append(httpCPU, run.cpu/time.Duration(o.Events))
 		acked = append(acked, rate(o.Events, run.acked))
 		p50, p99 = append(p50, run.percentile(0.50)), append(p99, run.percentile(0.99))
 		r.Max = max(r.Max, run.percentile(1))
 		r.RowsPerCommit = run.rowsPerCommit
-		o.tell("%s %d/%d: served %.0f rows/s (acknowledged %.0f), %d a commit", k.name, round+1, o.Rounds, http[round], acked[round], run.rowsPerCommit)
+		o.tell("%s %d/%d: served %.0f rows/s (acknowledged %.0f), %d a commit, %s of CPU a row", k.name, round+1, o.Rounds, http[round], acked[round], run.rowsPerCommit, httpCPU[round])
 		if engine != nil {
-			took, err := engine.write(ctx, newSource(k, licenses, round, engineSeed), o.Events, max(1, run.rowsPerCommit))
+			took, cpu, err := engine.write(ctx, newSource(k, licenses, round, engineSeed), o.Events, max(1, run.rowsPerCommit))
 			if err != nil {
 				return r, fmt.Errorf("the raw engine: %w", err)
 			}
 			raw = append(raw, rate(o.Events, took))
-			o.tell("; raw %.0f rows/s", raw[round])
+			rawCPU = append(rawCPU, cpu/time.Duration(o.Events))
+			o.tell("; raw %.0f rows/s, %s of CPU a row", raw[round], rawCPU[round])
 		}
 		o.tell("\n")
 	}
 	r.HTTP, r.Acknowledged = median(http), median(acked)
+	r.HTTPCPU = median(httpCPU)
 	r.P50, r.P99 = median(p50), median(p99)
 	if engine != nil {
 		r.Raw = median(raw)
+		r.RawCPU = median(rawCPU)
 		r.Ratio = r.HTTP / r.Raw
 	}
 	r.RSS, r.PeakRSS, err = s.memory()

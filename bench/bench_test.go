@@ -21,7 +21,7 @@ func TestRawEngineWritesAllRows(t *testing.T) {
 	defer e.close()
 	want := 0
 	for round, c := range []struct{ rows, perCommit int }{{1, 1}, {25, 4}, {100, 33}, {3, 1000}} {
-		if _, err := e.write(t.Context(), newSource(kinds[round], licenses, round, engineSeed), c.rows, c.perCommit); err != nil {
+		if _, _, err := e.write(t.Context(), newSource(kinds[round], licenses, round, engineSeed), c.rows, c.perCommit); err != nil {
 			t.Fatal(err)
 		}
 		want += c.rows

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"modernc.org/sqlite"
@@ -63,11 +64,11 @@ func openRaw(ctx context.Context, path string) (e *rawEngine, err error) {
 func (e *rawEngine) close() error { return errors.Join(e.conn.Close(), e.db.Close()) }
 
 // write inserts so many rows in transactions of the size given, and tells how
-// long that took until the last was durable.
-func (e *rawEngine) write(ctx context.Context, src *source, rows, perCommit int) (time.Duration, error) {
+// long that took until the last was durable, and the processor time of it.
+func (e *rawEngine) write(ctx context.Context, src *source, rows, perCommit int) (took, cpu time.Duration, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	start := time.Now()
+	start, used := time.Now(), ownCPU()
 	made := make(chan []any, 1)
 	go func() {
 		defer close(made)
@@ -81,11 +82,19 @@ func (e *rawEngine) write(ctx context.Context, src *source, rows, perCommit int)
 	}()
 	for args := range made {
 		if err := e.insert(args); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	}
-	took := time.Since(start)
-	return took, ctx.Err()
+	return time.Since(start), ownCPU() - used, ctx.Err()
+}
+
+// ownCPU is the processor time that this process has used.
+func ownCPU() time.Duration {
+	var r syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &r) != nil {
+		return 0
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
 // insert writes one transaction. Its contexts cannot end, which spares the

@@ -88,6 +88,29 @@ func (s *server) memory() (now, peak int64, err error) {
 	return now, peak, nil
 }
 
+// cpu reads the processor time that the server has used. The fields of
+// /proc/PID/stat follow the program's name, which may hold anything.
+func (s *server) cpu() (time.Duration, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	const user, system, tick = 11, 12, time.Second / 100
+	if len(f) <= system {
+		return 0, fmt.Errorf("unknown form of %q", b)
+	}
+	var ticks int64
+	for _, at := range []int{user, system} {
+		n, err := strconv.ParseInt(f[at], 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * tick, nil
+}
+
 // metrics reads the sums that the server keeps, over all labels.
 func (s *server) metrics(ctx context.Context) (map[string]float64, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.addr+"/metrics", nil)
@@ -121,6 +144,7 @@ type run struct {
 	acked, total  time.Duration // until the last answer; until nothing was pending
 	latencies     []time.Duration
 	rowsPerCommit int
+	cpu           time.Duration // of the server
 }
 
 // percentile gives the latency that the share p of requests did not pass.
@@ -132,6 +156,10 @@ func (r *run) percentile(p float64) time.Duration {
 // answer, and waits until all of them are folded.
 func (s *server) load(ctx context.Context, k kind, licenses []string, round, events int) (*run, error) {
 	before, err := s.metrics(ctx)
+	if err != nil {
+		return nil, err
+	}
+	used, err := s.cpu()
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +199,9 @@ func (s *server) load(ctx context.Context, k kind, licenses []string, round, eve
 			r.total = time.Since(start)
 			commits := now["usance_ingest_group_events_count"] - before["usance_ingest_group_events_count"]
 			r.rowsPerCommit = int(float64(events)/commits + 0.5)
-			return r, nil
+			r.cpu, err = s.cpu()
+			r.cpu -= used
+			return r, err
 		}
 		select {
 		case <-ctx.Done():

@@ -31,8 +31,9 @@ type Options struct {
 	Now       func() time.Time // the clock; time.Now
 	Interval  time.Duration    // between folds while little is pending; 1 s
 	Bite      int              // events folded in one transaction at most, about; 50,000
-	LightBite int              // the same while little waits; 200
-	Memory    int              // events kept in memory for the next folds; 100,000
+	LightBite int              // the same of small batches, while few wait; 100
+	Waiting   int              // events that may wait under load, to be folded many at a time; 60,000
+	Memory    int              // events kept in memory for the next folds; 150,000
 	AdoptAge  time.Duration    // age at which a batch of another node is taken over; 5 s
 	LateGrace time.Duration    // as ingest has it; 24 h
 	Logger    *slog.Logger
@@ -44,13 +45,12 @@ type Folder struct {
 	o       Options
 	metrics *metrics
 
-	mu      sync.Mutex
-	offered []usance.Batch // pending batches of this node, oldest first
-	held    int            // events in offered that are in memory
-	waiting int            // events of all that is offered
-	more    chan struct{}  // told when a bite is full
+	mu    sync.Mutex
+	queue queue         // pending batches of this node
+	more  chan struct{} // told of new ones
 
 	folding sync.Mutex // one fold at a time in a process
+	words   words      // of what is folding
 }
 
 // New makes a Folder.
@@ -65,10 +65,13 @@ func New(store Store, o Options) *Folder {
 		o.Bite = 50_000
 	}
 	if o.LightBite == 0 {
-		o.LightBite = 200
+		o.LightBite = 100
+	}
+	if o.Waiting == 0 {
+		o.Waiting = 60_000
 	}
 	if o.Memory == 0 {
-		o.Memory = 100_000
+		o.Memory = 150_000
 	}
 	if o.AdoptAge == 0 {
 		o.AdoptAge = 5 * time.Second
@@ -79,147 +82,141 @@ func New(store Store, o Options) *Folder {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Folder{store: store, o: o, metrics: newMetrics(), more: make(chan struct{}, 1)}
+	return &Folder{store: store, o: o, metrics: newMetrics(), queue: newQueue(o.Memory), words: make(words), more: make(chan struct{}, 1)}
 }
-
-// maxOffered bounds the batches that are known in memory.
-const maxOffered = 100_000
 
 // Offer hands over a batch that was just committed. When more events wait than
 // are kept in memory the batch's own are let go, and read back when its turn
 // comes.
 func (f *Folder) Offer(b usance.Batch) {
 	f.mu.Lock()
-	if len(f.offered) >= maxOffered {
-		f.mu.Unlock()
-		return // it stays pending in the store, where it is found
-	}
-	if f.held+len(b.Events) > f.o.Memory {
-		b.Events = nil
-	}
-	f.held += len(b.Events)
-	f.waiting += b.Count
-	f.offered = append(f.offered, b)
-	full := f.waiting >= f.o.LightBite
+	f.queue.offer(b)
 	f.mu.Unlock()
-	if full {
-		select {
-		case f.more <- struct{}{}:
-		default:
-		}
+	select {
+	case f.more <- struct{}{}:
+	default:
 	}
 }
 
-// How the fold takes its load.
-const (
-	heavyLoad = 5000 // events: from here on rows are better rewritten seldom than soon
-	restRatio = 4    // rests so many times as long as it worked, under heavy load
-)
+// pause is how long nothing must have come for the load to be over.
+const pause = 20 * time.Millisecond
 
-// Run folds until ctx ends: each interval, as soon as a bite is full, and now
-// and then what a node that died left pending.
+// Run folds until ctx ends, and now and then what a node that died left pending.
 //
 // A fold keeps writers waiting while it lasts, and rewrites a row once however
-// many events it takes. So while little waits, bites are small and go at once;
-// under heavy load all that waits goes in large bites, with a rest between,
-// in which events gather that then share their rows' rewriting.
+// many events it takes. So a transaction folds one group of licences, of which
+// as many events as may wait are left to gather while more keep coming; when
+// nothing comes any more, all is folded. Small batches, which belong to no one
+// group, go in bites that grow with their number.
 func (f *Folder) Run(ctx context.Context) error {
 	tick := time.NewTicker(f.o.Interval)
 	defer tick.Stop()
 	adopt := time.NewTicker(f.o.AdoptAge)
 	defer adopt.Stop()
-	var rested time.Time
+	quiet := time.NewTimer(pause)
+	defer quiet.Stop()
 	for {
 		var err error
+		idle := false
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-tick.C:
 		case <-f.more:
+			quiet.Reset(pause)
+		case <-quiet.C:
+			idle = true
+		case <-tick.C: // little comes, yet too often for a pause
+			idle = f.few()
 		case <-adopt.C:
 			_, err = f.adopt(ctx, f.o.Now().Add(-f.o.AdoptAge))
 		}
-		waiting, held := f.load()
-		start := time.Now()
-		switch {
-		case err != nil:
-		case waiting < heavyLoad:
-			_, err = f.foldOffered(ctx, f.o.LightBite)
-		case start.After(rested) || held >= f.o.Memory:
-			_, err = f.foldOffered(ctx, f.o.Bite)
-			rested = time.Now().Add(restRatio * time.Since(start))
+		for more := true; more && err == nil; {
+			_, more, err = f.foldNext(ctx, func(q *queue) []kept { return q.next(f.o, idle) })
+			if idle && len(f.more) > 0 {
+				break // to gather again
+			}
 		}
 		if err != nil && ctx.Err() == nil {
+			quiet.Reset(f.o.Interval) // to try again
 			f.metrics.failures.Inc()
 			f.o.Logger.Error("fold failed; the batches stay pending", "error", err)
 		}
 	}
 }
 
-func (f *Folder) load() (waiting, held int) {
+// few tells whether all that waits makes one light bite.
+func (f *Folder) few() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.waiting, f.held
+	return f.queue.waiting+f.queue.events[0] <= f.o.LightBite
 }
 
 // Flush folds all that is pending, batches of other nodes too, and tells how
 // many events that were.
 func (f *Folder) Flush(ctx context.Context) (int, error) {
-	n, err := f.foldOffered(ctx, f.o.Bite)
-	if err != nil {
-		return n, err
-	}
-	m, err := f.adopt(ctx, f.o.Now().Add(time.Hour))
-	return n + m, err
-}
-
-// foldOffered folds the batches that are handed over by now, in bites of so
-// many events.
-func (f *Folder) foldOffered(ctx context.Context, size int) (int, error) {
-	f.folding.Lock()
-	defer f.folding.Unlock()
-	f.mu.Lock()
-	left := len(f.offered)
-	f.mu.Unlock()
 	total := 0
-	for {
-		f.mu.Lock()
-		n, events := 0, 0
-		for n < left && (n == 0 || events+f.offered[n].Count <= size) {
-			events += f.offered[n].Count
-			n++
-		}
-		bite := slices.Clone(f.offered[:n])
-		f.mu.Unlock()
-		if n == 0 {
-			return total, nil
-		}
-		folded, err := f.fold(ctx, bite)
-		if ctx.Err() != nil {
-			return total + folded, ctx.Err()
-		}
-		if err != nil {
-			folded, err = f.foldSingly(ctx, bite)
-		}
-		total += folded
-		f.mu.Lock()
-		for i := range bite {
-			f.held -= len(bite[i].Events)
-			f.waiting -= bite[i].Count
-		}
-		f.offered = slices.Delete(f.offered, 0, n)
-		left -= n
-		f.mu.Unlock()
+	f.folding.Lock()
+	last := f.file()
+	f.folding.Unlock()
+	for more := true; more; {
+		n, left, err := f.foldNext(ctx, func(q *queue) []kept { return q.before(last, f.o.Bite) })
+		total += n
 		if err != nil {
 			return total, err
 		}
+		more = left
 	}
+	m, err := f.adopt(ctx, f.o.Now().Add(time.Hour))
+	return total + m, err
+}
+
+// file files what was offered and gives the number of the last batch. The
+// caller holds f.folding; who offers does not wait meanwhile.
+func (f *Folder) file() (last uint64) {
+	f.mu.Lock()
+	fresh := f.queue.fresh
+	f.queue.fresh = nil
+	f.mu.Unlock()
+	batches := make([]kept, len(fresh))
+	for i, b := range fresh {
+		batches[i] = f.words.keep(b)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.queue.file(batches)
+	return f.queue.last
+}
+
+// foldNext folds the bite that choose takes out of the queue, if any, and tells
+// how many events were folded.
+func (f *Folder) foldNext(ctx context.Context, choose func(*queue) []kept) (folded int, found bool, err error) {
+	f.folding.Lock()
+	defer f.folding.Unlock()
+	f.file()
+	f.mu.Lock()
+	bite := choose(&f.queue)
+	f.mu.Unlock()
+	if len(bite) == 0 {
+		return 0, false, nil
+	}
+	folded, err = f.fold(ctx, bite)
+	if err != nil && ctx.Err() == nil {
+		folded, err = f.foldSingly(ctx, bite)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if ctx.Err() != nil { // whatever is folded by now is not found pending again
+		f.queue.putBack(bite)
+		return folded, true, ctx.Err()
+	}
+	f.queue.done(bite)
+	return folded, true, err
 }
 
 // foldSingly folds what can be folded of a bite that failed, so that one batch
 // that cannot holds up no other: it is let go of here, stays pending in the
 // store, and is tried again with those of nodes that died.
-func (f *Folder) foldSingly(ctx context.Context, bite []usance.Batch) (folded int, err error) {
+func (f *Folder) foldSingly(ctx context.Context, bite []kept) (folded int, err error) {
 	var failed []error
 	for i := range bite {
 		n, err := f.fold(ctx, bite[i:i+1])
@@ -231,8 +228,8 @@ func (f *Folder) foldSingly(ctx context.Context, bite []usance.Batch) (folded in
 	return folded, errors.Join(failed...)
 }
 
-// adopt folds batches that are pending in the store since before the instant:
-// those of nodes that died.
+// adopt folds batches that are pending in the store since before the instant
+// and not known here: those of nodes that died, and those let go.
 func (f *Folder) adopt(ctx context.Context, before time.Time) (int, error) {
 	f.folding.Lock()
 	defer f.folding.Unlock()
@@ -246,14 +243,16 @@ func (f *Folder) adopt(ctx context.Context, before time.Time) (int, error) {
 		if err != nil {
 			return total, err
 		}
-		var bite []usance.Batch
+		var bite []kept
 		events := 0
+		f.mu.Lock()
 		for _, b := range pending {
-			if b.At.Before(before) && (len(bite) == 0 || events+b.Count <= f.o.Bite) {
-				bite = append(bite, b)
+			if b.At.Before(before) && !f.queue.ids[b.ID] && (len(bite) == 0 || events+b.Count <= f.o.Bite) {
+				bite = append(bite, kept{id: b.ID, count: b.Count})
 				events += b.Count
 			}
 		}
+		f.mu.Unlock()
 		if len(bite) == 0 {
 			return total, nil
 		}
@@ -298,34 +297,30 @@ func (s *sum) add(e *usance.Event) {
 }
 
 // fold folds a bite in one transaction: those of its batches that are still
-// pending, and no others.
-func (f *Folder) fold(ctx context.Context, bite []usance.Batch) (folded int, err error) {
+// pending, and no others. As a rule that is all of them, summed before it
+// begins. A power cut may undo it, and leaves them pending then.
+func (f *Folder) fold(ctx context.Context, bite []kept) (folded int, err error) {
 	start := time.Now()
 	ids := make([]usance.ID, len(bite))
-	byID := make(map[usance.ID]*usance.Batch, len(bite))
+	byID := make(map[usance.ID]*kept, len(bite))
+	all, read := newSum(), 0
 	for i := range bite {
-		ids[i] = bite[i].ID
-		byID[bite[i].ID] = &bite[i]
+		b := &bite[i]
+		ids[i], byID[b.id] = b.id, b
+		all.addParts(b.parts)
+		if b.parts == nil {
+			read++
+		}
 	}
 	slices.SortFunc(ids, func(a, b usance.ID) int { return slices.Compare(a[:], b[:]) })
-	err = f.store.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+	err = f.store.Update(ctx, usance.Locks{Lazy: true}, func(tx usance.Tx) error {
 		taken, err := tx.TakePending(ctx, ids)
 		if err != nil {
 			return err
 		}
-		s := newSum()
-		var read []usance.ID
-		for _, id := range taken {
-			b := byID[id]
-			if b.Events == nil {
-				read = append(read, id)
-			}
-			for i := range b.Events {
-				s.add(&b.Events[i])
-			}
-		}
-		if len(read) > 0 {
-			if err := tx.BatchEvents(ctx, read, func(e *usance.Event) error { s.add(e); return nil }); err != nil {
+		s := all
+		if len(taken) < len(ids) || read > 0 {
+			if s, err = sumOf(ctx, tx, taken, byID); err != nil {
 				return err
 			}
 		}
@@ -337,6 +332,29 @@ func (f *Folder) fold(ctx context.Context, bite []usance.Batch) (folded int, err
 	}
 	f.metrics.observe(folded, time.Since(start))
 	return folded, nil
+}
+
+// sumOf sums the batches that were taken, reading back those let go.
+func sumOf(ctx context.Context, tx usance.Tx, taken []usance.ID, byID map[usance.ID]*kept) (*sum, error) {
+	s := newSum()
+	var read []usance.ID
+	for _, id := range taken {
+		if byID[id].parts == nil {
+			read = append(read, id)
+		}
+		s.addParts(byID[id].parts)
+	}
+	if len(read) == 0 {
+		return s, nil
+	}
+	return s, tx.BatchEvents(ctx, read, func(e *usance.Event) error { s.add(e); return nil })
+}
+
+func (s *sum) addParts(parts []part) {
+	for i := range parts {
+		e := parts[i].event()
+		s.add(&e)
+	}
 }
 
 // merge adds the sum to the rows, which are made first where they are missing

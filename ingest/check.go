@@ -68,7 +68,7 @@ func (g *group) dryRun(ctx context.Context, v usance.View, licenseID string) (*u
 	res := &r.results[0]
 	e := &r.items[0].event
 	if f := g.facts[licenseID]; f != nil {
-		g.answers = []answer{{res, e.UsageType, e.LocalDate}}
+		g.answers = []answer{{res, f, e.UsageType, e.LocalDate}}
 		res.Usage = nil
 		g.showUsage()
 	}

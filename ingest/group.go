@@ -23,7 +23,7 @@ type group struct {
 	sums     map[string]*usance.Tally // all that a licence holds, where a large event needs it
 	counters map[usance.CounterKey]*counter
 
-	batch    usance.ID
+	batches  []usance.Batch // what was staged, as it was written
 	staged   []usance.Event // to be recorded, in the order of judging
 	stagedAt map[usance.EventRef]int
 	evidence []usance.Evidence
@@ -40,6 +40,11 @@ type facts struct {
 	zone     *time.Location
 	from, to time.Time
 	fault    *usance.Error // why the licence can judge nothing
+
+	// What countersOf found last: most events of a licence ask the same.
+	lastType string
+	lastDay  usance.Date
+	last     []*counter
 }
 
 // counter is a threshold's period that some event of the group moves.
@@ -59,6 +64,7 @@ type counter struct {
 // type on the day: for a duplicate, those of its first.
 type answer struct {
 	result    *usance.Result
+	facts     *facts
 	usageType string
 	day       usance.Date
 }
@@ -94,8 +100,8 @@ func (in *Ingester) commit(requests []*request) (err error) {
 		return err
 	}
 	in.metrics.observe(g, time.Since(start))
-	if len(g.staged) > 0 {
-		in.o.Committed(usance.Batch{ID: g.batch, At: g.now, Count: len(g.staged), Events: g.staged})
+	for _, b := range g.batches {
+		in.o.Committed(b)
 	}
 	return nil
 }
@@ -116,7 +122,7 @@ func licenseIDs(requests []*request) []string {
 func newGroup(in *Ingester, requests []*request, careful bool) *group {
 	now := in.o.Now().UTC().Truncate(time.Microsecond)
 	return &group{
-		in: in, requests: requests, now: now, careful: careful, batch: usance.NewID(now),
+		in: in, requests: requests, now: now, careful: careful,
 		facts: make(map[string]*facts), counters: make(map[usance.CounterKey]*counter),
 		stagedAt: make(map[usance.EventRef]int),
 	}
@@ -190,10 +196,13 @@ func (g *group) load(ctx context.Context, tx usance.View, ids []string) error {
 // are made when they are missing; of any other period, and of a retired
 // threshold, only counters that exist are moved.
 func (g *group) countersOf(f *facts, usageType string, day usance.Date) []*counter {
-	var out []*counter
 	if f.fault != nil {
 		return nil
 	}
+	if f.lastType == usageType && f.lastDay == day {
+		return f.last
+	}
+	var out []*counter
 	for i := range f.Thresholds {
 		t := &f.Thresholds[i]
 		if !t.Covers(usageType) {
@@ -209,6 +218,7 @@ func (g *group) countersOf(f *facts, usageType string, day usance.Date) []*count
 		}
 		out = append(out, c)
 	}
+	f.lastType, f.lastDay, f.last = usageType, day, out
 	return out
 }
 

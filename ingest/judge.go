@@ -120,7 +120,7 @@ func (g *group) judgeItem(it *item, res *usance.Result) (ok bool) {
 		if err.Code == usance.CodeLimitExceeded {
 			status = usance.StatusBlocked
 			g.keep(e, status, err.Code, full.threshold.ID)
-			g.answers = append(g.answers, answer{res, e.UsageType, e.LocalDate})
+			g.answers = append(g.answers, answer{res, f, e.UsageType, e.LocalDate})
 		}
 		*res = refusal(e, status, err)
 		return false
@@ -142,7 +142,7 @@ func (g *group) judgeItem(it *item, res *usance.Result) (ok bool) {
 		EventID: e.ID, LicenseID: e.LicenseID, IdempotencyKey: e.IdempotencyKey,
 		Tracked: true, Status: usance.StatusCounted,
 	}
-	g.answers = append(g.answers, answer{res, e.UsageType, e.LocalDate})
+	g.answers = append(g.answers, answer{res, f, e.UsageType, e.LocalDate})
 	return true
 }
 
@@ -218,7 +218,7 @@ func (g *group) repeat(e, first *usance.Event, res *usance.Result) bool {
 		EventID: first.ID, LicenseID: e.LicenseID, IdempotencyKey: e.IdempotencyKey,
 		Tracked: true, Duplicate: true, Status: usance.StatusCounted,
 	}
-	g.answers = append(g.answers, answer{res, first.UsageType, first.LocalDate})
+	g.answers = append(g.answers, answer{res, g.facts[e.LicenseID], first.UsageType, first.LocalDate})
 	return true
 }
 

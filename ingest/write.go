@@ -1,8 +1,10 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/usance/usance"
 )
@@ -17,8 +19,11 @@ func (g *group) write(ctx context.Context, tx usance.Tx) error {
 	if len(g.staged) == 0 {
 		return nil
 	}
-	if err := tx.AddEvents(ctx, g.batch, g.now, g.staged); err != nil {
-		return err
+	g.split()
+	for _, b := range g.batches {
+		if err := tx.AddEvents(ctx, b.ID, b.At, b.Events); err != nil {
+			return err
+		}
 	}
 	if len(g.audit) > 0 {
 		if err := tx.AddAudit(ctx, g.audit); err != nil {
@@ -30,6 +35,40 @@ func (g *group) write(ctx context.Context, tx usance.Tx) error {
 		return err
 	}
 	return g.follow(ctx, tx, after)
+}
+
+// splitFrom is how many events are written as a batch for each group of
+// licences: folded by groups, a few rows at a time take many events each. Fewer
+// are not worth the batches.
+const splitFrom = 16 * usance.Groups
+
+// split puts what is staged into batches, the events of a licence together.
+func (g *group) split() {
+	n := len(g.staged)
+	groups := make([]int, n) // all 0 where there are too few
+	order := make([]int, n)
+	for i := range g.staged {
+		order[i] = i
+		if n >= splitFrom {
+			groups[i] = usance.GroupOf(g.staged[i].LicenseID)
+		}
+	}
+	slices.SortFunc(order, func(a, b int) int {
+		return cmp.Or(groups[a]-groups[b], strings.Compare(g.staged[a].LicenseID, g.staged[b].LicenseID), a-b)
+	})
+	sorted := make([]usance.Event, n)
+	for to, from := range order {
+		sorted[to] = g.staged[from]
+	}
+	g.staged, g.batches = sorted, nil
+	for start, i := 0, 1; i <= n; i++ {
+		if i == n || groups[order[i]] != groups[order[start]] {
+			g.batches = append(g.batches, usance.Batch{
+				ID: usance.NewID(g.now), At: g.now, Count: i - start, Group: groups[order[start]], Events: sorted[start:i],
+			})
+			start = i
+		}
+	}
 }
 
 // mergeEvidence leaves one row per licence and key, sorted, with the attempts
@@ -161,9 +200,9 @@ func (g *group) revisions(ctx context.Context, tx usance.Tx, after []usance.Coun
 // the group did not write are read.
 func (g *group) fillUsage(ctx context.Context, tx usance.Tx) error {
 	// What the host platform deleted has no thresholds to show.
-	g.answers = slices.DeleteFunc(g.answers, func(a answer) bool { return g.facts[a.result.LicenseID] == nil })
+	g.answers = slices.DeleteFunc(g.answers, func(a answer) bool { return a.facts == nil })
 	for _, a := range g.answers {
-		g.countersOf(g.facts[a.result.LicenseID], a.usageType, a.day)
+		g.countersOf(a.facts, a.usageType, a.day)
 	}
 	var unread []usance.CounterKey
 	for _, c := range g.counters {
@@ -189,7 +228,7 @@ func (g *group) fillUsage(ctx context.Context, tx usance.Tx) error {
 // showUsage writes the counters' states into the answers.
 func (g *group) showUsage() {
 	for _, a := range g.answers {
-		for _, c := range g.countersOf(g.facts[a.result.LicenseID], a.usageType, a.day) {
+		for _, c := range g.countersOf(a.facts, a.usageType, a.day) {
 			if !c.threshold.IsActive {
 				continue
 			}

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -30,6 +32,8 @@ func (b benchCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop() // not before the server is stopped and its data removed
 	o := bench.Options{
 		Events: b.Events, Rounds: b.Rounds, Licenses: b.Licenses, Cases: b.Cases, Raw: b.Raw, Dir: b.Dir, Progress: p.err,
 		Server: func(ctx context.Context, dir string) *exec.Cmd {
@@ -44,10 +48,10 @@ func (b benchCmd) Run(ctx context.Context, p *program) error {
 		return bench.Run(ctx, o, func(r bench.Result) error { return enc.Encode(r) })
 	}
 	w := tabwriter.NewWriter(p.out, 0, 8, 2, ' ', 0)
-	put(w, "CASE", "HTTP rows/s", "acknowledged", "raw rows/s", "RATIO", "rows/commit", "p50", "p99", "max", "RSS", "peak")
+	put(w, "CASE", "HTTP rows/s", "acknowledged", "raw rows/s", "RATIO", "rows/commit", "CPU/row", "raw CPU/row", "p50", "p99", "max", "RSS", "peak")
 	err = bench.Run(ctx, o, func(r bench.Result) error {
 		put(w, r.Case, fmt.Sprintf("%.0f", r.HTTP), fmt.Sprintf("%.0f", r.Acknowledged), fmt.Sprintf("%.0f", r.Raw), fmt.Sprintf("%.2f", r.Ratio),
-			fmt.Sprint(r.RowsPerCommit), short(r.P50), short(r.P99), short(r.Max), inMB(r.RSS), inMB(r.PeakRSS))
+			fmt.Sprint(r.RowsPerCommit), r.HTTPCPU.Round(100*time.Nanosecond).String(), r.RawCPU.Round(100*time.Nanosecond).String(), short(r.P50), short(r.P99), short(r.Max), inMB(r.RSS), inMB(r.PeakRSS))
 		return nil
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,8 +36,15 @@ type serveCmd struct {
 	kong.Plugins // the settings of the server
 }
 
+// softMemory is what the program's own memory is kept to where possible, beside
+// the database's page caches, unless GOMEMLIMIT says otherwise.
+const softMemory = 112 << 20
+
 // Run serves until it is told to stop.
 func (serveCmd) Run(ctx context.Context, p *program) error {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(softMemory)
+	}
 	for _, name := range p.cfg.idle() {
 		p.log.Warn("the setting has no effect in this build", "variable", name)
 	}

@@ -18,6 +18,9 @@ type conn struct {
 	c      *sql.Conn
 	cached map[string]*sql.Stmt // those that nobody uses
 	open   bool                 // a transaction is under way
+	cache  *cache               // of the connection that writes
+	lazy   bool                 // commits do not wait for the disk
+	always string               // how commits wait for it otherwise
 }
 
 // maxCached bounds the statements kept; there are about as many texts in the
@@ -33,7 +36,7 @@ func (s *Store) connect(ctx context.Context, cache string) (*conn, error) {
 		c.Close()
 		return nil, failure(err)
 	}
-	return &conn{c: c, cached: make(map[string]*sql.Stmt)}, nil
+	return &conn{c: c, cached: make(map[string]*sql.Stmt), cache: newCache(), always: s.synchronous}, nil
 }
 
 func (c *conn) close() error {
@@ -75,6 +78,24 @@ func (c *conn) begin(ctx context.Context, how string) error {
 		return failure(err)
 	}
 	c.open = true
+	return nil
+}
+
+// sync has the commits of the transactions to come wait for the disk, or not.
+// With synchronous=NORMAL the log is not synced at a commit, but still before
+// its pages go into the file: a power cut undoes the last commits, in order.
+func (c *conn) sync(ctx context.Context, lazy bool) error {
+	if lazy == c.lazy || c.always != "FULL" {
+		return nil
+	}
+	how := "FULL"
+	if lazy {
+		how = "NORMAL"
+	}
+	if _, err := c.c.ExecContext(context.WithoutCancel(ctx), "PRAGMA synchronous = "+how); err != nil {
+		return failure(err)
+	}
+	c.lazy = lazy
 	return nil
 }
 
@@ -146,6 +167,10 @@ type tx struct {
 	err error
 	// taken are the batches whose pending rows this transaction deleted.
 	taken map[usance.ID]seqRange
+	// What the transaction changed of that which the connection's cache knows.
+	changed map[string]bool
+	moved   []usance.CounterKey
+	ensured []usance.RollupKey
 }
 
 var _ usance.Tx = (*tx)(nil)

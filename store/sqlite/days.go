@@ -35,6 +35,7 @@ func (v *view) SealedDays(ctx context.Context, licenseID string, from, to usance
 
 func (t *tx) CloseDays(ctx context.Context, days []usance.Day) error {
 	for _, d := range days {
+		t.changesFacts(d.LicenseID)
 		_, err := t.exec(ctx, `INSERT INTO license_usage_days (license_id, date, closed, sealed) VALUES (?, ?, TRUE, FALSE)
 			ON CONFLICT (license_id, date) DO UPDATE SET closed = TRUE`, d.LicenseID, int64(d.Date))
 		if err != nil {
@@ -47,6 +48,7 @@ func (t *tx) CloseDays(ctx context.Context, days []usance.Day) error {
 // SealDays closes as well: a day that takes events must never be pruned.
 func (t *tx) SealDays(ctx context.Context, days []usance.Day) error {
 	for _, d := range days {
+		t.changesFacts(d.LicenseID)
 		_, err := t.exec(ctx, `INSERT INTO license_usage_days (license_id, date, closed, sealed) VALUES (?, ?, TRUE, TRUE)
 			ON CONFLICT (license_id, date) DO UPDATE SET closed = TRUE, sealed = TRUE`, d.LicenseID, int64(d.Date))
 		if err != nil {

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -191,6 +192,131 @@ func BenchmarkCommit(b *testing.B) {
 		err := s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error { return tx.PutBrand(ctx, usance.Brand{ID: "b", Name: "B"}) })
 		if err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// What another program writes counts from the next transaction on, though the
+// writer remembers licences and counters.
+func TestOthersWritesAreSeen(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s := openStore(t)
+	key := usance.CounterKey{LicenseID: "l", ThresholdID: "t", PeriodStart: 20000}
+	see := func() (status usance.LicenseStatus, thresholds int, quantity int64) {
+		t.Helper()
+		err := s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+			facts, err := tx.Facts(ctx, []string{"l"})
+			if err != nil {
+				return err
+			}
+			counters, err := tx.LockCounters(ctx, []usance.CounterKey{key})
+			if err != nil {
+				return err
+			}
+			status, thresholds, quantity = facts[0].License.Status, len(facts[0].Thresholds), counters[0].Quantity
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return status, thresholds, quantity
+	}
+	threshold := usance.Threshold{ID: "t", LicenseID: "l", UsageType: "view", PeriodType: usance.PeriodMonthly, Terms: usance.Terms{LimitQuantity: 10}}
+	err := s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+		l := usance.NewLicense("l")
+		l.BrandID, l.AssetID, l.Status = "b", "a", usance.LicenseActive
+		return errors.Join(tx.PutLicense(ctx, l), tx.EnsureCounters(ctx, []usance.Counter{{CounterKey: key, PeriodEnd: 20030, State: usance.CounterOpen}}))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, n, quantity := see(); status != usance.LicenseActive || n != 0 || quantity != 0 {
+		t.Fatalf("%s, %d thresholds, %d counted", status, n, quantity)
+	}
+	// Its own changes, those rolled back too.
+	for _, fail := range []error{errors.New("rolled back"), nil} {
+		err := s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+			if err := tx.PutThreshold(ctx, threshold); err != nil {
+				return err
+			}
+			facts, err := tx.Facts(ctx, []string{"l"})
+			if err != nil || len(facts[0].Thresholds) != 1 {
+				t.Errorf("the transaction sees %v (%v)", facts, err)
+			}
+			after, err := tx.AddToCounters(ctx, []usance.CounterDelta{{CounterKey: key, Quantity: 3}})
+			if err != nil || len(after) != 1 || after[0].Quantity != 3 {
+				t.Errorf("after adding: %v (%v)", after, err)
+			}
+			return fail
+		})
+		want := 0
+		if fail == nil {
+			want = 1
+		}
+		if !errors.Is(err, fail) {
+			t.Fatal(err)
+		}
+		if _, n, quantity := see(); n != want || quantity != int64(3*want) {
+			t.Errorf("%d thresholds and %d counted, want %d and %d", n, quantity, want, 3*want)
+		}
+	}
+	other, err := s.db.Conn(ctx) // as another program's connection is
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	for _, q := range []string{
+		`UPDATE licenses SET status = 'SUSPENDED' WHERE id = 'l'`, `UPDATE license_usage_counters SET quantity = 7`, `DELETE FROM license_usage_thresholds`,
+	} {
+		if _, err := other.ExecContext(ctx, q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if status, n, quantity := see(); status != usance.LicenseSuspended || n != 0 || quantity != 7 {
+		t.Errorf("after another's writes: %s, %d thresholds, %d counted", status, n, quantity)
+	}
+}
+
+// The caches are bounded, and what was let go is read again.
+func TestCacheBounds(t *testing.T) {
+	t.Parallel()
+	c := newCache()
+	for i := range maxCachedFacts {
+		c.keepFacts(usance.Facts{License: usance.License{ID: fmt.Sprint(i)}, Thresholds: make([]usance.Threshold, 1)})
+		c.keepCounter(usance.Counter{CounterKey: usance.CounterKey{LicenseID: fmt.Sprint(i)}})
+		c.keepCounter(usance.Counter{CounterKey: usance.CounterKey{LicenseID: fmt.Sprint(i), PeriodStart: 1}})
+	}
+	if c.size > maxCachedFacts+2 || len(c.facts) != c.size/2 || len(c.counters) > maxCachedCounters+1 {
+		t.Errorf("%d licences and %d of size, %d counters", len(c.facts), c.size, len(c.counters))
+	}
+}
+
+// Only what is said to be lazy does not wait for the disk.
+func TestOnlyLazyCommitsDoNotWait(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s, err := Open(ctx, filepath.Join(t.TempDir(), "usance.db"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	const normal, full = 1, 2
+	for i, lazy := range []bool{false, true, true, false, true, false} {
+		want := full
+		if lazy {
+			want = normal
+		}
+		err := s.Update(ctx, usance.Locks{Lazy: lazy}, func(u usance.Tx) error {
+			var got int
+			_, err := u.(*tx).one(ctx, `PRAGMA synchronous`, nil, &got)
+			if got != want {
+				t.Errorf("transaction %d, lazy %v: synchronous is %d, want %d", i, lazy, got, want)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -33,6 +33,7 @@ func (v *view) Thresholds(ctx context.Context, f usance.ThresholdFilter, p usanc
 }
 
 func (t *tx) PutThreshold(ctx context.Context, h usance.Threshold) error {
+	t.changesFacts(h.LicenseID)
 	tiers, err := asJSON(h.OverageTiers)
 	if err != nil {
 		return err
@@ -60,6 +61,7 @@ func (t *tx) PutThreshold(ctx context.Context, h usance.Threshold) error {
 
 func (t *tx) WarnThresholds(ctx context.Context, warnings []usance.Warning) error {
 	for _, w := range warnings {
+		t.changesFacts(w.LicenseID)
 		var err error
 		if w.Level == 0 {
 			_, err = t.exec(ctx, `UPDATE license_usage_thresholds SET last_warning_level = NULL WHERE id = ? AND license_id = ?`,
@@ -135,21 +137,35 @@ func (t *tx) EnsureCounters(ctx context.Context, counters []usance.Counter) erro
 }
 
 func (t *tx) AddToCounters(ctx context.Context, deltas []usance.CounterDelta) ([]usance.Counter, error) {
-	out := make([]usance.Counter, 0, len(deltas))
-	err := t.writing(ctx, `UPDATE license_usage_counters SET quantity = quantity + ?
-		WHERE license_id = ? AND threshold_id = ? AND period_start = ? AND state IN ('open', 'closed')
-		RETURNING period_end, quantity, level, state, terms`,
+	keys := make([]usance.CounterKey, len(deltas))
+	for i := range deltas {
+		keys[i] = deltas[i].CounterKey
+	}
+	// They are read first: most are known, and nobody else writes meanwhile.
+	before, err := t.Counters(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]usance.Counter, 0, len(before))
+	err = t.writing(ctx, `UPDATE license_usage_counters SET quantity = ? WHERE license_id = ? AND threshold_id = ? AND period_start = ?`,
 		func(ctx context.Context, s *sql.Stmt) error {
+			at := 0
 			for _, d := range deltas {
-				c := usance.Counter{CounterKey: d.CounterKey}
-				found, err := t.returning(ctx, s, []any{d.Quantity, d.LicenseID, d.ThresholdID, int64(d.PeriodStart)},
-					&c.PeriodEnd, &c.Quantity, &c.Level, &c.State, toJSON{&c.Terms})
-				if err != nil {
+				if at == len(before) || before[at].CounterKey != d.CounterKey {
+					continue
+				}
+				c := before[at]
+				at++
+				if !c.State.Moves() {
+					continue
+				}
+				c.Quantity += d.Quantity
+				if _, err := s.ExecContext(ctx, c.Quantity, d.LicenseID, d.ThresholdID, int64(d.PeriodStart)); err != nil {
 					return err
 				}
-				if found {
-					out = append(out, c)
-				}
+				t.movesCounter(d.CounterKey)
+				t.c.cache.keepCounter(c)
+				out = append(out, c)
 			}
 			return nil
 		})
@@ -159,6 +175,7 @@ func (t *tx) AddToCounters(ctx context.Context, deltas []usance.CounterDelta) ([
 func (t *tx) PutCounters(ctx context.Context, counters []usance.Counter) error {
 	for i := range counters {
 		c := &counters[i]
+		delete(t.c.cache.counters, c.CounterKey)
 		terms, err := asJSON(c.Terms)
 		if err != nil {
 			return err

@@ -228,6 +228,7 @@ func (t *tx) PutAsset(ctx context.Context, a usance.Asset) error {
 }
 
 func (t *tx) PutLicense(ctx context.Context, l usance.License) error {
+	t.changesFacts(l.ID)
 	_, err := t.exec(ctx, `INSERT INTO licenses (id, name, brand_id, asset_id, status, timezone, billing_anchor_day, currency,
 			start_date, end_date, fee_cents, rev_share_bps, usage_tracking_enabled, deleted_at, created_at, updated_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)

@@ -41,10 +41,19 @@ func (t *tx) EnsureRollups(ctx context.Context, keys []usance.RollupKey) error {
 	return t.writing(ctx, `INSERT INTO license_usage_rollups (license_id, date, usage_type, events, quantity, revenue_cents, revision)
 		VALUES (?, ?, ?, 0, 0, 0, 0) ON CONFLICT DO NOTHING`,
 		func(ctx context.Context, s *sql.Stmt) error {
+			known := t.c.cache.rollups
 			for _, k := range keys {
+				if known[k] {
+					continue
+				}
 				if _, err := s.ExecContext(ctx, k.LicenseID, int64(k.Date), k.UsageType); err != nil {
 					return err
 				}
+				if len(known) >= maxCachedRollups {
+					clear(known)
+				}
+				known[k] = true
+				t.ensured = append(t.ensured, k)
 			}
 			return nil
 		})

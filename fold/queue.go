@@ -1,0 +1,203 @@
+package fold
+
+import (
+	"slices"
+
+	"github.com/usance/usance"
+)
+
+// queue holds the pending batches of this node, by groups of licences.
+type queue struct {
+	memory  int                       // events whose counts may be kept
+	fresh   []usance.Batch            // as they were offered, not filed yet
+	groups  [usance.Groups + 1][]kept // oldest first
+	events  [usance.Groups + 1]int    // that wait in each group
+	waiting int                       // in all groups but the one of small batches
+	held    int                       // events that are in memory
+	ids     map[usance.ID]bool        // of all that is here or being folded
+	last    uint64                    // number of the last batch that was offered
+}
+
+// kept is a batch that waits. parts is nil when its events were let go.
+type kept struct {
+	id     usance.ID
+	number uint64
+	count  int
+	group  int
+	parts  []part
+}
+
+// part is what an event adds to rollups: a third of an event's size, and its
+// texts are shared.
+type part struct {
+	license, usageType, platform, device, place, referrer string
+	quantity, revenue                                     int64
+	session                                               uint64
+	date                                                  usance.Date
+	hour                                                  int8
+	void                                                  bool
+}
+
+// maxQueued bounds the batches that are known in memory; others stay pending in
+// the store, where they are found.
+const maxQueued = 200_000
+
+func newQueue(memory int) queue { return queue{memory: memory, ids: make(map[usance.ID]bool)} }
+
+func (q *queue) offer(b usance.Batch) {
+	if len(q.ids) >= maxQueued {
+		return
+	}
+	if q.held+len(b.Events) > q.memory {
+		b.Events = nil
+	}
+	q.held += len(b.Events)
+	q.ids[b.ID] = true
+	q.fresh = append(q.fresh, b)
+}
+
+// file puts batches into their groups.
+func (q *queue) file(batches []kept) {
+	for _, b := range batches {
+		q.last++
+		b.number = q.last
+		q.groups[b.group] = append(q.groups[b.group], b)
+		q.count(b, 1)
+	}
+}
+
+func (q *queue) count(b kept, sign int) {
+	q.events[b.group] += sign * b.count
+	if b.group > 0 {
+		q.waiting += sign * b.count
+	}
+}
+
+// next takes the bite that is best folded now, if any. idle says that nothing
+// is left to gather for.
+func (q *queue) next(o Options, idle bool) []kept {
+	if small := q.events[0]; small >= 2*o.LightBite || idle && small > 0 {
+		const share = 10 // the more wait, the more of them share rows
+		return q.take(0, min(max(o.LightBite, small/share), o.Bite), q.last)
+	}
+	if idle {
+		return q.take(q.fullest(), o.Bite, q.last)
+	}
+	// Writers and folds take turns, so that folds have to take what comes between.
+	const share = 8
+	var bite []kept
+	for groups := (q.waiting-o.Waiting)*share/o.Waiting + 1; q.waiting > o.Waiting && groups > 0; groups-- {
+		bite = append(bite, q.take(q.fullest(), o.Bite, q.last)...)
+	}
+	return bite
+}
+
+// before takes a bite of what was filed up to the number.
+func (q *queue) before(last uint64, size int) []kept {
+	for group := range q.groups {
+		if bite := q.take(group, size, last); len(bite) > 0 {
+			return bite
+		}
+	}
+	return nil
+}
+
+func (q *queue) fullest() int {
+	most := 0
+	for group, n := range q.events {
+		if n > q.events[most] {
+			most = group
+		}
+	}
+	return most
+}
+
+// take takes a group's oldest batches, about size events of them and none
+// after the number last.
+func (q *queue) take(group, size int, last uint64) []kept {
+	waiting := q.groups[group]
+	n, events := 0, 0
+	for n < len(waiting) && waiting[n].number <= last && (n == 0 || events+waiting[n].count <= size) {
+		events += waiting[n].count
+		q.count(waiting[n], -1)
+		n++
+	}
+	bite := slices.Clone(waiting[:n])
+	q.groups[group] = slices.Delete(waiting, 0, n)
+	return bite
+}
+
+// putBack undoes take.
+func (q *queue) putBack(bite []kept) {
+	for _, b := range slices.Backward(bite) {
+		q.groups[b.group] = slices.Insert(q.groups[b.group], 0, b)
+		q.count(b, 1)
+	}
+}
+
+// done forgets a bite.
+func (q *queue) done(bite []kept) {
+	for _, b := range bite {
+		delete(q.ids, b.id)
+		q.held -= len(b.parts)
+	}
+}
+
+// words gives equal texts the same memory.
+type words map[string]string
+
+// maxWords bounds the texts that are remembered.
+const maxWords = 50_000
+
+func (w words) same(s string) string {
+	if known, ok := w[s]; ok {
+		return known
+	}
+	if len(w) >= maxWords {
+		clear(w)
+	}
+	w[s] = s
+	return s
+}
+
+// keep makes of a batch what is kept of it.
+func (w words) keep(b usance.Batch) kept {
+	k := kept{id: b.ID, count: b.Count, group: b.Group}
+	if b.Events == nil {
+		return k
+	}
+	k.parts = make([]part, len(b.Events))
+	for i := range b.Events {
+		e := &b.Events[i]
+		k.parts[i] = part{
+			license: w.same(e.LicenseID), usageType: w.same(e.UsageType), platform: w.same(e.Platform), device: w.same(e.DeviceType),
+			place: w.same(e.GeographicLocation), referrer: w.same(shortReferrer(e)), quantity: e.Quantity, revenue: e.RevenueCents,
+			session: e.SessionHash, date: e.LocalDate, hour: int8(e.HourSlot), void: !e.VoidOf.IsZero(),
+		}
+	}
+	return k
+}
+
+// shortReferrer is the referrer's host, where it is itself read as that host.
+func shortReferrer(e *usance.Event) string {
+	if e.Referrer == "" {
+		return ""
+	}
+	short := usance.Event{Referrer: e.SourceHost()}
+	if short.SourceHost() != short.Referrer {
+		return e.Referrer
+	}
+	return short.Referrer
+}
+
+// event gives of an event what rollups are made of.
+func (p *part) event() usance.Event {
+	e := usance.Event{
+		LicenseID: p.license, UsageType: p.usageType, Platform: p.platform, DeviceType: p.device, GeographicLocation: p.place,
+		Referrer: p.referrer, Quantity: p.quantity, RevenueCents: p.revenue, SessionHash: p.session, LocalDate: p.date, HourSlot: int(p.hour),
+	}
+	if p.void {
+		e.VoidOf[0] = 1 // which event it takes back is no matter here
+	}
+	return e
+}

@@ -1,0 +1,47 @@
+package ingest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/usance/usance"
+)
+
+// Large groups of requests are written by groups of licences, small ones whole;
+// either way each event is in one batch, after those of its licence that were
+// judged before it.
+func TestSplit(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for _, n := range []int{1, 5, splitFrom - 1, splitFrom, 5000} {
+		g := &group{now: now}
+		for i := range n {
+			g.staged = append(g.staged, usance.Event{LicenseID: fmt.Sprint("lic_", i*7%300), Quantity: int64(i + 1)})
+		}
+		g.split()
+		ids, last, total := make(map[usance.ID]bool), make(map[string]int64), 0
+		for _, b := range g.batches {
+			if ids[b.ID] {
+				t.Errorf("%d events: the batch %s is there twice", n, b.ID)
+			}
+			ids[b.ID] = true
+			if b.Count != len(b.Events) || b.Count == 0 || b.At != now {
+				t.Errorf("%d events: a batch of %d at %s holds %d", n, b.Count, b.At, len(b.Events))
+			}
+			total += b.Count
+			for _, e := range b.Events {
+				if want := usance.GroupOf(e.LicenseID); n >= splitFrom && b.Group != want || n < splitFrom && b.Group != 0 {
+					t.Errorf("%d events: %s, of group %d, is in a batch of group %d", n, e.LicenseID, want, b.Group)
+				}
+				if e.Quantity <= last[e.LicenseID] {
+					t.Errorf("%d events: event %d of %s follows event %d", n, e.Quantity, e.LicenseID, last[e.LicenseID])
+				}
+				last[e.LicenseID] = e.Quantity
+			}
+		}
+		if total != n || len(g.staged) != n {
+			t.Errorf("%d of %d events are in batches", total, n)
+		}
+	}
+}
