@@ -219,10 +219,10 @@ func TestRights(t *testing.T) {
 		Recalculate:           {y, n, n, n},
 		ReadAll:               {y, n, n, n},
 	}
-	if len(Needs()) != len(want) {
-		t.Errorf("%d needs exist, %d are tested", len(Needs()), len(want))
+	if len(rights) != len(want) {
+		t.Errorf("%d needs exist, %d are tested", len(rights), len(want))
 	}
-	for _, need := range Needs() {
+	for need := range rights {
 		r, ok := want[need]
 		if !ok {
 			t.Errorf("%q is not tested", need)

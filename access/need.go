@@ -77,16 +77,6 @@ var rights = map[Need][]usance.Role{
 	ReadAll:          admins,
 }
 
-// Needs lists every need, sorted: a table of operations can be checked against it.
-func Needs() []Need {
-	out := make([]Need, 0, len(rights))
-	for n := range rights {
-		out = append(out, n)
-	}
-	slices.Sort(out)
-	return out
-}
-
 // Authorize answers nil when the principal meets the need, else FORBIDDEN with
 // the roles that do. A need that is not in the matrix is met by nobody.
 func Authorize(p Principal, need Need) error {

@@ -263,8 +263,11 @@ type booksInput struct {
 	Paging
 }
 
-func viewer(c *Call) query.Viewer {
-	return query.Viewer{Key: c.Principal.Viewer(), Limits: c.Principal.May(access.ReadLimits)}
+// viewer is the caller of a question about usage. Whether it sees the licence is
+// asked again in the snapshot that the answer is made of: a creator may have
+// lost its share since.
+func (a *api) viewer(c *Call) query.Viewer {
+	return query.Viewer{Key: c.Principal.Viewer(), Limits: c.Principal.May(access.ReadLimits), Check: a.d.Access.Check(c.Principal)}
 }
 
 func (a *api) usageOperations() []*operation {
@@ -275,14 +278,14 @@ func (a *api) usageOperations() []*operation {
 			detail:  "Always live: it holds every event that was acknowledged before the question.",
 			example: `{"licenseId":"lic_123"}`,
 		}, (*currentInput).target, func(ctx context.Context, c *Call, in *currentInput) (query.CurrentUsage, error) {
-			return a.d.Query.CurrentUsage(ctx, query.CurrentRequest{Viewer: viewer(c), LicenseID: in.LicenseID, UsageType: in.UsageType})
+			return a.d.Query.CurrentUsage(ctx, query.CurrentRequest{Viewer: a.viewer(c), LicenseID: in.LicenseID, UsageType: in.UsageType})
 		}),
 		op(operation{
 			name: "usage.getUsageBreakdown", kind: isQuery, method: "GET", path: "/v1/licenses/{licenseId}/breakdown", need: access.ReadUsage, tag: tagUsage,
 			summary: "Usage by hour, platform, device, geography and source",
 			example: `{"licenseId":"lic_123","startDate":"2024-10-01","endDate":"2024-10-31","dimensions":["platform","device"]}`,
 		}, (*breakdownInput).target, func(ctx context.Context, c *Call, in *breakdownInput) (query.UsageBreakdown, error) {
-			req := query.BreakdownRequest{Viewer: viewer(c), LicenseID: in.LicenseID, UsageTypes: in.types(), StartDate: in.StartDate, EndDate: in.EndDate, Limit: in.Limit}
+			req := query.BreakdownRequest{Viewer: a.viewer(c), LicenseID: in.LicenseID, UsageTypes: in.types(), StartDate: in.StartDate, EndDate: in.EndDate, Limit: in.Limit}
 			for _, d := range in.Dimensions {
 				req.Dimensions = append(req.Dimensions, usance.Dimension(d))
 			}
@@ -294,7 +297,7 @@ func (a *api) usageOperations() []*operation {
 			example: `{"licenseId":"lic_123","startDate":"2024-10-01","endDate":"2024-10-31","granularity":"daily"}`,
 		}, (*analyticsInput).target, func(ctx context.Context, c *Call, in *analyticsInput) (query.Analytics, error) {
 			return a.d.Query.Analytics(ctx, query.AnalyticsRequest{
-				Viewer: viewer(c), LicenseID: in.LicenseID, UsageTypes: in.types(), StartDate: in.StartDate, EndDate: in.EndDate,
+				Viewer: a.viewer(c), LicenseID: in.LicenseID, UsageTypes: in.types(), StartDate: in.StartDate, EndDate: in.EndDate,
 				Granularity: query.Granularity(in.Granularity), ComparePrevious: in.ComparePrevious, Top: in.Top,
 			})
 		}),
@@ -304,7 +307,7 @@ func (a *api) usageOperations() []*operation {
 			example: `{"licenseId":"lic_123","startDate":"2024-10-01","endDate":"2024-10-31"}`,
 		}, (*compareInput).target, func(ctx context.Context, c *Call, in *compareInput) (query.PeriodComparison, error) {
 			return a.d.Query.ComparePeriods(ctx, query.CompareRequest{
-				Viewer: viewer(c), LicenseID: in.LicenseID, UsageTypes: in.types(), StartDate: in.StartDate, EndDate: in.EndDate,
+				Viewer: a.viewer(c), LicenseID: in.LicenseID, UsageTypes: in.types(), StartDate: in.StartDate, EndDate: in.EndDate,
 				PreviousStartDate: in.PreviousStartDate, PreviousEndDate: in.PreviousEndDate,
 			})
 		}),
@@ -313,7 +316,7 @@ func (a *api) usageOperations() []*operation {
 			summary: "A row for each local day on which anything was counted",
 			example: `{"licenseId":"lic_123","startDate":"2024-10-01","endDate":"2024-10-31"}`,
 		}, (*dailyInput).target, func(ctx context.Context, c *Call, in *dailyInput) (query.DailyUsage, error) {
-			return a.d.Query.DailyAggregates(ctx, query.DailyRequest{Viewer: viewer(c), LicenseID: in.LicenseID, StartDate: in.StartDate, EndDate: in.EndDate})
+			return a.d.Query.DailyAggregates(ctx, query.DailyRequest{Viewer: a.viewer(c), LicenseID: in.LicenseID, StartDate: in.StartDate, EndDate: in.EndDate})
 		}),
 		op(operation{
 			name: "usage.recalculateAggregates", kind: isMutation, method: "POST", path: "/v1/recalculate", need: access.Recalculate, tag: tagUsage,

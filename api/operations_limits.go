@@ -192,7 +192,7 @@ func (a *api) limitOperations() []*operation {
 			summary: "How near the limits are: used, remaining, percent",
 			example: `{"licenseId":"lic_123"}`,
 		}, (*statusInput).target, func(ctx context.Context, c *Call, in *statusInput) (ThresholdStatuses, error) {
-			statuses, err := a.d.Query.ThresholdStatus(ctx, query.ThresholdRequest{Viewer: viewer(c), LicenseID: in.LicenseID, ThresholdID: in.ThresholdID})
+			statuses, err := a.d.Query.ThresholdStatus(ctx, query.ThresholdRequest{Viewer: a.viewer(c), LicenseID: in.LicenseID, ThresholdID: in.ThresholdID})
 			return ThresholdStatuses{LicenseID: in.LicenseID, Thresholds: statuses}, err
 		}),
 		op(operation{
@@ -222,7 +222,7 @@ func (a *api) listThresholds(ctx context.Context, c *Call, in *thresholdsInput) 
 }
 
 func (a *api) checkThresholds(ctx context.Context, c *Call, in *OfLicense) (ThresholdCheck, error) {
-	statuses, err := a.d.Query.ThresholdStatus(ctx, query.ThresholdRequest{Viewer: viewer(c), LicenseID: in.LicenseID})
+	statuses, err := a.d.Query.ThresholdStatus(ctx, query.ThresholdRequest{Viewer: a.viewer(c), LicenseID: in.LicenseID})
 	if err != nil {
 		return ThresholdCheck{}, err
 	}

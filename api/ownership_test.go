@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/usance/usance"
+	"github.com/usance/usance/query"
 )
 
 // side is all that belongs to one brand and one creator. Every text in it holds
@@ -388,4 +389,23 @@ func withoutID(body string) string {
 		return body[:i]
 	}
 	return body
+}
+
+// Whether a caller sees a licence is asked in the snapshot that answers: one that
+// lost sight of it between the two look-ups is told nothing.
+func TestSightIsAskedWhereTheAnswerIsMade(t *testing.T) {
+	s := newServer(t)
+	d := s.build("a")
+	p, err := s.a.d.Access.Authenticate(t.Context(), "Bearer "+d.creatorKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	viewer := s.a.viewer(&Call{Principal: p})
+	if _, err := s.a.d.Query.CurrentUsage(t.Context(), query.CurrentRequest{Viewer: viewer, LicenseID: d.license}); err != nil {
+		t.Fatal(err)
+	}
+	s.admin("PUT", "/v1/assets/"+d.asset, `{"owners":[{"creatorId":"another","shareBps":10000}]}`)
+	if _, err := s.a.d.Query.CurrentUsage(t.Context(), query.CurrentRequest{Viewer: viewer, LicenseID: d.license}); usance.ErrorCode(err) != usance.CodeLicenseNotFound {
+		t.Errorf("a creator without a share: %v", err)
+	}
 }

@@ -138,8 +138,8 @@ func (r *Runner) Run(ctx context.Context) error {
 	return nil
 }
 
-// Sync makes the jobs exist in the store. Run does it too, and List.
-func (r *Runner) Sync(ctx context.Context) error {
+// sync makes the jobs exist in the store.
+func (r *Runner) sync(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.synced {
@@ -168,7 +168,7 @@ func (r *Runner) Sync(ctx context.Context) error {
 
 // List gives the jobs of this program, in the order they were given to New.
 func (r *Runner) List(ctx context.Context) ([]usance.Job, error) {
-	if err := r.Sync(ctx); err != nil {
+	if err := r.sync(ctx); err != nil {
 		return nil, err
 	}
 	stored, err := r.store.Jobs(ctx)
@@ -201,7 +201,7 @@ func (r *Runner) pause(ctx context.Context, name string, paused bool) error {
 	if _, err := r.find(name); err != nil {
 		return err
 	}
-	if err := r.Sync(ctx); err != nil {
+	if err := r.sync(ctx); err != nil {
 		return err
 	}
 	if err := r.store.PauseJob(ctx, name, paused); err != nil {
@@ -222,7 +222,7 @@ func (r *Runner) RunNow(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.Sync(ctx); err != nil {
+	if err := r.sync(ctx); err != nil {
 		return err
 	}
 	base, done := r.begin()
@@ -257,19 +257,26 @@ func (r *Runner) Health(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	now := r.o.Now()
 	var faults []error
-	for _, j := range jobs {
-		overdue := now.Sub(j.NextRunAt)
-		switch {
-		case j.Paused || now.Before(j.LeaseUntil):
-		case overdue > r.o.Lease+2*r.o.Poll:
-			faults = append(faults, fmt.Errorf("job %s is overdue by %s", j.Name, overdue.Round(time.Second)))
-		case j.LastError != "":
-			faults = append(faults, fmt.Errorf("job %s failed at %s: %s", j.Name, j.LastRunAt.Format(time.RFC3339), j.LastError))
-		}
+	for i := range jobs {
+		faults = append(faults, Fault(&jobs[i], r.o.Now(), r.o.Lease+2*r.o.Poll))
 	}
 	return errors.Join(faults...)
+}
+
+// Fault tells what is wrong with a job: that it is overdue by more than the
+// patience, or how its last run failed. Nothing is with one that is paused or
+// running.
+func Fault(j *usance.Job, now time.Time, patience time.Duration) error {
+	overdue := now.Sub(j.NextRunAt)
+	switch {
+	case j.Paused || now.Before(j.LeaseUntil):
+	case overdue > patience && !j.NextRunAt.IsZero():
+		return fmt.Errorf("job %s is overdue by %s", j.Name, overdue.Round(time.Second))
+	case j.LastError != "":
+		return fmt.Errorf("job %s failed at %s: %s", j.Name, j.LastRunAt.Format(time.RFC3339), j.LastError)
+	}
+	return nil
 }
 
 func (r *Runner) find(name string) (*task, error) {

@@ -71,7 +71,7 @@ func TestApacheLogAgainstIndependentCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	var first, second []usance.Event
-	r, err := im.Read(t.Context(), bytes.NewReader(sample(t, "apache_combined_10k.log.gz")), collect(&first))
+	r, err := im.readOne(t.Context(), bytes.NewReader(sample(t, "apache_combined_10k.log.gz")), collect(&first))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestApacheLogAgainstIndependentCount(t *testing.T) {
 			t.Fatalf("event %d is out of order", i)
 		}
 	}
-	if _, err = im.Read(t.Context(), bytes.NewReader(sample(t, "apache_combined_10k.log.gz")), collect(&second)); err != nil {
+	if _, err = im.readOne(t.Context(), bytes.NewReader(sample(t, "apache_combined_10k.log.gz")), collect(&second)); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.EqualFunc(first, second, sameEvent) {
@@ -114,8 +114,8 @@ func sameEvent(a, b usance.Event) bool { return fmt.Sprintf("%+v", a) == fmt.Spr
 func TestApacheLogHoldsTheCases(t *testing.T) {
 	t.Parallel()
 	m := sampleMap(t)
-	if len(m.rules) < 12 || len(m.Licenses()) < 4 {
-		t.Fatalf("%d rules for %d licences", len(m.rules), len(m.Licenses()))
+	if len(m.rules) < 12 || len(m.licenses()) < 4 {
+		t.Fatalf("%d rules for %d licences", len(m.rules), len(m.licenses()))
 	}
 	im, err := New(Options{Map: m})
 	if err != nil {
@@ -212,7 +212,7 @@ func BenchmarkApacheLog(b *testing.B) {
 	log := sample(b, "apache_combined_10k.log.gz")
 	drop := func([]usance.Event) error { return nil }
 	for b.Loop() {
-		if _, err := im.Read(context.Background(), bytes.NewReader(log), drop); err != nil {
+		if _, err := im.readOne(context.Background(), bytes.NewReader(log), drop); err != nil {
 			b.Fatal(err)
 		}
 	}

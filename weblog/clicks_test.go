@@ -40,7 +40,7 @@ func read(t testing.TB, o Options, text string) (Report, []usance.Event, error) 
 func readWith(t testing.TB, im *Importer, text string) (Report, []usance.Event, error) {
 	t.Helper()
 	var events []usance.Event
-	r, err := im.Read(context.Background(), strings.NewReader(text), collect(&events))
+	r, err := im.readOne(context.Background(), strings.NewReader(text), collect(&events))
 	return r, events, err
 }
 
@@ -276,7 +276,7 @@ func TestEmitFails(t *testing.T) {
 	}
 	boom := errors.New("boom")
 	calls := 0
-	r, err := im.Read(t.Context(), strings.NewReader(b.String()), func(e []usance.Event) error {
+	r, err := im.readOne(t.Context(), strings.NewReader(b.String()), func(e []usance.Event) error {
 		if calls++; calls == 3 {
 			return boom
 		}
@@ -287,7 +287,7 @@ func TestEmitFails(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := im.Read(ctx, strings.NewReader(b.String()), collect(new([]usance.Event))); !errors.Is(err, context.Canceled) {
+	if _, err := im.readOne(ctx, strings.NewReader(b.String()), collect(new([]usance.Event))); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	if _, err := New(Options{}); err == nil {
@@ -439,4 +439,10 @@ func TestCountedSetDependsOnNothingButTheRequests(t *testing.T) {
 			}
 		}
 	})
+}
+
+// readOne imports one log.
+func (im *Importer) readOne(ctx context.Context, r io.Reader, emit func([]usance.Event) error) (Report, error) {
+	open := func() (io.ReadCloser, error) { return io.NopCloser(r), nil }
+	return im.ReadAll(ctx, []Source{{Open: open}}, emit)
 }

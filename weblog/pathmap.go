@@ -120,16 +120,6 @@ func ParseMap(r io.Reader) (*Map, error) {
 	return m, nil
 }
 
-// Licenses lists the licences that the map names, sorted.
-func (m *Map) Licenses() []string {
-	var ids []string
-	for i := range m.rules {
-		ids = append(ids, m.rules[i].license)
-	}
-	slices.Sort(ids)
-	return slices.Compact(ids)
-}
-
 func mapWords(text string) []string {
 	words := strings.Fields(text)
 	for i, w := range words {

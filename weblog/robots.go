@@ -89,9 +89,6 @@ func ascii(s string) bool {
 	return true
 }
 
-// Len is the number of patterns.
-func (r *Robots) Len() int { return r.n }
-
 // Match tells whether a user agent is that of a robot. A missing user agent is
 // "-", as logs write it, and matches COUNTER's "^.?$".
 func (r *Robots) Match(agent string) bool {

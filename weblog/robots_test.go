@@ -108,8 +108,8 @@ func TestRobotList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := bytes.Count(counterBots, []byte(`"pattern"`)); robots.Len() != n || n < 300 {
-		t.Errorf("%d patterns of %d", robots.Len(), n)
+	if n := bytes.Count(counterBots, []byte(`"pattern"`)); robots.n != n || n < 300 {
+		t.Errorf("%d patterns of %d", robots.n, n)
 	}
 	if len(robots.words) < 200 || len(robots.starts) < 30 {
 		t.Errorf("%d words, %d starts: slow", len(robots.words), len(robots.starts))

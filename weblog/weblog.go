@@ -135,12 +135,6 @@ type Source struct {
 	Open func() (io.ReadCloser, error)
 }
 
-// Read imports one log. See ReadAll.
-func (im *Importer) Read(ctx context.Context, r io.Reader, emit func([]usance.Event) error) (Report, error) {
-	open := func() (io.ReadCloser, error) { return io.NopCloser(r), nil }
-	return im.ReadAll(ctx, []Source{{Open: open}}, emit)
-}
-
 // ReadAll imports several logs as one, joined by time, and hands the counted
 // clicks to emit in batches, in order of time. A batch belongs to emit. An
 // error of a source or of emit ends the import; what was emitted before stands,

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/usance/usance"
+	"github.com/usance/usance/jobs"
 	"github.com/usance/usance/store/sqlite"
 )
 
@@ -216,6 +217,10 @@ func (c *checklist) jobs(list []usance.Job) {
 	}
 }
 
+// patienceWithJobs is how long a job of another process may be due: clocks
+// differ a little, and a run that a crash cut short waits for its lease.
+const patienceWithJobs = 5 * time.Minute
+
 // running checks a server that runs, by what it answers.
 func (c *checklist) running(ctx context.Context, r *remote) {
 	if !c.judge("server", r.get(ctx, "/readyz"), "%s is ready", r.url) {
@@ -229,11 +234,11 @@ func (c *checklist) running(ctx context.Context, r *remote) {
 	list, err := listJobs(ctx, r)
 	if c.judge("job schedule", err, "%d jobs", len(list)) {
 		c.jobs(list)
-		for _, j := range list {
-			if j.LastError != "" && !j.Paused {
-				c.fault("job health", "%s failed at %s: %s", j.Name, stamp(j.LastRunAt), j.LastError)
-			}
+		var faults []error
+		for i := range list {
+			faults = append(faults, jobs.Fault(&list[i], time.Now(), patienceWithJobs))
 		}
+		c.judge("job health", errors.Join(faults...), "no job failed last or is overdue")
 	}
 	c.judge("test event", r.call(ctx, "usage.selfTest", nil, nil), "is counted, in a transaction that is rolled back")
 }
