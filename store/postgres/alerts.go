@@ -1,0 +1,73 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/usance/usance"
+)
+
+const alertColumns = `a.id, a.kind, a.license_id, a.threshold_id, a.usage_type, a.period_start, a.period_end, a.level, a.epoch,
+	a.quantity, a.limit_quantity, a.created_at, a.acknowledged_at, a.acknowledged_by`
+
+func scanAlert(r *rows, a *usance.Alert) error {
+	return r.Scan(&a.ID, &a.Kind, &a.LicenseID, &a.ThresholdID, &a.UsageType, &a.PeriodStart, &a.PeriodEnd, &a.Level, &a.Epoch,
+		&a.Quantity, &a.LimitQuantity, &a.CreatedAt, &a.AcknowledgedAt, intoText(&a.AcknowledgedBy))
+}
+
+func (v *view) Alert(ctx context.Context, id usance.ID) (usance.Alert, error) {
+	return single(ctx, v, "alert", `SELECT `+alertColumns+` FROM alerts a WHERE a.id = $1`, []any{id}, scanAlert)
+}
+
+func (v *view) Alerts(ctx context.Context, f usance.AlertFilter, p usance.Page) ([]usance.Alert, string, error) {
+	q := newListing("alerts", p, `SELECT `+alertColumns+` FROM alerts a WHERE TRUE`)
+	q.after("u", `a.id < ?`)
+	q.inScope(f.Scope, "a.license_id")
+	q.andIf(f.LicenseID != "", `a.license_id = ?`, f.LicenseID)
+	q.andIf(f.Kind != "", `a.kind = ?`, string(f.Kind))
+	q.andIf(f.Unread, `a.acknowledged_at IS NULL`)
+	return list(ctx, v, q, `a.id DESC`, scanAlert, func(a *usance.Alert) []string { return []string{a.ID.String()} })
+}
+
+func (t *tx) AddAlerts(ctx context.Context, alerts []usance.Alert) error {
+	return t.execEach(ctx, `INSERT INTO alerts (id, kind, license_id, threshold_id, usage_type, period_start, period_end, level, epoch,
+			quantity, limit_quantity, created_at, acknowledged_at, acknowledged_by)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+		ON CONFLICT (license_id, threshold_id, period_start, kind, level, epoch) DO NOTHING`, len(alerts), func(i int) ([]any, error) {
+		a := &alerts[i]
+		return []any{
+			a.ID, string(a.Kind), a.LicenseID, a.ThresholdID, a.UsageType, a.PeriodStart, a.PeriodEnd, a.Level, a.Epoch,
+			a.Quantity, a.LimitQuantity, a.CreatedAt, a.AcknowledgedAt, text(a.AcknowledgedBy),
+		}, nil
+	})
+}
+
+// AcknowledgeAlert keeps the first acknowledgment when there are several.
+func (t *tx) AcknowledgeAlert(ctx context.Context, id usance.ID, by string, at time.Time) error {
+	n, err := t.exec(ctx, `UPDATE alerts SET acknowledged_by = CASE WHEN acknowledged_at IS NULL THEN $1 ELSE acknowledged_by END,
+		acknowledged_at = coalesce(acknowledged_at, $2) WHERE id = $3`, text(by), at, id)
+	if err == nil && n == 0 {
+		err = usance.NewError(usance.CodeNotFound, "there is no such alert")
+	}
+	return err
+}
+
+func (v *view) Audit(ctx context.Context, f usance.AuditFilter, p usance.Page) ([]usance.AuditEntry, string, error) {
+	q := newListing("audit", p, `SELECT u.id, u.at, u.actor, u.action, u.subject, u.license_id, u.reason, u.before, u.after FROM audit_log u WHERE TRUE`)
+	q.after("u", `u.id < ?`)
+	q.andIf(f.LicenseID != "", `u.license_id = ?`, f.LicenseID)
+	q.andIf(f.Subject != "", `u.subject = ?`, f.Subject)
+	return list(ctx, v, q, `u.id DESC`,
+		func(r *rows, e *usance.AuditEntry) error {
+			return r.Scan(&e.ID, &e.At, &e.Actor, &e.Action, &e.Subject, &e.LicenseID, intoText(&e.Reason), intoRaw(&e.Before), intoRaw(&e.After))
+		},
+		func(e *usance.AuditEntry) []string { return []string{e.ID.String()} })
+}
+
+func (t *tx) AddAudit(ctx context.Context, entries []usance.AuditEntry) error {
+	return t.execEach(ctx, `INSERT INTO audit_log (id, at, actor, action, subject, license_id, reason, before, after)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, len(entries), func(i int) ([]any, error) {
+		e := &entries[i]
+		return []any{e.ID, e.At, e.Actor, e.Action, e.Subject, e.LicenseID, text(e.Reason), raw(e.Before), raw(e.After)}, nil
+	})
+}

@@ -1,0 +1,246 @@
+package postgres
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/usance/usance"
+)
+
+// isVoided is the derived state of event e.
+const isVoided = `EXISTS (SELECT 1 FROM license_usage_events v WHERE v.license_id = e.license_id AND v.void_of = e.id)`
+
+// storedKey is the key column of the event at an index.
+type storedKey struct {
+	key string
+	at  int
+}
+
+// byKey gives the order in which events are written: that of the primary key.
+// Two transactions with the same keys then wait for each other in a line, never
+// in a circle, and neighbours of the index are written together.
+func byKey(events []usance.Event) []storedKey {
+	out := make([]storedKey, len(events))
+	for i := range events {
+		out[i] = storedKey{usance.Key(events[i].IdempotencyKey), i}
+	}
+	slices.SortFunc(out, func(a, b storedKey) int {
+		if c := cmp.Compare(events[a.at].LicenseID, events[b.at].LicenseID); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.key, b.key)
+	})
+	return out
+}
+
+var copyBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// AddEvents inserts as if all keys were new, which is the rule; when one is
+// not, the statement fails and the transaction with it.
+func (t *tx) AddEvents(ctx context.Context, batch usance.ID, at time.Time, events []usance.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	if err := t.c.ready(ctx); err != nil {
+		return err
+	}
+	order := byKey(events)
+	buffer := copyBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	defer copyBuffers.Put(buffer)
+	*buffer = appendCopy((*buffer)[:0], batch, events, order)
+	_, err := t.c.PgConn().CopyFrom(ctx, bytes.NewReader(*buffer), copyEvents)
+	if isKey(err) {
+		err = usance.ErrKeyExists
+	}
+	if err != nil {
+		return t.c.fail(ctx, err)
+	}
+	if t.received == nil {
+		t.received = make(map[usance.Date]int64, 1)
+	}
+	for i := range events {
+		t.received[usance.DateOf(events[i].ReceivedAt, time.UTC)]++
+	}
+	// A transaction may add to a batch once more.
+	_, err = t.exec(ctx, `INSERT INTO pending_batches (license_id, batch_id, at, count) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (license_id, batch_id) DO UPDATE SET count = pending_batches.count + excluded.count`,
+		events[order[0].at].LicenseID, batch, at, len(events))
+	return err
+}
+
+// slots is more than there are connections, as a rule: see license_usage_received.
+const slots = 1024
+
+// countReceived is the last statement of a transaction that added events, in
+// however many batches.
+func (t *tx) countReceived(ctx context.Context) error {
+	if len(t.received) == 0 {
+		return nil
+	}
+	days := slices.Sorted(maps.Keys(t.received))
+	_, err := t.exec(ctx, `INSERT INTO license_usage_received (day, slot, events)
+		SELECT day, $2, events FROM unnest($1::date[], $3::bigint[]) AS u (day, events) ORDER BY day
+		ON CONFLICT (day, slot) DO UPDATE SET events = license_usage_received.events + excluded.events`,
+		days, t.c.PgConn().PID()%slots, column(days, func(d *usance.Date) int64 { return t.received[*d] }))
+	return err
+}
+
+func (v *view) EventByKey(ctx context.Context, licenseID, idempotencyKey string) (usance.Event, error) {
+	return v.event(ctx, `SELECT `+eventColumns+`, `+isVoided+` FROM license_usage_events e WHERE e.license_id = $1 AND e.key = $2`,
+		licenseID, []byte(usance.Key(idempotencyKey)))
+}
+
+func (v *view) EventByID(ctx context.Context, licenseID string, id usance.ID) (usance.Event, error) {
+	return v.event(ctx, `SELECT `+eventColumns+`, `+isVoided+` FROM license_usage_events e WHERE e.license_id = $1 AND e.id = $2`,
+		licenseID, id)
+}
+
+func (v *view) event(ctx context.Context, query string, args ...any) (usance.Event, error) {
+	return single(ctx, v, "event", query, args, scanListed)
+}
+
+// scanListed reads an event with its derived state after it.
+func scanListed(r *rows, e *usance.Event) error {
+	values := r.RawValues()
+	readEvent(values, e)
+	e.Voided = values[eventFields][0] != 0
+	return nil
+}
+
+func (v *view) EventsByKey(ctx context.Context, refs []usance.EventRef) ([]usance.Event, error) {
+	return all(ctx, v, `SELECT e.id, e.license_id, e.key, e.long_key, e.payload_hash, e.local_date, e.occurred_at, e.usage_type, e.quantity
+		FROM unnest($1::text[], $2::bytea[]) AS u (license_id, key)
+		JOIN license_usage_events e ON e.license_id = u.license_id AND e.key = u.key`,
+		[]any{
+			column(refs, func(r *usance.EventRef) string { return r.LicenseID }),
+			column(refs, func(r *usance.EventRef) []byte { return []byte(usance.Key(r.IdempotencyKey)) }),
+		},
+		func(r *rows, e *usance.Event) error {
+			var key, hash []byte
+			var long *string
+			err := r.Scan(&e.ID, &e.LicenseID, &key, &long, &hash, &e.LocalDate, &e.OccurredAt, &e.UsageType, &e.Quantity)
+			if e.IdempotencyKey = string(key); long != nil {
+				e.IdempotencyKey = *long
+			}
+			copy(e.PayloadHash[:], hash)
+			return err
+		})
+}
+
+func (v *view) Events(ctx context.Context, f usance.EventFilter, p usance.Page) ([]usance.Event, string, error) {
+	q := newListing("events", p, `SELECT `+eventColumns+`, `+isVoided+` FROM license_usage_events e WHERE e.license_id = ?`, f.LicenseID)
+	q.after("dmu", `(e.local_date, e.received_at, e.id) < (?, ?, ?)`)
+	q.andIf(f.UsageType != "", `e.usage_type = ?`, f.UsageType)
+	q.andIf(f.From != 0, `e.local_date >= ?`, f.From)
+	q.andIf(f.To != 0, `e.local_date < ?`, f.To)
+	switch f.Status {
+	case "":
+	case usance.StatusCounted:
+		q.and(`NOT ` + isVoided)
+	case usance.StatusVoided:
+		q.and(isVoided)
+	default:
+		q.and(`FALSE`)
+	}
+	return list(ctx, v, q, `e.local_date DESC, e.received_at DESC, e.id DESC`, scanListed, func(e *usance.Event) []string {
+		return []string{strconv.Itoa(int(e.LocalDate)), strconv.FormatInt(toMicros(e.ReceivedAt), 10), e.ID.String()}
+	})
+}
+
+func (v *view) Pending(ctx context.Context, limit int) ([]usance.Batch, error) {
+	return all(ctx, v, `SELECT batch_id, min(at), sum(count)::bigint FROM pending_batches GROUP BY batch_id ORDER BY min(at), batch_id LIMIT $1`, []any{limit},
+		func(r *rows, b *usance.Batch) error { return r.Scan(&b.ID, &b.At, &b.Count) })
+}
+
+func (t *tx) TakePending(ctx context.Context, ids []usance.ID) ([]usance.ID, error) {
+	// Locked in order first: two folds that try the same batches then wait for
+	// each other in a line.
+	_, err := t.exec(ctx, `SELECT 1 FROM pending_batches WHERE batch_id = ANY($1) ORDER BY batch_id, license_id FOR UPDATE`, ids)
+	if err != nil {
+		return nil, err
+	}
+	if t.taken == nil {
+		t.taken = make(map[usance.ID]bool)
+	}
+	var out []usance.ID
+	seen := make(map[usance.ID]bool) // a batch may have several rows
+	err = t.each(ctx, `DELETE FROM pending_batches WHERE batch_id = ANY($1) RETURNING batch_id`, []any{ids}, func(r *rows) error {
+		var id usance.ID
+		err := r.Scan(&id)
+		if !seen[id] {
+			seen[id], t.taken[id] = true, true
+			out = append(out, id)
+		}
+		return err
+	})
+	return out, err
+}
+
+// BatchEvents knows the batches that are pending and those that this
+// transaction took.
+func (t *tx) BatchEvents(ctx context.Context, ids []usance.ID, yield func(*usance.Event) error) error {
+	var known []usance.ID
+	for _, id := range ids {
+		if t.taken[id] {
+			known = append(known, id)
+		}
+	}
+	err := t.each(ctx, `SELECT DISTINCT batch_id FROM pending_batches WHERE batch_id = ANY($1)`, []any{ids}, func(r *rows) error {
+		var id usance.ID
+		err := r.Scan(&id)
+		known = append(known, id)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return t.events(ctx, `SELECT `+eventColumns+` FROM license_usage_events e WHERE e.batch_id = ANY($1) ORDER BY e.id`, []any{known}, yield)
+}
+
+// fromTail reads a licence's events that are not folded, batch by batch: the
+// batches are few, and an index has each one's events by licence. What is made
+// of OFFSET 0 keeps the planner from any other way, which it would take on
+// what it knew of the pending batches a minute ago.
+const fromTail = ` FROM (SELECT DISTINCT batch_id FROM pending_batches) p CROSS JOIN LATERAL (
+		SELECT * FROM license_usage_events t WHERE t.batch_id = p.batch_id AND t.license_id = $1 OFFSET 0
+	) e WHERE e.local_date >= $2 AND e.local_date < $3`
+
+func (v *view) Tail(ctx context.Context, licenseID string, from, to usance.Date, yield func(*usance.Event) error) error {
+	return v.events(ctx, `SELECT `+eventColumns+fromTail, []any{licenseID, from, to}, yield)
+}
+
+func (v *view) Folded(ctx context.Context, licenseID string, from, to usance.Date, yield func(*usance.Event) error) error {
+	return v.events(ctx, `SELECT `+eventColumns+` FROM license_usage_events e
+		WHERE e.license_id = $1 AND e.local_date >= $2 AND e.local_date < $3
+			AND NOT EXISTS (SELECT 1 FROM pending_batches p WHERE p.batch_id = e.batch_id)
+		ORDER BY e.local_date`, []any{licenseID, from, to}, yield)
+}
+
+func (v *view) events(ctx context.Context, query string, args []any, yield func(*usance.Event) error) error {
+	var e usance.Event
+	return v.each(ctx, query, args, func(r *rows) error {
+		readEvent(r.RawValues(), &e)
+		return yield(&e)
+	})
+}
+
+// DayUsage sums in one statement what is folded and what is not: a transaction
+// has no snapshot, and a fold may commit between two of its statements.
+func (v *view) DayUsage(ctx context.Context, licenseID string, from, to usance.Date) ([]usance.Rollup, error) {
+	return all(ctx, v, `SELECT date, usage_type, sum(events)::bigint, sum(quantity)::bigint, sum(revenue_cents)::bigint FROM (
+			SELECT date, usage_type, events, quantity, revenue_cents FROM license_usage_rollups
+				WHERE license_id = $1 AND date >= $2 AND date < $3
+			UNION ALL
+			SELECT e.local_date, e.usage_type, CASE WHEN e.void_of IS NULL THEN 1 ELSE -1 END, e.quantity, e.revenue_cents`+fromTail+`
+		) used GROUP BY date, usage_type ORDER BY date, usage_type`, []any{licenseID, from, to},
+		func(r *rows, u *usance.Rollup) error {
+			u.LicenseID = licenseID
+			return r.Scan(&u.Date, &u.UsageType, &u.Events, &u.Quantity, &u.RevenueCents)
+		})
+}

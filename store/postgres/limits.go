@@ -1,0 +1,173 @@
+package postgres
+
+import (
+	"context"
+	"slices"
+
+	"github.com/usance/usance"
+)
+
+const thresholdColumns = `t.id, t.license_id, t.usage_type, t.period_type, t.limit_quantity, t.grace_percentage, t.allow_overage,
+	t.overage_rate_cents::text, t.overage_tiers, t.warning_levels, t.is_active, t.by_brand, t.last_warning_level, t.last_warning_at,
+	t.effective_from, t.retired_at, t.epoch, t.created_at, t.updated_at`
+
+func scanThreshold(r *rows, t *usance.Threshold) error {
+	return r.Scan(&t.ID, &t.LicenseID, &t.UsageType, &t.PeriodType, &t.LimitQuantity, &t.GracePercentage, &t.AllowOverage,
+		toRate{&t.OverageRateCents}, &t.OverageTiers, &t.WarningLevels, &t.IsActive, &t.ByBrand, &t.LastWarningLevel, &t.LastWarningAt,
+		&t.EffectiveFrom, &t.RetiredAt, &t.Epoch, &t.CreatedAt, &t.UpdatedAt)
+}
+
+func (v *view) Threshold(ctx context.Context, id string) (usance.Threshold, error) {
+	return single(ctx, v, "threshold", `SELECT `+thresholdColumns+` FROM license_usage_thresholds t WHERE t.id = $1`, []any{id}, scanThreshold)
+}
+
+func (v *view) Thresholds(ctx context.Context, f usance.ThresholdFilter, p usance.Page) ([]usance.Threshold, string, error) {
+	q := newListing("thresholds", p, `SELECT `+thresholdColumns+` FROM license_usage_thresholds t WHERE TRUE`)
+	q.after("tt", `(t.license_id, t.id) > (?, ?)`)
+	q.inScope(f.Scope, "t.license_id")
+	q.andIf(f.LicenseID != "", `t.license_id = ?`, f.LicenseID)
+	q.andIf(f.UsageType != "", `t.usage_type = ?`, f.UsageType)
+	q.andIf(!f.Inactive, `t.is_active`)
+	return list(ctx, v, q, `t.license_id, t.id`, scanThreshold, func(t *usance.Threshold) []string { return []string{t.LicenseID, t.ID} })
+}
+
+func (t *tx) PutThreshold(ctx context.Context, h usance.Threshold) error {
+	tiers, err := asJSON(h.OverageTiers)
+	if err != nil {
+		return err
+	}
+	levels, err := asJSON(h.WarningLevels)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(ctx, `INSERT INTO license_usage_thresholds (id, license_id, usage_type, period_type, limit_quantity, grace_percentage,
+			allow_overage, overage_rate_cents, overage_tiers, warning_levels, is_active, by_brand, last_warning_level, last_warning_at,
+			effective_from, retired_at, epoch, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+		ON CONFLICT (license_id, id) DO UPDATE SET usage_type = excluded.usage_type,
+			period_type = excluded.period_type, limit_quantity = excluded.limit_quantity, grace_percentage = excluded.grace_percentage,
+			allow_overage = excluded.allow_overage, overage_rate_cents = excluded.overage_rate_cents,
+			overage_tiers = excluded.overage_tiers, warning_levels = excluded.warning_levels, is_active = excluded.is_active, by_brand = excluded.by_brand,
+			last_warning_level = excluded.last_warning_level, last_warning_at = excluded.last_warning_at,
+			effective_from = excluded.effective_from, retired_at = excluded.retired_at, epoch = excluded.epoch,
+			created_at = excluded.created_at, updated_at = excluded.updated_at`,
+		h.ID, h.LicenseID, h.UsageType, string(h.PeriodType), h.LimitQuantity, h.GracePercentage,
+		h.AllowOverage, ptrRate(h.OverageRateCents), tiers, levels, h.IsActive, h.ByBrand, h.LastWarningLevel, h.LastWarningAt,
+		h.EffectiveFrom, h.RetiredAt, h.Epoch, h.CreatedAt, h.UpdatedAt)
+	return err
+}
+
+func (t *tx) WarnThresholds(ctx context.Context, warnings []usance.Warning) error {
+	return t.execEach(ctx, `UPDATE license_usage_thresholds SET last_warning_level = nullif($3, 0),
+			last_warning_at = CASE WHEN $3 = 0 THEN last_warning_at ELSE $4 END
+		WHERE license_id = $1 AND id = $2`, len(warnings), func(i int) ([]any, error) {
+		w := &warnings[i]
+		return []any{w.LicenseID, w.ThresholdID, w.Level, w.At}, nil
+	})
+}
+
+const counterColumns = `c.license_id, c.threshold_id, c.period_start, c.period_end, c.quantity, c.level, c.state, c.terms`
+
+func scanCounter(r *rows, c *usance.Counter) error {
+	return r.Scan(&c.LicenseID, &c.ThresholdID, &c.PeriodStart, &c.PeriodEnd, &c.Quantity, &c.Level, &c.State, &c.Terms)
+}
+
+// counterArrays are the keys as arguments of unnest.
+func counterArrays[T any](list []T, key func(*T) *usance.CounterKey) []any {
+	return []any{
+		column(list, func(r *T) string { return key(r).LicenseID }),
+		column(list, func(r *T) string { return key(r).ThresholdID }),
+		column(list, func(r *T) usance.Date { return key(r).PeriodStart }),
+	}
+}
+
+func itself(k *usance.CounterKey) *usance.CounterKey { return k }
+
+const (
+	namedCounters = ` FROM unnest($1::text[], $2::text[], $3::date[]) AS u (license_id, threshold_id, period_start)
+		JOIN license_usage_counters c ON c.license_id = u.license_id AND c.threshold_id = u.threshold_id AND c.period_start = u.period_start
+		ORDER BY c.license_id, c.threshold_id, c.period_start`
+	lockCounters = namedCounters + ` FOR UPDATE OF c`
+)
+
+func (v *view) Counters(ctx context.Context, keys []usance.CounterKey) ([]usance.Counter, error) {
+	return all(ctx, v, `SELECT `+counterColumns+namedCounters, counterArrays(keys, itself), scanCounter)
+}
+
+func (t *tx) LockCounters(ctx context.Context, keys []usance.CounterKey) ([]usance.Counter, error) {
+	return all(ctx, &t.view, `SELECT `+counterColumns+lockCounters, counterArrays(keys, itself), scanCounter)
+}
+
+func (v *view) CountersOf(ctx context.Context, licenseID, thresholdID string) ([]usance.Counter, error) {
+	return all(ctx, v, `SELECT `+counterColumns+` FROM license_usage_counters c
+		WHERE c.license_id = $1 AND c.threshold_id = $2 ORDER BY c.period_start`, []any{licenseID, thresholdID}, scanCounter)
+}
+
+func (v *view) Ended(ctx context.Context, by usance.Date, after usance.CounterKey, limit int) ([]usance.Counter, error) {
+	return all(ctx, v, `SELECT `+counterColumns+` FROM license_usage_counters c
+		WHERE c.state IN ('open', 'frozen') AND c.period_end <= $1 AND (c.license_id, c.threshold_id, c.period_start) > ($2, $3, $4)
+		ORDER BY c.license_id, c.threshold_id, c.period_start LIMIT $5`,
+		[]any{by, after.LicenseID, after.ThresholdID, after.PeriodStart, limit}, scanCounter)
+}
+
+func (t *tx) EnsureCounters(ctx context.Context, counters []usance.Counter) error {
+	terms, err := termsOf(counters)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(ctx, `INSERT INTO license_usage_counters (license_id, threshold_id, period_start, period_end, quantity, level, state, terms)
+		SELECT license_id, threshold_id, period_start, period_end, quantity, level, state, terms::jsonb
+		FROM unnest($1::text[], $2::text[], $3::date[], $4::date[], $5::bigint[], $6::integer[], $7::text[], $8::text[])
+			AS u (license_id, threshold_id, period_start, period_end, quantity, level, state, terms)
+		ORDER BY license_id COLLATE "C", threshold_id COLLATE "C", period_start ON CONFLICT DO NOTHING`, wholeCounters(counters, terms)...)
+	return err
+}
+
+func termsOf(counters []usance.Counter) ([]*string, error) {
+	out := make([]*string, len(counters))
+	for i := range counters {
+		var err error
+		if out[i], err = asJSON(counters[i].Terms); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func wholeCounters(counters []usance.Counter, terms []*string) []any {
+	return append(counterArrays(counters, func(c *usance.Counter) *usance.CounterKey { return &c.CounterKey }),
+		column(counters, func(c *usance.Counter) usance.Date { return c.PeriodEnd }),
+		column(counters, func(c *usance.Counter) int64 { return c.Quantity }),
+		column(counters, func(c *usance.Counter) int32 { return int32(c.Level) }),
+		column(counters, func(c *usance.Counter) string { return string(c.State) }),
+		terms)
+}
+
+// AddToCounters locks the rows in order first: an UPDATE takes them in whatever
+// order its plan comes to them, and two of them would wait for each other in a
+// circle.
+func (t *tx) AddToCounters(ctx context.Context, deltas []usance.CounterDelta) ([]usance.Counter, error) {
+	keys := counterArrays(deltas, func(d *usance.CounterDelta) *usance.CounterKey { return &d.CounterKey })
+	if _, err := t.exec(ctx, `SELECT 1`+lockCounters, keys...); err != nil {
+		return nil, err
+	}
+	counters, err := all(ctx, &t.view, `UPDATE license_usage_counters c SET quantity = c.quantity + u.quantity
+		FROM unnest($1::text[], $2::text[], $3::date[], $4::bigint[]) AS u (license_id, threshold_id, period_start, quantity)
+		WHERE c.license_id = u.license_id AND c.threshold_id = u.threshold_id AND c.period_start = u.period_start
+			AND c.state IN ('open', 'closed')
+		RETURNING `+counterColumns, append(keys, column(deltas, func(d *usance.CounterDelta) int64 { return d.Quantity })), scanCounter)
+	slices.SortFunc(counters, func(a, b usance.Counter) int { return a.Compare(b.CounterKey) })
+	return counters, err
+}
+
+func (t *tx) PutCounters(ctx context.Context, counters []usance.Counter) error {
+	terms, err := termsOf(counters)
+	if err != nil {
+		return err
+	}
+	n, err := t.exec(ctx, `UPDATE license_usage_counters c SET period_end = u.period_end, quantity = u.quantity, level = u.level, state = u.state, terms = u.terms::jsonb
+		FROM unnest($1::text[], $2::text[], $3::date[], $4::date[], $5::bigint[], $6::integer[], $7::text[], $8::text[])
+			AS u (license_id, threshold_id, period_start, period_end, quantity, level, state, terms)
+		WHERE c.license_id = u.license_id AND c.threshold_id = u.threshold_id AND c.period_start = u.period_start`, wholeCounters(counters, terms)...)
+	return t.wrote(ctx, "counters", n, len(counters), err)
+}

@@ -1,0 +1,163 @@
+package postgres
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+
+	"github.com/usance/usance"
+)
+
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+// Migrations are the steps that brought the schema to where it is.
+type Migrations struct{ s *Store }
+
+// Migration is one step of the schema.
+type Migration struct {
+	Name      string    // such as 20241012000001_add_license_usage_tracking
+	AppliedAt time.Time // zero while it is pending
+}
+
+// Pending tells whether the step was not taken yet.
+func (m Migration) Pending() bool { return m.AppliedAt.IsZero() }
+
+// Migrations gives the steps of the store's schema.
+func (s *Store) Migrations() Migrations { return Migrations{s} }
+
+// provider gives the steps, which several nodes that start together take one
+// after the other; done gives its connections back.
+func (m Migrations) provider() (p *goose.Provider, done func(), err error) {
+	files, err := fs.Sub(migrationFiles, "migrations")
+	if err != nil {
+		return nil, nil, err
+	}
+	locker, err := lock.NewPostgresSessionLocker()
+	if err != nil {
+		return nil, nil, err
+	}
+	db := stdlib.OpenDBFromPool(m.s.pool)
+	// A step that was marked as rolled back by hand may lie before others.
+	p, err = goose.NewProvider(goose.DialectPostgres, db, files, goose.WithDisableGlobalRegistry(true), goose.WithAllowOutofOrder(true),
+		goose.WithSessionLocker(locker))
+	if err != nil {
+		db.Close()
+		return nil, nil, err
+	}
+	return p, func() { db.Close() }, nil
+}
+
+// check refuses a schema that a newer program made, and brings an older one up
+// to date when up is set.
+func (m Migrations) check(ctx context.Context, up bool) error {
+	return m.run(ctx, func(p *goose.Provider) error {
+		current, known, err := p.GetVersions(ctx)
+		if err != nil {
+			return err
+		}
+		if current > known {
+			return usance.NewError(usance.CodeUnavailable,
+				"the database's schema %d is newer than this program, which knows %d; start the newer program", current, known)
+		}
+		if up {
+			_, err = p.Up(ctx)
+		}
+		return err
+	})
+}
+
+// Status lists every step in order.
+func (m Migrations) Status(ctx context.Context) (out []Migration, err error) {
+	err = m.run(ctx, func(p *goose.Provider) error {
+		steps, err := p.Status(ctx)
+		for _, s := range steps {
+			step := Migration{Name: name(s.Source.Path)}
+			if s.State == goose.StateApplied {
+				step.AppliedAt = s.AppliedAt.UTC()
+			}
+			out = append(out, step)
+		}
+		return err
+	})
+	return out, err
+}
+
+// Up takes the steps that are pending and names them.
+func (m Migrations) Up(ctx context.Context) (applied []string, err error) {
+	err = m.run(ctx, func(p *goose.Provider) error {
+		results, err := p.Up(ctx)
+		for _, r := range results {
+			applied = append(applied, name(r.Source.Path))
+		}
+		return err
+	})
+	return applied, err
+}
+
+// Down takes the latest step back, with all that its tables hold, and names it;
+// the name is empty when there is none.
+func (m Migrations) Down(ctx context.Context) (undone string, err error) {
+	err = m.run(ctx, func(p *goose.Provider) error {
+		result, err := p.Down(ctx)
+		if errors.Is(err, goose.ErrNoNextVersion) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		undone = name(result.Source.Path)
+		return nil
+	})
+	return undone, err
+}
+
+// Resolve marks a step as rolled back without touching its tables: for one that
+// was undone by hand.
+func (m Migrations) Resolve(ctx context.Context, migration string) error {
+	return m.run(ctx, func(p *goose.Provider) error {
+		for _, s := range p.ListSources() {
+			if name(s.Path) != migration {
+				continue
+			}
+			return m.s.update(ctx, usance.Locks{}, func(t *tx) error {
+				n, err := t.exec(ctx, `DELETE FROM goose_db_version WHERE version_id = $1`, s.Version)
+				if err == nil && n == 0 {
+					err = usance.NewError(usance.CodeConflict, "the migration %s is not applied", migration)
+				}
+				return err
+			})
+		}
+		return usance.NewError(usance.CodeNotFound, "there is no migration %q", migration)
+	})
+}
+
+func (m Migrations) run(ctx context.Context, fn func(*goose.Provider) error) error {
+	p, done, err := m.provider()
+	if err != nil {
+		return failure(ctx, err)
+	}
+	defer done()
+	if err := fn(p); err != nil {
+		var e *usance.Error
+		if errors.As(err, &e) {
+			return err
+		}
+		if err = failure(ctx, err); errors.As(err, &e) {
+			return err
+		}
+		return fmt.Errorf("migrating: %w", err)
+	}
+	return nil
+}
+
+func name(file string) string { return strings.TrimSuffix(path.Base(file), ".sql") }

@@ -1,0 +1,231 @@
+// Package postgres keeps everything in a PostgreSQL database, which several
+// nodes may share.
+//
+// A transaction first takes the locks of its licences' groups (advisory locks,
+// shared or exclusive), in ascending order, and runs at READ COMMITTED: each of
+// its statements sees what was committed before it began, so that what is read
+// after a lock was taken is what the lock guards. What must be read at one
+// instant is read by one statement. A View is one snapshot (REPEATABLE READ,
+// read only).
+//
+// Rows that several transactions write are locked in the order of their keys,
+// so that none waits for another in a circle; the deadlocks and serialization
+// failures that are left run the transaction again.
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/usance/usance"
+)
+
+// Options are the settings of a Store; zero fields take the defaults named.
+type Options struct {
+	// Conns is how many transactions and Views can run at once; 16, or what the
+	// URL says by pool_max_conns.
+	Conns int
+	// LeaveSchema opens the database as it is, without migrating it.
+	LeaveSchema bool
+}
+
+// Store is a usance.Store in a PostgreSQL database. Its methods may be called
+// at once from many goroutines.
+type Store struct {
+	pool   *pgxpool.Pool
+	closed atomic.Bool
+}
+
+var _ usance.Store = (*Store)(nil)
+
+const (
+	// maxRuns bounds how often Update runs its function before it gives up.
+	maxRuns = 10
+	// finishing is how long the end of a transaction may take, whatever became
+	// of the caller.
+	finishing = 30 * time.Second
+)
+
+// sessionSettings hold for every connection, unless the URL says otherwise.
+// Whoever waits for a lock, or stands within a transaction without doing
+// anything, holds up others: there is an end to both.
+var sessionSettings = map[string]string{
+	"application_name":                    "usance",
+	"timezone":                            "UTC",
+	"statement_timeout":                   "300s",
+	"lock_timeout":                        "30s",
+	"idle_in_transaction_session_timeout": "60s",
+	// A statement whose client has gone ends instead of waiting for its lock.
+	"client_connection_check_interval": "1s",
+}
+
+// Open connects to the database at the URL (postgres://user:password@host/name,
+// or a list of key=value) and brings its schema up to date.
+func Open(ctx context.Context, url string, o Options) (*Store, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		// The cause may hold the password.
+		return nil, usance.NewError(usance.CodeUnavailable, "DATABASE_URL is no PostgreSQL URL; write postgres://user:password@host:5432/database")
+	}
+	if o.Conns <= 0 {
+		o.Conns = 16
+	}
+	if config.MaxConns = int32(o.Conns); config.ConnConfig.Config.RuntimeParams == nil {
+		config.ConnConfig.Config.RuntimeParams = make(map[string]string)
+	}
+	for name, value := range sessionSettings {
+		if _, given := config.ConnConfig.Config.RuntimeParams[name]; !given {
+			config.ConnConfig.Config.RuntimeParams[name] = value
+		}
+	}
+	config.AfterConnect = func(_ context.Context, c *pgx.Conn) error {
+		registerTypes(c)
+		return nil
+	}
+	s := new(Store)
+	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
+		return nil, failure(ctx, err)
+	}
+	if err := s.Migrations().check(ctx, !o.LeaveSchema); err != nil {
+		s.pool.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close waits for what is under way and closes the connections.
+func (s *Store) Close() error {
+	if !s.closed.Swap(true) {
+		s.pool.Close()
+	}
+	return nil
+}
+
+// Ping tells whether the database can be read.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.view(ctx, func(v *view) error {
+		var n int64
+		_, err := v.one(ctx, `SELECT count(*) FROM api_keys_version`, nil, &n)
+		return err
+	})
+}
+
+// View gives fn one snapshot of everything.
+func (s *Store) View(ctx context.Context, fn func(usance.View) error) error {
+	return s.view(ctx, func(v *view) error { return fn(v) })
+}
+
+func (s *Store) view(ctx context.Context, fn func(*view) error) error {
+	for run := 1; ; run++ {
+		begun, err := s.viewOnce(ctx, fn)
+		if begun || err == nil || run == maxRuns || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// viewOnce runs fn unless the connection turns out to be broken from before;
+// begun is false then, and another one may do.
+func (s *Store) viewOnce(ctx context.Context, fn func(*view) error) (begun bool, err error) {
+	c, err := s.take(ctx)
+	if err != nil {
+		return true, err
+	}
+	defer c.end()
+	if err := c.begin(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ""); err != nil {
+		return !c.IsClosed(), err
+	}
+	return true, fn(&view{c})
+}
+
+// Update carries out one transaction.
+func (s *Store) Update(ctx context.Context, locks usance.Locks, fn func(usance.Tx) error) error {
+	return s.update(ctx, locks, func(t *tx) error { return fn(t) })
+}
+
+func (s *Store) update(ctx context.Context, locks usance.Locks, fn func(*tx) error) error {
+	first := lockStatement(locks)
+	if locks.Lazy {
+		first = "; SET LOCAL synchronous_commit = off" + first
+	}
+	for run := 1; ; run++ {
+		again, err := s.updateOnce(ctx, first, fn)
+		if !again {
+			return err
+		}
+		if run == maxRuns {
+			return unavailable(err, "the transaction met others %d times; try again", run)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Duration(run*run) * time.Millisecond):
+		}
+	}
+}
+
+// updateOnce runs fn once, after the first statements; again says that nothing was changed and another run
+// may do better.
+func (s *Store) updateOnce(ctx context.Context, first string, fn func(*tx) error) (again bool, err error) {
+	c, err := s.take(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer c.end() // also when fn panics
+	t := &tx{view: view{c}}
+	if err = c.begin(ctx, "BEGIN ISOLATION LEVEL READ COMMITTED", first); err == nil {
+		err = fn(t)
+	}
+	if err == nil {
+		err = c.err
+	}
+	if err == nil {
+		err = t.countReceived(ctx)
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		// It met another one, or the connection broke before the commit.
+		again = errors.Is(err, usance.ErrRetry) || isConflict(err) || isConflict(c.err) || c.IsClosed()
+		return again && ctx.Err() == nil, err
+	}
+	err = c.commit()
+	return isConflict(err), err
+}
+
+// Secret gives the store's random bytes of that name.
+func (s *Store) Secret(ctx context.Context, name string) ([]byte, error) {
+	const read = `SELECT value FROM secrets WHERE name = $1`
+	var value []byte
+	var found bool
+	err := s.view(ctx, func(v *view) (err error) {
+		found, err = v.one(ctx, read, []any{name}, &value)
+		return err
+	})
+	if err != nil || found {
+		return value, err
+	}
+	fresh := make([]byte, 32)
+	if _, err := rand.Read(fresh); err != nil {
+		return nil, fmt.Errorf("making the secret %s: %w", name, err)
+	}
+	err = s.update(ctx, usance.Locks{}, func(t *tx) error {
+		if _, err := t.exec(ctx, `INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING`, name, fresh); err != nil {
+			return err
+		}
+		found, err := t.one(ctx, read, []any{name}, &value)
+		if err == nil && !found {
+			err = errors.New("postgres: a secret that was written is not there")
+		}
+		return err
+	})
+	return value, err
+}
