@@ -32,7 +32,7 @@ type Options struct {
 	Interval  time.Duration    // between folds while little is pending; 1 s
 	Bite      int              // events folded in one transaction at most, about; 50,000
 	LightBite int              // the same of small batches, while few wait; 100
-	Waiting   int              // events that may wait under load, to be folded many at a time; 60,000
+	Waiting   int              // events that may wait under load, to be folded many at a time; 100,000
 	Memory    int              // events kept in memory for the next folds; 150,000
 	AdoptAge  time.Duration    // age at which a batch of another node is taken over; 5 s
 	LateGrace time.Duration    // as ingest has it; 24 h
@@ -68,7 +68,7 @@ func New(store Store, o Options) *Folder {
 		o.LightBite = 100
 	}
 	if o.Waiting == 0 {
-		o.Waiting = 60_000
+		o.Waiting = 100_000
 	}
 	if o.Memory == 0 {
 		o.Memory = 150_000
