@@ -171,12 +171,39 @@ var feeContext = apd.Context{
 // Fee gives the price of a quantity of units over the limit, in cents. It
 // is computed exactly and rounded once, half to even. A quantity below 1 costs
 // nothing; a fee above MaxCents is an error. The price must be valid.
-func (p Price) Fee(quantity int64) (int64, error) {
+func (p Price) Fee(quantity int64) (int64, error) { return p.between(0, quantity) }
+
+// between gives what Fee(upTo) is more than Fee(from), where that is at most
+// MaxCents, be the two ever so large.
+func (p Price) between(from, upTo int64) (int64, error) {
+	var below, fee apd.Decimal
+	if err := p.fee(&below, from); err != nil {
+		return 0, err
+	}
+	if err := p.fee(&fee, upTo); err != nil {
+		return 0, err
+	}
+	if _, err := feeContext.Sub(&fee, &fee, &below); err != nil {
+		return 0, WrapError(err, CodeInternal, "the fee of %d units cannot be computed", upTo)
+	}
+	cents, err := fee.Int64()
+	if err != nil || cents > MaxCents {
+		return 0, errFee(upTo)
+	}
+	return cents, nil
+}
+
+func errFee(units int64) *Error {
+	return Invalid("overageRateCents", "the fee of %d units passes %d cents", units, int64(MaxCents))
+}
+
+// fee sets fee to the price of a quantity in whole cents.
+func (p Price) fee(fee *apd.Decimal, quantity int64) error {
 	tiers := p.Tiers
 	if p.Rate != nil {
 		tiers = []Tier{{RateCents: *p.Rate}}
 	}
-	var fee, part, units apd.Decimal
+	var part, units apd.Decimal
 	var below int64
 	exact := apd.MakeErrDecimal(&feeContext)
 	for _, t := range tiers {
@@ -189,21 +216,17 @@ func (p Price) Fee(quantity int64) (int64, error) {
 		}
 		units.SetInt64(upTo - below)
 		exact.Mul(&part, &units, t.RateCents.decimal())
-		exact.Add(&fee, &fee, &part)
+		exact.Add(fee, fee, &part)
 		below = upTo
 	}
 	if exact.Flags.Inexact() {
-		return 0, NewError(CodeInternal, "the fee of %d units is not exact", quantity)
+		return NewError(CodeInternal, "the fee of %d units is not exact", quantity)
 	}
-	exact.Quantize(&fee, &fee, 0)
+	exact.Quantize(fee, fee, 0)
 	if err := exact.Err(); err != nil {
-		return 0, WrapError(err, CodeInternal, "the fee of %d units cannot be computed", quantity)
+		return WrapError(err, CodeInternal, "the fee of %d units cannot be computed", quantity)
 	}
-	cents, err := fee.Int64()
-	if err != nil || cents > MaxCents {
-		return 0, Invalid("overageRateCents", "the fee of %d units passes %d cents", quantity, int64(MaxCents))
-	}
-	return cents, nil
+	return nil
 }
 
 // Split divides total into one part per weight, in proportion, so that the parts

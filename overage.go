@@ -48,19 +48,12 @@ func accrue(t *Threshold, c *Counter, terms Terms, revisions []Overage, m Moment
 	if terms.Kind() != KindRated && len(revisions) == 0 {
 		return nil, nil
 	}
-	var growing *Overage
+	growing, settled := partOf(revisions)
 	last := 0
-	var settled []Overage // they no longer grow
 	for i := range revisions {
-		r := &revisions[i]
-		last = max(last, r.Revision)
-		if r.Status == OverageDetected {
-			growing = r
-		} else {
-			settled = append(settled, *r)
-		}
+		last = max(last, revisions[i].Revision)
 	}
-	total, fee, err := due(t, c, terms, settled)
+	total, fee, err := t.due(c, terms, settled)
 	if err != nil {
 		return nil, err
 	}
@@ -91,13 +84,33 @@ func accrue(t *Threshold, c *Counter, terms Terms, revisions []Overage, m Moment
 	return &o, nil
 }
 
-// due gives the units past the limit of a counter and what they cost in all.
+// Due gives the units of a counter past its limit with grace, and what they cost
+// in cents, where revisions are the overage rows of its period. A fee above
+// MaxCents is an error.
+func (t *Threshold) Due(c Counter, revisions []Overage) (units, feeCents int64, err error) {
+	_, settled := partOf(revisions)
+	return t.due(&c, c.TermsOf(t), settled)
+}
+
+// partOf tells the revision that still grows, if any, from those that do not.
+func partOf(revisions []Overage) (growing *Overage, settled []Overage) {
+	for i := range revisions {
+		if r := &revisions[i]; r.Status == OverageDetected {
+			growing = r
+		} else {
+			settled = append(settled, *r)
+		}
+	}
+	return growing, settled
+}
+
+// due is Due under the given terms.
 //
 // A total has no end whose terms hold for all of it: what was settled keeps its
 // price, and the terms price what comes on top. Units that are taken back are
 // those that were billed last, at the price that they were billed at, so that
 // the sum depends on what counts now and not on the way there.
-func due(t *Threshold, c *Counter, terms Terms, settled []Overage) (total, fee int64, err error) {
+func (t *Threshold) due(c *Counter, terms Terms, settled []Overage) (total, fee int64, err error) {
 	if terms.Kind() != KindRated {
 		return 0, 0, nil
 	}
@@ -118,16 +131,15 @@ func due(t *Threshold, c *Counter, terms Terms, settled []Overage) (total, fee i
 		if rest <= below {
 			continue // taken back since
 		}
-		upTo, err := layers[i].price().Fee(rest)
+		part, err := layers[i].price().between(below, rest)
 		if err != nil {
 			return 0, 0, err
 		}
-		from, err := layers[i].price().Fee(below)
-		if err != nil {
-			return 0, 0, err
-		}
-		fee += upTo - from
+		fee += part
 		rest = below
+	}
+	if fee > MaxCents {
+		return 0, 0, errFee(total)
 	}
 	return total, fee, nil
 }

@@ -11,7 +11,8 @@ import (
 // licence's group exclusively. It tells how many counters changed.
 //
 // anew says that the threshold is new, or its limit: all its levels are open
-// again, and the highest that is reached alerts at once.
+// again, but in periods that keep terms of their own, and the highest that is
+// reached alerts at once.
 func Recount(ctx context.Context, tx Tx, l *License, t *Threshold, from, to Date, anew bool, m Moment) (int, error) {
 	stored, err := tx.CountersOf(ctx, l.ID, t.ID)
 	if err != nil {
@@ -70,7 +71,7 @@ func Recount(ctx context.Context, tx Tx, l *License, t *Threshold, from, to Date
 		if c.Quantity != before.Quantity {
 			changed++
 		}
-		if anew {
+		if anew && c.Terms == nil {
 			c.Level = 0
 		}
 		v, err := t.Judge(c, revisions[c.CounterKey], m)

@@ -21,6 +21,7 @@ type Terms struct {
 // Bounds of the thresholds of one licence: each is looked at with every event.
 const (
 	MaxThresholds      = 200 // retired ones too
+	MaxBrandThresholds = 100 // of those, set by brands
 	MaxAlertThresholds = 20  // active ones that only alert
 )
 

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -297,17 +296,6 @@ type reasonInput struct {
 	Reason string `json:"reason" maxLength:"2000" doc:"Kept on the overage and in the audit trail; at most 2,000 bytes."`
 }
 
-// reasoned names the field of a fault as the inputs do.
-func reasoned(o usance.Overage, err error) (usance.Overage, error) {
-	var known *usance.Error
-	if errors.As(err, &known) && known.Field == "notes" {
-		e := *known
-		e.Field = "reason"
-		err = &e
-	}
-	return o, err
-}
-
 type overagesInput struct {
 	LicenseID   string               `json:"licenseId,omitempty" doc:"Only of this licence."`
 	ThresholdID string               `json:"thresholdId,omitempty" doc:"Only of this threshold."`
@@ -342,28 +330,28 @@ func (a *api) overageOperations() []*operation {
 			summary: "Approve an overage that is PENDING_APPROVAL",
 			example: `{` + exampleID + `,"reason":"as agreed"}`,
 		}, (*approveInput).target, func(ctx context.Context, c *Call, in *approveInput) (usance.Overage, error) {
-			return reasoned(a.d.Billing.Approve(ctx, in.OverageID, c.actor(), in.Reason))
+			return a.d.Billing.Approve(ctx, in.OverageID, c.actor(), in.Reason)
 		}),
 		op(operation{
 			name: "usage.disputeOverage", kind: isMutation, method: "POST", path: "/v1/overages/{overageId}/dispute", need: access.Dispute, tag: tagBilling,
 			summary: "Object to an overage, within 30 days",
 			example: `{` + exampleID + `,"reason":"counted robots"}`,
 		}, (*reasonInput).target, func(ctx context.Context, c *Call, in *reasonInput) (usance.Overage, error) {
-			return reasoned(a.d.Billing.Dispute(ctx, in.OverageID, c.actor(), in.Reason))
+			return a.d.Billing.Dispute(ctx, in.OverageID, c.actor(), in.Reason)
 		}),
 		op(operation{
 			name: "usage.resolveOverage", kind: isMutation, method: "POST", path: "/v1/overages/{overageId}/resolve", need: access.DecideOverages, tag: tagBilling,
 			summary: "End a dispute: the overage stands",
 			example: `{` + exampleID + `,"reason":"checked against the events"}`,
 		}, (*reasonInput).target, func(ctx context.Context, c *Call, in *reasonInput) (usance.Overage, error) {
-			return reasoned(a.d.Billing.Resolve(ctx, in.OverageID, c.actor(), in.Reason))
+			return a.d.Billing.Resolve(ctx, in.OverageID, c.actor(), in.Reason)
 		}),
 		op(operation{
 			name: "usage.waiveOverage", kind: isMutation, method: "POST", path: "/v1/overages/{overageId}/waive", need: access.DecideOverages, tag: tagBilling,
 			summary: "Give an overage up",
 			example: `{` + exampleID + `,"reason":"goodwill"}`,
 		}, (*reasonInput).target, func(ctx context.Context, c *Call, in *reasonInput) (usance.Overage, error) {
-			return reasoned(a.d.Billing.Waive(ctx, in.OverageID, c.actor(), in.Reason))
+			return a.d.Billing.Waive(ctx, in.OverageID, c.actor(), in.Reason)
 		}),
 	}
 }

@@ -212,7 +212,7 @@ func thresholdOf(facts []usance.Facts, id string) (*usance.Threshold, error) {
 			}
 		}
 	}
-	return nil, usance.NewError(usance.CodeNotFound, "no threshold %q", id)
+	return nil, usance.NewError(usance.CodeNotFound, "no threshold %q; list the licence's to find its id", id)
 }
 
 // settleDue puts up the overages whose time has come.
@@ -261,8 +261,8 @@ func (b *Billing) settleDue(ctx context.Context) (settled int, err error) {
 }
 
 // Approve accepts an overage that is up for approval: from here it never changes.
-func (b *Billing) Approve(ctx context.Context, id usance.ID, actor, notes string) (usance.Overage, error) {
-	return b.move(ctx, id, actor, notes, func(o *usance.Overage, now time.Time) (usance.OverageAction, error) {
+func (b *Billing) Approve(ctx context.Context, id usance.ID, actor, reason string) (usance.Overage, error) {
+	return b.move(ctx, id, actor, reason, func(o *usance.Overage, now time.Time) (usance.OverageAction, error) {
 		o.ApprovedBy, o.ApprovedAt = actor, &now
 		return usance.ActionApprove, nil
 	})
@@ -288,8 +288,8 @@ func (b *Billing) Dispute(ctx context.Context, id usance.ID, actor, reason strin
 }
 
 // Resolve ends a dispute: the overage goes back to the state it left.
-func (b *Billing) Resolve(ctx context.Context, id usance.ID, actor, notes string) (usance.Overage, error) {
-	return b.move(ctx, id, actor, notes, func(*usance.Overage, time.Time) (usance.OverageAction, error) {
+func (b *Billing) Resolve(ctx context.Context, id usance.ID, actor, reason string) (usance.Overage, error) {
+	return b.move(ctx, id, actor, reason, func(*usance.Overage, time.Time) (usance.OverageAction, error) {
 		return usance.ActionResolve, nil
 	})
 }
@@ -306,9 +306,9 @@ func (b *Billing) Waive(ctx context.Context, id usance.ID, actor, reason string)
 
 // move changes an overage's state under its counter's lock. prepare names the
 // action and sets what goes with it; no action leaves the row alone.
-func (b *Billing) move(ctx context.Context, id usance.ID, actor, notes string, prepare func(*usance.Overage, time.Time) (usance.OverageAction, error)) (usance.Overage, error) {
-	if len(notes) > 2000 {
-		return usance.Overage{}, usance.Invalid("notes", "must be at most 2000 bytes")
+func (b *Billing) move(ctx context.Context, id usance.ID, actor, reason string, prepare func(*usance.Overage, time.Time) (usance.OverageAction, error)) (usance.Overage, error) {
+	if len(reason) > 2000 {
+		return usance.Overage{}, usance.Invalid("reason", "must be at most 2000 bytes")
 	}
 	var o usance.Overage
 	err := b.store.View(ctx, func(v usance.View) (err error) {
@@ -322,7 +322,8 @@ func (b *Billing) move(ctx context.Context, id usance.ID, actor, notes string, p
 	moved := false
 	err = b.store.Update(ctx, usance.Locks{Shared: []string{o.LicenseID}}, func(tx usance.Tx) error {
 		moved = false
-		if _, err := tx.LockCounters(ctx, []usance.CounterKey{key}); err != nil {
+		counters, err := tx.LockCounters(ctx, []usance.CounterKey{key})
+		if err != nil {
 			return err
 		}
 		old, err := tx.Overage(ctx, id)
@@ -341,15 +342,18 @@ func (b *Billing) move(ctx context.Context, id usance.ID, actor, notes string, p
 		if action == usance.ActionResolve {
 			o.DisputedFrom = ""
 		}
-		if notes != "" {
-			o.Notes = notes
+		if old.Status == usance.OverageDetected && len(counters) > 0 {
+			o.ActualQuantity = counters[0].Quantity // usage within the limit moves no overage
+		}
+		if reason != "" {
+			o.Notes = reason
 		}
 		o.UpdatedAt = now
 		if err := tx.PutOverages(ctx, []usance.Overage{o}); err != nil {
 			return err
 		}
 		moved = true
-		return audit(ctx, tx, now, actor, "overage."+string(action), notes, old, o)
+		return audit(ctx, tx, now, actor, "overage."+string(action), reason, old, o)
 	})
 	if moved && err == nil {
 		b.moved.WithLabelValues(string(o.Status)).Inc()

@@ -31,7 +31,7 @@ func (c *Catalog) CreateThreshold(ctx context.Context, t usance.Threshold, actor
 		return t, errAlertOnly()
 	}
 	asked := t
-	err := c.change(ctx, t.LicenseID, func(ctx context.Context, tx usance.Tx, l *usance.License, all []usance.Threshold, m usance.Moment) error {
+	err := c.change(ctx, t.LicenseID, func(ctx context.Context, tx usance.Tx, l *usance.License, all []usance.Threshold, m usance.Moment) (err error) {
 		t = asked
 		t.ID, t.IsActive, t.RetiredAt = usance.NewID(m.Now).String(), true, nil
 		t.LastWarningLevel, t.LastWarningAt, t.CreatedAt, t.UpdatedAt = nil, nil, m.Now, m.Now
@@ -45,7 +45,7 @@ func (c *Catalog) CreateThreshold(ctx context.Context, t usance.Threshold, actor
 				if o.IsActive {
 					return exists(o)
 				}
-				if !ceases(o, &t) {
+				if !ceases(o, &t) && (old == nil || o.Kind() == t.Kind()) {
 					old = o
 				}
 			}
@@ -56,6 +56,9 @@ func (c *Catalog) CreateThreshold(ctx context.Context, t usance.Threshold, actor
 			action, before = "threshold.revive", *old
 		}
 		if err := c.enforce(ctx, tx, l, &t, nil, all, m); err != nil {
+			return err
+		}
+		if t, err = tx.Threshold(ctx, t.ID); err != nil { // with the level it has reached
 			return err
 		}
 		return c.audit(ctx, tx, m.Now, actor, action, t.ID, l.ID, before, t)
@@ -101,6 +104,9 @@ func (c *Catalog) UpdateThreshold(ctx context.Context, id string, body []byte, a
 		if reflect.DeepEqual(t, old) {
 			return nil // nothing changes: a retry, as a rule
 		}
+		if !isAlarm(&t) {
+			t.ByBrand = false // a limit or price is the licensor's, who made it one
+		}
 		if ceases(&old, &t) {
 			return usance.NewError(usance.CodeConflict, "a total that bills cannot become another kind, for its units would be billed again or late; set overageRateCents to 0 for units that are free, or retire it and create another threshold")
 		}
@@ -125,6 +131,9 @@ func (c *Catalog) UpdateThreshold(ctx context.Context, id string, body []byte, a
 			err = tx.PutThreshold(ctx, t)
 		}
 		if err != nil {
+			return err
+		}
+		if t, err = tx.Threshold(ctx, id); err != nil { // with the level it has reached
 			return err
 		}
 		return c.audit(ctx, tx, m.Now, actor, "threshold.update", id, l.ID, old, t)
@@ -207,7 +216,7 @@ func (c *Catalog) enforce(ctx context.Context, tx usance.Tx, l *usance.License, 
 			return err
 		}
 	}
-	_, err = usance.Recount(ctx, tx, l, t, t.EffectiveFrom, usance.MaxDate, true, m)
+	_, err = usance.Recount(ctx, tx, l, t, t.EffectiveFrom, usance.MaxDate, old == nil || t.Epoch != old.Epoch, m)
 	return err
 }
 
@@ -239,7 +248,7 @@ func (c *Catalog) freeFrom(ctx context.Context, tx usance.Tx, l *usance.License,
 			return free, err
 		}
 		for _, k := range counters {
-			if k.TermsOf(o).Kind() != usance.KindRated {
+			if k.TermsOf(o).Kind() != usance.KindRated || !k.State.Moves() && k.Quantity == 0 {
 				continue
 			}
 			end := k.PeriodEnd
@@ -351,7 +360,7 @@ func pick(all []usance.Threshold, id string) (usance.Threshold, error) {
 			return all[i], nil
 		}
 	}
-	return usance.Threshold{}, usance.NewError(usance.CodeNotFound, "no threshold %q", id)
+	return usance.Threshold{}, usance.NewError(usance.CodeNotFound, "no threshold %q; list the licence's to find its id", id)
 }
 
 // fixed refuses changes of what a threshold is about, and restores what only
@@ -384,18 +393,28 @@ func fixed(old, t *usance.Threshold) error {
 	return nil
 }
 
-// bound refuses more thresholds than one licence may have.
+// bound refuses more thresholds than one licence may have. What brands may set
+// leaves room for the licensor's.
 func bound(t *usance.Threshold, all []usance.Threshold) error {
-	alerting := 0
+	alerting, byBrand, known := 0, 0, false
 	for i := range all {
-		if all[i].ID != t.ID && all[i].IsActive && all[i].Kind() == usance.KindAlert {
+		o := &all[i]
+		known = known || o.ID == t.ID
+		if o.ID != t.ID && o.IsActive && o.Kind() == usance.KindAlert {
 			alerting++
+		}
+		if o.ByBrand {
+			byBrand++
 		}
 	}
 	switch {
 	case t.Kind() == usance.KindAlert && alerting >= usance.MaxAlertThresholds:
 		return usance.NewError(usance.CodeConflict, "the licence has %d thresholds that only alert, as many as it may; retire one, or change its limit", alerting)
-	case len(all) >= usance.MaxThresholds && !slices.ContainsFunc(all, func(o usance.Threshold) bool { return o.ID == t.ID }):
+	case known:
+		return nil
+	case t.ByBrand && byBrand >= usance.MaxBrandThresholds:
+		return usance.NewError(usance.CodeConflict, "brands have set %d thresholds of the licence, retired ones too, as many as they may; change one of them", byBrand)
+	case len(all) >= usance.MaxThresholds:
 		return usance.NewError(usance.CodeConflict, "the licence has %d thresholds, retired ones too, as many as it may; change one of them", len(all))
 	}
 	return nil

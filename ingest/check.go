@@ -29,7 +29,7 @@ func (in *Ingester) Check(ctx context.Context, licenseID, usageType string, quan
 	}
 	var out Check
 	err := in.store.View(ctx, func(v usance.View) error {
-		g := newGroup(in, []*request{{items: []item{it}, received: now}}, true)
+		g := newGroup(in, []*request{{items: []item{it}}}, true)
 		res, err := g.dryRun(ctx, v, licenseID)
 		if err != nil {
 			return err
@@ -45,8 +45,10 @@ func (g *group) dryRun(ctx context.Context, v usance.View, licenseID string) (*u
 	if err := g.load(ctx, v, []string{licenseID}); err != nil {
 		return nil, err
 	}
-	if err := g.loadClosedDays(ctx, v); err != nil {
-		return nil, err
+	r := g.requests[0]
+	e := &r.items[0].event
+	if f := g.facts[licenseID]; f != nil {
+		g.countersOf(f, e.UsageType, e.LocalDate) // to be shown, though it may be refused without
 	}
 	keys := make([]usance.CounterKey, 0, len(g.counters))
 	for key := range g.counters {
@@ -59,14 +61,11 @@ func (g *group) dryRun(ctx context.Context, v usance.View, licenseID string) (*u
 	for _, c := range g.counters {
 		c.state, c.locked = c.empty(), c.must
 	}
-	for i := range rows {
-		c := g.counters[rows[i].CounterKey]
-		c.state, c.exists, c.locked = rows[i], true, true
+	if err := g.hold(ctx, v, rows); err != nil {
+		return nil, err
 	}
-	r := g.requests[0]
 	g.judge(r)
 	res := &r.results[0]
-	e := &r.items[0].event
 	if f := g.facts[licenseID]; f != nil {
 		g.answers = []answer{{res, f, e.UsageType, e.LocalDate}}
 		res.Usage = nil
@@ -215,7 +214,7 @@ func (in *Ingester) SelfTest(ctx context.Context) error {
 	if it.err != nil {
 		return it.err
 	}
-	r := &request{items: []item{it}, received: now}
+	r := &request{items: []item{it}}
 	err := in.store.Update(ctx, usance.Locks{Shared: []string{id}}, func(tx usance.Tx) error {
 		for _, put := range []func() error{
 			func() error { return tx.PutBrand(ctx, usance.Brand{ID: id, Name: id, CreatedAt: now, UpdatedAt: now}) },

@@ -57,6 +57,7 @@ type counter struct {
 	must      bool // it has to be made when it is missing
 	locked    bool // state is the store's, under lock
 	state     usance.Counter
+	settled   []usance.Overage // revisions of a total, which price what they billed
 	delta     int64
 }
 
@@ -142,9 +143,6 @@ func (g *group) run(ctx context.Context, tx usance.Tx, ids []string) error {
 			return err
 		}
 	}
-	if err := g.loadClosedDays(ctx, tx); err != nil {
-		return err
-	}
 	if err := g.loadSums(ctx, tx); err != nil {
 		return err
 	}
@@ -160,7 +158,8 @@ func (g *group) run(ctx context.Context, tx usance.Tx, ids []string) error {
 	return g.fillUsage(ctx, tx)
 }
 
-// load reads the licences and places every event on its local day.
+// load reads the licences, puts every event on its local day and names the
+// counters of those that nothing refuses yet.
 func (g *group) load(ctx context.Context, tx usance.View, ids []string) error {
 	rows, err := tx.Facts(ctx, ids)
 	if err != nil {
@@ -185,10 +184,30 @@ func (g *group) load(ctx context.Context, tx usance.View, ids []string) error {
 				e.LocalDate = usance.DateOf(e.OccurredAt, f.zone)
 				e.HourSlot = usance.HourSlot(e.OccurredAt, f.zone)
 			}
-			g.countersOf(f, e.UsageType, e.LocalDate)
 		}
 	}
+	if err := g.loadClosedDays(ctx, tx); err != nil {
+		return err
+	}
+	g.place()
 	return nil
+}
+
+// place names the counters of the events that licence, clock and closed days
+// let pass. Others make no counter: they are refused whatever it holds.
+func (g *group) place() {
+	for _, r := range g.requests {
+		for i := range r.items {
+			it := &r.items[i]
+			f := g.facts[it.event.LicenseID]
+			if it.err != nil || f == nil {
+				continue
+			}
+			if it.refusal = g.refuse(it, f); it.refusal == nil {
+				g.countersOf(f, it.event.UsageType, it.event.LocalDate)
+			}
+		}
+	}
 }
 
 // countersOf names the counters that an event of the type and day may move. A
@@ -260,9 +279,28 @@ func (g *group) lock(ctx context.Context, tx usance.Tx) error {
 			return err
 		}
 	}
+	return g.hold(ctx, tx, rows)
+}
+
+// hold takes in counters as they are stored, with what prices those of totals.
+func (g *group) hold(ctx context.Context, v usance.View, rows []usance.Counter) error {
+	var totals []usance.CounterKey
 	for i := range rows {
 		c := g.counters[rows[i].CounterKey]
 		c.state, c.exists, c.locked = rows[i], true, true
+		if terms := rows[i].TermsOf(c.threshold); c.threshold.PeriodType == usance.PeriodTotal && terms.Kind() == usance.KindRated {
+			totals = append(totals, c.key)
+		}
+	}
+	if len(totals) == 0 {
+		return nil
+	}
+	revisions, err := v.Revisions(ctx, totals)
+	if err != nil {
+		return err
+	}
+	for key, of := range usance.GroupRevisions(revisions) {
+		g.counters[key].settled = of
 	}
 	return nil
 }

@@ -70,11 +70,10 @@ type Ingester struct {
 
 // request is a Request on its way through.
 type request struct {
-	items    []item
-	atomic   bool
-	results  []usance.Result
-	received time.Time
-	done     chan error
+	items   []item
+	atomic  bool
+	results []usance.Result
+	done    chan error
 }
 
 // item is one event on its way through.
@@ -83,6 +82,7 @@ type item struct {
 	err      *usance.Error      // refused before the store was asked
 	backdate bool               // exempt from the rule on backdating
 	audit    *usance.AuditEntry // written when the event is counted
+	refusal  *usance.Error      // what licence, clock and closed days say against it
 }
 
 // New starts an Ingester. Close stops it.
@@ -129,7 +129,7 @@ func (in *Ingester) Track(ctx context.Context, req Request) ([]usance.Result, er
 		return nil, usance.NewError(usance.CodeTooLarge, "a request holds at most %d events; send several, or NDJSON", usance.MaxBatch)
 	}
 	r := &request{atomic: req.Atomic, items: make([]item, len(req.Events))}
-	r.received = in.o.Now().UTC().Truncate(time.Microsecond)
+	now := in.o.Now().UTC().Truncate(time.Microsecond)
 	for i := range req.Events {
 		it := &r.items[i]
 		it.event = req.Events[i]
@@ -138,19 +138,9 @@ func (in *Ingester) Track(ctx context.Context, req Request) ([]usance.Result, er
 			it.err = req.Errors[i]
 			continue
 		}
-		in.prepare(it, r.received)
+		in.prepare(it, now)
 	}
 	return in.submit(ctx, r)
-}
-
-// Aborted tells whether an atomic request was given up.
-func Aborted(results []usance.Result) bool {
-	for i := range results {
-		if results[i].Error != nil && results[i].Error.Code == usance.CodeAborted {
-			return true
-		}
-	}
-	return false
 }
 
 // prepare validates an event and sets what needs no store.

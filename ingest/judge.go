@@ -1,8 +1,6 @@
 package ingest
 
 import (
-	"time"
-
 	"github.com/usance/usance"
 )
 
@@ -95,7 +93,7 @@ func (g *group) judgeItem(it *item, res *usance.Result) (ok bool) {
 		*res = refusal(e, usance.StatusRefused, usance.NewError(usance.CodeLicenseNotFound, "no licence %q; put it first, or check the id", e.LicenseID))
 		return false
 	}
-	if err := g.refuse(it, f); err != nil {
+	if err := it.refusal; err != nil {
 		g.refused = true
 		status := usance.StatusRefused
 		switch err.Code {
@@ -146,16 +144,19 @@ func (g *group) judgeItem(it *item, res *usance.Result) (ok bool) {
 	return true
 }
 
-// refuse applies what licence, clock and closed days say against an event.
+// refuse applies what licence, clock and closed days say against an event. Its
+// age is measured from its receipt: waiting in the queue makes no event late.
 func (g *group) refuse(it *item, f *facts) *usance.Error {
 	e := &it.event
 	if f.fault != nil {
 		return f.fault
 	}
-	if e.VoidOf.IsZero() && e.OccurredAt.After(it.received(g).Add(usance.MaxAhead)) {
-		return usance.Invalid("occurredAt", "lies more than five minutes ahead of the server's clock; check the sender's clock")
+	if e.VoidOf.IsZero() && e.OccurredAt.After(e.ReceivedAt.Add(usance.MaxAhead)) {
+		err := usance.Invalid("occurredAt", "lies more than five minutes ahead of the server's clock; check the sender's clock")
+		err.Retryable = true // its time comes
+		return err
 	}
-	if !it.backdate && e.OccurredAt.Before(it.received(g).Add(-g.in.o.LateGrace)) {
+	if !it.backdate && e.OccurredAt.Before(e.ReceivedAt.Add(-g.in.o.LateGrace)) {
 		return usance.NewError(usance.CodeBackdateForbidden,
 			"the event is older than %s; send it with an admin key or one of scope %q", g.in.o.LateGrace, usance.ScopeBackdate)
 	}
@@ -163,18 +164,9 @@ func (g *group) refuse(it *item, f *facts) *usance.Error {
 		return err
 	}
 	if g.closed[usance.Day{LicenseID: e.LicenseID, Date: e.LocalDate}] {
-		return usance.NewError(usance.CodeTooLate, "the local day %s is closed: its raw events are due for pruning", e.LocalDate)
+		return usance.NewError(usance.CodeTooLate, "the local day %s is closed, since its raw events are past the retention; an event of it cannot be counted any more", e.LocalDate)
 	}
 	return nil
-}
-
-// received is when the event came in, which is what its age is measured from:
-// waiting in the queue makes no event late.
-func (it *item) received(g *group) time.Time {
-	if it.event.ReceivedAt.IsZero() {
-		return g.now
-	}
-	return it.event.ReceivedAt
 }
 
 // room looks for a counter that has none for the event. Voids always fit a
@@ -193,8 +185,10 @@ func room(counters []*counter, e *usance.Event) (*counter, *usance.Error) {
 				c.threshold.PeriodType, terms.LimitWithGrace(), c.threshold.UsageType,
 				max(0, terms.LimitWithGrace()-c.state.Quantity-c.delta))
 		}
-		if over := after - terms.LimitWithGrace(); over > 0 && terms.Kind() == usance.KindRated {
-			if _, err := terms.Price().Fee(over); err != nil {
+		if after > terms.LimitWithGrace() && terms.Kind() == usance.KindRated {
+			then := c.state
+			then.Quantity = after
+			if _, _, err := c.threshold.Due(then, c.settled); err != nil {
 				return c, usance.Invalid("quantity", "the fee of the period's overage would pass what can be billed")
 			}
 		}

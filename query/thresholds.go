@@ -128,18 +128,23 @@ func (r *reading) states(ctx context.Context, thresholds []usance.Threshold) ([]
 	for _, c := range found {
 		counters[c.CounterKey] = c
 	}
+	rows, err := r.view.Revisions(ctx, sorted)
+	if err != nil {
+		return nil, err
+	}
+	revisions := usance.GroupRevisions(rows)
 	out := make([]ThresholdStatus, len(thresholds))
 	for i := range thresholds {
 		// A counter that does not exist has counted nothing.
 		c := counters[keys[i]]
-		if out[i], err = r.state(&thresholds[i], &c, periods[i]); err != nil {
+		if out[i], err = r.state(&thresholds[i], &c, periods[i], revisions[keys[i]]); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
 }
 
-func (r *reading) state(t *usance.Threshold, c *usance.Counter, p usance.Period) (ThresholdStatus, error) {
+func (r *reading) state(t *usance.Threshold, c *usance.Counter, p usance.Period, revisions []usance.Overage) (ThresholdStatus, error) {
 	terms := c.TermsOf(t)
 	s := ThresholdStatus{
 		ThresholdID: t.ID, LicenseID: t.LicenseID, UsageType: t.UsageType, PeriodType: t.PeriodType, IsActive: t.IsActive,
@@ -157,11 +162,10 @@ func (r *reading) state(t *usance.Threshold, c *usance.Counter, p usance.Period)
 	}
 	if terms.Kind() == usance.KindRated {
 		o := OverageNow{
-			Quantity: max(0, s.Used-s.LimitWithGrace), Currency: r.license.Currency,
-			OverageRateCents: terms.OverageRateCents, OverageTiers: terms.OverageTiers,
+			Currency: r.license.Currency, OverageRateCents: terms.OverageRateCents, OverageTiers: terms.OverageTiers,
 		}
 		var err error
-		if o.FeeCents, err = terms.Price().Fee(o.Quantity); err != nil {
+		if o.Quantity, o.FeeCents, err = t.Due(*c, revisions); err != nil {
 			return s, err
 		}
 		s.Overage = &o

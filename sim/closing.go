@@ -25,7 +25,7 @@ func (m *Model) Close(now time.Time) (closed, settled int) {
 			for _, c := range t.Counters {
 				for _, o := range c.Overages {
 					if o.Status == "DETECTED" && !now.Before(o.SettleAt) {
-						o.Status, o.SettledAt = "PENDING_APPROVAL", now
+						o.Status, o.SettledAt, o.Actual = "PENDING_APPROVAL", now, t.Quantity(c)
 						action := "overage.settle"
 						if o.Fee == 0 {
 							o.Status, action = "APPROVED", "overage.auto_approve"

@@ -179,7 +179,7 @@ func (m *Model) Create(now time.Time, l *License, t Threshold, id string) string
 			if o.Active {
 				return ThresholdExists
 			}
-			if !o.ceases(&t.Terms) {
+			if !o.ceases(&t.Terms) && (old == nil || o.kind() == t.kind()) {
 				old = o
 			}
 		}
@@ -195,13 +195,13 @@ func (m *Model) Create(now time.Time, l *License, t Threshold, id string) string
 	if old != nil {
 		l.Audit["threshold.revive"]++
 		old.Terms, old.Levels, old.LastLevel, old.Active, old.Epoch = t.Terms, t.Levels, 0, true, old.Epoch+1
-		m.enforce(now, old, from)
+		m.enforce(now, old, from, true)
 		return ""
 	}
 	l.Audit["threshold.create"]++
 	l.Thresholds = append(l.Thresholds, &t)
 	slices.SortFunc(l.Thresholds, func(a, b *Threshold) int { return strings.Compare(a.ID, b.ID) })
-	m.enforce(now, &t, from)
+	m.enforce(now, &t, from, true)
 	return ""
 }
 
@@ -258,7 +258,7 @@ func (m *Model) Update(now time.Time, t *Threshold, terms Terms, levels []int, a
 			}
 		}
 	case start:
-		m.enforce(now, t, from)
+		m.enforce(now, t, from, anew)
 	case active:
 		m.recount(now, t, anew)
 	}
@@ -286,7 +286,7 @@ func (m *Model) free(now time.Time, t *Threshold) (Day, string) {
 			return 0, ThresholdExists
 		}
 		for _, c := range o.Counters {
-			if overlap && o.TermsOf(c).kind() == rated {
+			if overlap && o.TermsOf(c).kind() == rated && (c.moves() || c.kept > 0) {
 				end := c.End
 				if o.Period == "total" { // it counted until the month in which it was retired
 					_, end = l.PeriodOf("monthly", o.Retired)
@@ -309,14 +309,14 @@ func (m *Model) free(now time.Time, t *Threshold) (Day, string) {
 }
 
 // enforce puts the threshold in force from a day on.
-func (m *Model) enforce(now time.Time, t *Threshold, from Day) {
+func (m *Model) enforce(now time.Time, t *Threshold, from Day, anew bool) {
 	t.From = from
 	for _, c := range t.Counters {
 		if c.State == "frozen" && c.Start >= from {
 			c.State, c.Terms = "open", nil
 		}
 	}
-	m.recount(now, t, true)
+	m.recount(now, t, anew)
 }
 
 // recount counts what is there, and judges every period from the first on.
@@ -336,7 +336,7 @@ func (m *Model) recount(now time.Time, t *Threshold, anew bool) {
 		if !c.moves() || c.End <= t.From {
 			continue
 		}
-		if anew {
+		if anew && c.Terms == nil {
 			c.Level = 0
 		}
 		m.consequences(now, t, c, true)
