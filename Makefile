@@ -7,11 +7,12 @@ ADDR    ?= 127.0.0.1:8080
 DEMO    ?= usance-demo
 FUZZ    ?= 5s
 SOAK    ?= 10m
+KILLS   ?= 200
 LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test test-short tools lint fmt bench fuzz soak mutants generate verify smoke ci clean
+.PHONY: help build run demo test test-short tools lint fmt bench fuzz soak kill mutants generate verify smoke ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -48,6 +49,9 @@ fuzz: ## each fuzz target for $(FUZZ)
 
 soak: ## the simulation on new seeds for $(SOAK)
 	$(GO) test ./sim -run TestSimulation -v -timeout 0 -budget $(SOAK) -first $$(date +%s)000 -progress
+
+kill: ## kill the server KILLS times under load: nothing is lost, nothing counted twice
+	$(GO) test ./e2e -run 'TestKill$$' -v -timeout 30m -kills $(KILLS)
 
 mutants: ## break the rules on purpose: the simulation must find each break
 	@sim/mutants.sh

@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -49,6 +50,18 @@ func TestMain(m *testing.M) {
 	}())
 }
 
+// watchSources looks at the sources that the program is built from, which this
+// package does not import: so the go command does not take a test's result from
+// its cache after they changed. It notes only what tests themselves look at.
+var watchSources = sync.OnceValue(func() error {
+	return filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && (strings.HasSuffix(path, ".go") || strings.HasSuffix(path, ".sql")) {
+			_, err = os.Stat(path)
+		}
+		return err
+	})
+})
+
 // server is the program at work on one data folder.
 type server struct {
 	t    *testing.T
@@ -59,18 +72,73 @@ type server struct {
 
 	mu  sync.Mutex
 	cmd *exec.Cmd
-	log bytes.Buffer
+	log serverLog
+}
+
+// serverLog is what the program writes, a line at a time, also read while it does.
+type serverLog struct {
+	mu    sync.Mutex
+	text  bytes.Buffer
+	begin int // where the present process began
+	hear  func(text string)
+}
+
+func (l *serverLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.hear != nil {
+		l.hear(string(p))
+	}
+	return l.text.Write(p)
+}
+
+func (l *serverLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func (l *serverLog) restart() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.begin = l.text.Len()
+}
+
+// underWay tells whether the present process said that it began something
+// after it last said that it ended it.
+func (l *serverLog) underWay(began, ended string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	text := l.text.Bytes()[l.begin:]
+	last := func(message string) int { return bytes.LastIndex(text, []byte(`"msg":"`+message+`"`)) }
+	return last(began) > last(ended)
+}
+
+// listen gives each piece of the log to hear from now on; nil to nobody.
+func (l *serverLog) listen(hear func(text string)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hear = hear
 }
 
 // newServer starts the program on an empty folder; environ are settings of it,
 // as NAME=value.
 func newServer(t *testing.T, environ ...string) *server {
 	t.Helper()
+	return newServerIn(t, t.TempDir(), environ...)
+}
+
+// newServerIn starts the program on a folder that may hold a database.
+func newServerIn(t *testing.T, dir string, environ ...string) *server {
+	t.Helper()
+	if err := watchSources(); err != nil {
+		t.Fatal(err)
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, dir: t.TempDir(), addr: l.Addr().String(), env: environ, http: &http.Client{
+	s := &server{t: t, dir: dir, addr: l.Addr().String(), env: environ, http: &http.Client{
 		Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 100},
 	}}
 	if err := l.Close(); err != nil {
@@ -80,7 +148,8 @@ func newServer(t *testing.T, environ ...string) *server {
 	t.Cleanup(func() {
 		s.stop(syscall.SIGTERM)
 		if t.Failed() {
-			t.Logf("log of the server:\n%s", s.log.String())
+			text := s.log.String()
+			t.Logf("end of the server's log:\n%s", text[max(0, len(text)-32<<10):])
 		}
 	})
 	return s
@@ -94,6 +163,7 @@ func (s *server) start() {
 	s.cmd = exec.Command(binary, "serve", "--addr", s.addr)
 	s.cmd.Env = append(append(os.Environ(), "USANCE_DATA_DIR="+s.dir, "USANCE_ADMIN_KEY="+adminKey), s.env...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
+	s.log.restart()
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}

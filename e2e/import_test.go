@@ -6,11 +6,15 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
 )
 
 const weblogs = "../testdata/weblog/"
@@ -127,4 +131,82 @@ func TestImport(t *testing.T) {
 		s.must("POST", "/v1/recalculate", fmt.Sprintf(`{"licenseId":%q,"startDate":"2015-05-01","endDate":"2015-05-31"}`, id), nil)
 	}
 	check("after recalculation")
+	t.Run("backup", func(t *testing.T) { importRestored(t, s, want) })
+	t.Run("prune", func(t *testing.T) { importPruned(t, s, want) })
+}
+
+// importRestored restores a backup of the server: the same counts, and the log
+// imported again changes none.
+func importRestored(t *testing.T, s *server, want map[string]int64) {
+	dir := t.TempDir()
+	s.backup(filepath.Join(dir, "usance.db"))
+	r := newServerIn(t, dir)
+	for _, when := range []string{"restored", "imported again"} {
+		if got := r.counts(want); !maps.Equal(got, want) {
+			t.Errorf("%s: counts differ\ngot  %v\nwant %v", when, got, want)
+		}
+		if out, err := r.importer().CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	r.verify("--deep", "--only", "books")
+}
+
+// importPruned lets the retention of the log's first days pass: their raw events
+// go, and every count and breakdown stays; the days are closed to late events.
+func importPruned(t *testing.T, s *server, want map[string]int64) {
+	const firstKept = "2015-05-19"
+	breakdowns := func() (out []any) {
+		for _, id := range slices.Sorted(slices.Values(licences(want))) {
+			var answer any
+			s.must("GET", "/v1/licenses/"+id+"/breakdown?startDate=2015-05-01&endDate=2015-05-31&limit=1000", "", &answer)
+			out = append(out, answer)
+		}
+		return out
+	}
+	before := breakdowns()
+	s.stop(syscall.SIGTERM)
+	s.age(firstKept, 100*24*time.Hour) // beyond the 90 days that are kept
+	s.start()
+	s.must("POST", "/v1/jobs/cleanupOldUsageEvents/run", "", nil)
+
+	sealed := 0
+	for _, id := range licences(want) {
+		var answer struct {
+			Changed int
+			Sealed  []string
+		}
+		s.must("POST", "/v1/recalculate", fmt.Sprintf(`{"licenseId":%q,"startDate":"2015-05-01","endDate":"2015-05-31"}`, id), &answer)
+		if answer.Changed != 0 {
+			t.Errorf("%s: a recalculation after pruning changed %d rows", id, answer.Changed)
+		}
+		kept := make(map[string]bool) // days with raw events
+		for _, e := range s.raw(id) {
+			kept[e.LocalDate] = true
+		}
+		for _, day := range answer.Sealed {
+			sealed++
+			if day >= firstKept {
+				t.Errorf("%s: %s is sealed, though its first event is not due", id, day)
+			}
+			if kept[day] {
+				t.Errorf("%s: %s is sealed and has raw events", id, day)
+			}
+			var r result
+			s.must("POST", "/v1/events", fmt.Sprintf(`{"licenseId":%q,"usageType":"view","occurredAt":"%sT12:00:00Z","idempotencyKey":"late"}`, id, day), &r)
+			if r.Tracked || r.Error == nil || r.Error.Code != "TOO_LATE" {
+				t.Errorf("%s: an event into the sealed %s answers %+v", id, day, r)
+			}
+		}
+	}
+	if sealed < 2 {
+		t.Errorf("%d days of licences are sealed", sealed)
+	}
+	if got := s.counts(want); !maps.Equal(got, want) {
+		t.Errorf("after pruning: counts differ\ngot  %v\nwant %v", got, want)
+	}
+	if diff := gocmp.Diff(before, breakdowns()); diff != "" {
+		t.Errorf("after pruning: breakdowns differ (-before +after)\n%s", diff)
+	}
+	s.verify("--deep", "--only", "books")
 }

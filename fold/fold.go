@@ -313,6 +313,8 @@ func (f *Folder) fold(ctx context.Context, bite []kept) (folded int, err error) 
 		}
 	}
 	slices.SortFunc(ids, func(a, b usance.ID) int { return slices.Compare(a[:], b[:]) })
+	f.o.Logger.Debug("folding", "batches", len(bite))
+	defer func() { f.o.Logger.Debug("folded", "events", folded, "error", err) }()
 	err = f.store.Update(ctx, usance.Locks{Lazy: true}, func(tx usance.Tx) error {
 		taken, err := tx.TakePending(ctx, ids)
 		if err != nil {

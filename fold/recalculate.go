@@ -33,15 +33,17 @@ const maxTries = 10
 // from their folded events, and the counters of the periods they touch. It
 // adds only the difference, so that usage may go on meanwhile. Sealed days are
 // skipped and listed.
-func (f *Folder) Recalculate(ctx context.Context, licenseID string, from, to usance.Date, actor string) (Recalculation, error) {
-	out := Recalculation{LicenseID: licenseID, StartDate: from, EndDate: to - 1, Sealed: []usance.Date{}}
+func (f *Folder) Recalculate(ctx context.Context, licenseID string, from, to usance.Date, actor string) (out Recalculation, err error) {
+	out = Recalculation{LicenseID: licenseID, StartDate: from, EndDate: to - 1, Sealed: []usance.Date{}}
+	f.o.Logger.Debug("recalculating", "license", licenseID, "from", from, "to", to)
+	defer func() { f.o.Logger.Debug("recalculated", "license", licenseID, "changed", out.Changed, "error", err) }()
 	for start := from; start < to; start += chunkDays {
 		end := min(start+chunkDays, to)
 		if err := f.recalculateChunk(ctx, licenseID, start, end, &out); err != nil {
 			return out, err
 		}
 	}
-	err := f.store.Update(ctx, usance.Locks{Exclusive: []string{licenseID}}, func(tx usance.Tx) (err error) {
+	err = f.store.Update(ctx, usance.Locks{Exclusive: []string{licenseID}}, func(tx usance.Tx) (err error) {
 		out.Counters, err = f.recount(ctx, tx, licenseID, from, to, actor, out.Changed)
 		return err
 	})

@@ -32,8 +32,8 @@ const (
 // deleted, a bounded bite at a time. A day whose rollups differ is left closed
 // with its events, and reported. A run that a crash cut short is gone on with
 // by the next.
-func (f *Folder) Retain(ctx context.Context, keep time.Duration) (Retention, error) {
-	var out Retention
+func (f *Folder) Retain(ctx context.Context, keep time.Duration) (out Retention, err error) {
+	defer func() { f.o.Logger.Debug("retained", "days", out.Days, "events", out.Events, "error", err) }()
 	due := f.o.Now().UTC().Add(-keep)
 	var after usance.Day
 	for {
@@ -49,6 +49,7 @@ func (f *Folder) Retain(ctx context.Context, keep time.Duration) (Retention, err
 			break
 		}
 		after = days[len(days)-1]
+		f.o.Logger.Debug("sealing and pruning", "days", len(days))
 		if err := f.seal(ctx, days, &out); err != nil {
 			return out, err
 		}

@@ -1,0 +1,450 @@
+package e2e_test
+
+import (
+	"context"
+	"database/sql"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var killsFlag = flag.Int("kills", 12, "how often TestKill kills the server; make kill does it 200 times")
+
+const (
+	killClients  = 10
+	killLicenses = 4
+	moreKills    = 10
+)
+
+// work is what the server does beside its clients', with what its log says of it.
+type work struct{ name, began, ended string }
+
+var background = []work{
+	{"fold", "folding", "folded"},
+	{"prune", "sealing and pruning", "retained"},
+	{"recalculation", "recalculating", "recalculated"},
+}
+
+// sender is a client that sends until its server is gone, and after the next
+// start first repeats what was not answered.
+type sender struct {
+	*server
+	*ledger
+	id     int
+	rng    *rand.Rand
+	sent   int
+	date   string  // of what it sends now
+	open   []entry // sent and not answered: events of one request, or one void
+	latest []entry // answered, of the present date: to be sent again and voided
+}
+
+// run sends until a request fails; cut tells that one was under way then.
+func (c *sender) run(ctx context.Context) (cut bool, err error) {
+	for ctx.Err() == nil {
+		if len(c.open) == 0 {
+			c.next()
+		}
+		answered, err := c.ask()
+		if err != nil {
+			return false, err
+		}
+		if !answered {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// next makes up the next request.
+func (c *sender) next() {
+	if n := len(c.latest); n > 0 && c.rng.IntN(8) == 0 {
+		i := c.rng.IntN(n)
+		void := c.latest[i]
+		void.Void = true
+		c.latest = slices.Delete(c.latest, i, i+1)
+		c.open = []entry{void}
+		return
+	}
+	for range 1 + c.rng.IntN(20) {
+		c.sent++
+		c.open = append(c.open, entry{
+			License: fmt.Sprint("l", c.rng.IntN(killLicenses)), Date: c.date, Type: []string{"view", "click"}[c.rng.IntN(2)],
+			Key: fmt.Sprintf("%d-%d", c.id, c.sent), Units: 1 + c.rng.Int64N(9),
+		})
+	}
+}
+
+// try posts; ok is false when no whole answer came, as from a server that is killed.
+func (s *server) try(path, body string, out any) (status int, ok bool) {
+	status, err := s.call("POST", path, body, out)
+	return status, err == nil
+}
+
+// ask sends what is open, with some of what was answered before among it, and
+// enters the answers into the ledger. answered is false when none came.
+func (c *sender) ask() (answered bool, err error) {
+	if c.open[0].Void {
+		var r result
+		status, ok := c.try("/v1/events/void", fmt.Sprintf(`{"licenseId":%q,"idempotencyKey":%q}`, c.open[0].License, c.open[0].Key), &r)
+		if !ok {
+			return false, nil
+		}
+		if status != http.StatusOK || !r.Tracked {
+			return false, fmt.Errorf("voiding %+v: status %d, %+v", c.open[0], status, r)
+		}
+		err := c.write(c.open)
+		c.open = nil
+		return true, err
+	}
+	batch := c.open
+	if n := len(c.latest); n > 0 && c.rng.IntN(4) == 0 {
+		batch = append(slices.Clone(batch), c.latest[c.rng.IntN(n)])
+	}
+	bodies := make([]string, len(batch))
+	for i := range batch {
+		bodies[i] = batch[i].body()
+	}
+	var results []result
+	status, ok := c.try("/v1/events", "["+strings.Join(bodies, ",")+"]", &results)
+	if !ok {
+		return false, nil
+	}
+	if status != http.StatusOK || len(results) != len(batch) {
+		return false, fmt.Errorf("status %d, %d results", status, len(results))
+	}
+	for i, r := range results {
+		again := i >= len(c.open)
+		if !r.Tracked || again && (!r.Duplicate || r.EventID != batch[i].ID) {
+			return false, fmt.Errorf("%+v (sent again: %t) answers %+v", batch[i], again, r)
+		}
+		batch[i].ID = r.EventID
+	}
+	err = c.write(batch[:len(c.open)])
+	if c.open[0].Date == c.date { // an earlier day may be closed soon
+		c.latest = append(c.latest, batch[:len(c.open)]...)
+	}
+	c.open = nil
+	return true, err
+}
+
+// series is a run of kills.
+type series struct {
+	*server
+	t       *testing.T
+	rng     *rand.Rand
+	base    time.Time // the first date
+	clients []*sender
+	cut     int            // kills that cut a request
+	hit     map[string]int // kills in the middle of background work
+}
+
+func (s *series) dateOf(round int) string { return s.base.AddDate(0, 0, round).Format(time.DateOnly) }
+
+// drive calls an operation again and again until the server is gone.
+func (s *series) drive(ctx context.Context, path string, body func() string) error {
+	for ctx.Err() == nil {
+		status, ok := s.try(path, body(), new(any))
+		if !ok {
+			return nil
+		}
+		if status != http.StatusOK && status != http.StatusConflict {
+			return fmt.Errorf("%s: status %d", path, status)
+		}
+	}
+	return nil
+}
+
+// missed gives the kinds of background work that no kill was in the middle of
+// yet, all when there is none.
+func (s *series) missed() []work {
+	list := slices.DeleteFunc(slices.Clone(background), func(w work) bool { return s.hit[w.name] > 0 })
+	if len(list) == 0 {
+		return background
+	}
+	return list
+}
+
+// round lets clients and background work go on until the kill, every other one
+// at any instant, the rest shortly after the log told of background work.
+func (s *series) round(n int) {
+	s.t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	var working sync.WaitGroup
+	var cut atomic.Int64
+	fail := func(err error) {
+		if err != nil {
+			s.t.Error(err)
+		}
+	}
+	for _, c := range s.clients {
+		if c.date != s.dateOf(n) {
+			c.date, c.latest = s.dateOf(n), nil
+		}
+		working.Go(func() {
+			wasCut, err := c.run(ctx)
+			if wasCut {
+				cut.Add(1)
+			}
+			fail(err)
+		})
+	}
+	working.Go(func() { fail(s.drive(ctx, "/v1/jobs/cleanupOldUsageEvents/run", func() string { return "" })) })
+	rng := rand.New(rand.NewPCG(uint64(n), 3))
+	working.Go(func() {
+		fail(s.drive(ctx, "/v1/recalculate", func() string {
+			return fmt.Sprintf(`{"licenseId":"l%d","startDate":%q,"endDate":%q}`, rng.IntN(killLicenses), s.dateOf(0), s.dateOf(n))
+		}))
+	})
+
+	heard := make(chan struct{}, 1)
+	wait := time.Duration(s.rng.Int64N(int64(400 * time.Millisecond)))
+	missed := s.missed()
+	if n%2 == 1 || n >= *killsFlag {
+		began := missed[n/2%len(missed)].began
+		after := 20 + s.rng.IntN(100) // lines of the log, so that there is something to work on
+		s.log.listen(func(text string) {
+			if after--; after < 0 && strings.Contains(text, `"msg":"`+began+`"`) {
+				select {
+				case heard <- struct{}{}:
+				default:
+				}
+			}
+		})
+		select {
+		case <-heard:
+			wait = time.Duration(s.rng.Int64N(int64(3 * time.Millisecond)))
+		case <-time.After(3 * time.Second): // there was none: any instant does
+		}
+	}
+	time.Sleep(wait) // the instant of the kill is what is random here
+	s.stop(syscall.SIGKILL)
+	s.log.listen(nil)
+	stop()
+	working.Wait()
+	if cut.Load() > 0 {
+		s.cut++
+	}
+	for _, b := range background {
+		if s.log.underWay(b.began, b.ended) {
+			s.hit[b.name]++
+		}
+	}
+}
+
+// meanwhile lets two days pass over the file of a server that is dead, for
+// events of dates that nobody sends any more, and the lease of a job end. Now
+// and then it bends a rollup, so that recalculations have something to mend.
+func (s *series) meanwhile(n int) {
+	s.t.Helper()
+	sending := s.dateOf(n)
+	for _, c := range s.clients {
+		for _, e := range c.open {
+			sending = min(sending, e.Date)
+		}
+	}
+	s.inspect()
+	s.age(sending, 48*time.Hour)
+	if n%5 == 4 {
+		s.exec(`UPDATE license_usage_rollups SET quantity = quantity + ? WHERE date = ?`, bend, epochDay(s.t, sending))
+	}
+}
+
+// bend is by how much rollups are bent: whole multiples of it are no loss.
+const bend = 1_000_000
+
+// inspect reads the file as a kill left it: rollups are their raw events, and
+// counters are rollups and what is pending.
+func (s *server) inspect() {
+	s.t.Helper()
+	const folded = `SELECT license_id, date, usage_type, quantity FROM license_usage_rollups`
+	const pending = `SELECT e.license_id, e.local_date, e.usage_type, e.quantity FROM license_usage_events e
+		JOIN pending_batches p ON e.seq BETWEEN p.first_seq AND p.last_seq`
+	for what, query := range map[string]string{
+		"rollup less raw events": `SELECT license_id, date, usage_type, sum(quantity) FROM (
+				` + folded + ` UNION ALL ` + pending + ` UNION ALL
+				SELECT license_id, local_date, usage_type, -quantity FROM license_usage_events) d
+			WHERE NOT EXISTS (SELECT 1 FROM license_usage_days s WHERE s.license_id = d.license_id AND s.date = d.date AND s.sealed)
+			GROUP BY 1, 2, 3`,
+		"usage less counter": `SELECT t.license_id, 0, t.usage_type, sum(d.quantity) - (SELECT c.quantity FROM license_usage_counters c WHERE c.threshold_id = t.id)
+			FROM license_usage_thresholds t JOIN (` + folded + ` UNION ALL ` + pending + `) d
+				ON d.license_id = t.license_id AND t.usage_type IN (d.usage_type, 'all')
+			GROUP BY t.id`,
+	} {
+		s.query(query, func(rows *sql.Rows) error {
+			var license, usageType string
+			var date, units int64
+			err := rows.Scan(&license, &date, &usageType, &units)
+			if units%bend != 0 {
+				s.t.Errorf("after a kill: %s of %s, day %d, %s is %d units", what, license, date, usageType, units)
+			}
+			return err
+		})
+	}
+}
+
+// query reads the database file of a server that does not run.
+func (s *server) query(query string, scan func(*sql.Rows) error) {
+	s.t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(s.dir, "usance.db"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.Query(query)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func epochDay(t *testing.T, date string) int64 {
+	t.Helper()
+	d, err := time.Parse(time.DateOnly, date)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d.Unix() / 86_400
+}
+
+// exec changes the database file of a server that does not run.
+func (s *server) exec(statement string, args ...any) {
+	s.t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(s.dir, "usance.db"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(statement, args...); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// age lets time pass for what was received before the first event of the local
+// day named, unless it did before, and for the leases of jobs.
+func (s *server) age(until string, by time.Duration) {
+	s.t.Helper()
+	// All that was received up to there, so that the order of receipt stays.
+	s.exec(`UPDATE license_usage_events SET received_at = received_at - ?1 WHERE received_at > ?2 AND seq <
+		coalesce((SELECT min(seq) FROM license_usage_events WHERE local_date >= ?3), 0)`,
+		by.Microseconds(), time.Now().Add(-24*time.Hour).UnixMicro(), epochDay(s.t, until))
+	s.exec(`UPDATE jobs SET lease_until = lease_until - ?1 WHERE lease_until IS NOT NULL`, (2 * time.Minute).Microseconds())
+}
+
+// TestKill kills the server again and again while clients send and fold, prune
+// and recalculation run. Every acknowledged event is there once, nothing is
+// there twice, and rollups, raw events and counters agree.
+func TestKill(t *testing.T) {
+	start := time.Now()
+	s := &series{
+		t: t, rng: rand.New(rand.NewPCG(uint64(*killsFlag), uint64(start.UnixNano()))), hit: make(map[string]int),
+		base:   time.Now().UTC().AddDate(0, 0, -*killsFlag-moreKills-30).Truncate(24 * time.Hour),
+		server: newServer(t, "USANCE_LOG_LEVEL=debug", "USANCE_FOLD_INTERVAL=20ms", "USAGE_EVENT_RETENTION_DAYS=1", "USANCE_RATE_LIMIT_CALLS=0"),
+	}
+	ledgers := t.TempDir()
+	j := &judge{server: s.server, from: s.dateOf(0), to: s.dateOf(*killsFlag + moreKills)}
+	for i := range killLicenses {
+		l := fmt.Sprint("l", i)
+		j.licenses = append(j.licenses, l)
+		s.must("PUT", "/v1/licenses/"+l, `{"brandId":"b","assetId":"a","status":"ACTIVE"}`, nil)
+		for _, th := range []string{
+			`"usageType":"all","periodType":"total","limitQuantity":1000000000`,
+			`"usageType":"view","periodType":"total","limitQuantity":500,"allowOverage":true,"overageRateCents":"0.25"`,
+			`"usageType":"click","periodType":"total","limitQuantity":1000,"allowOverage":true`,
+		} {
+			s.must("POST", "/v1/thresholds", fmt.Sprintf(`{"licenseId":%q,%s}`, l, th), nil)
+		}
+	}
+	for i := range killClients {
+		s.clients = append(s.clients, &sender{server: s.server, id: i, rng: rand.New(rand.NewPCG(uint64(i), 5)),
+			ledger: openLedger(t, filepath.Join(ledgers, fmt.Sprint(i)))})
+	}
+	// Some more when chance left one kind of background work out.
+	kills := 0
+	for n := 0; n < *killsFlag || n < *killsFlag+moreKills && len(s.missed()) < len(background); n++ {
+		kills++
+		s.round(n)
+		s.meanwhile(n)
+		if t.Failed() {
+			t.Fatalf("kill %d", n+1)
+		}
+		s.start()
+	}
+	for _, c := range s.clients { // what is open is answered now
+		if len(c.open) == 0 {
+			continue
+		}
+		if answered, err := c.ask(); !answered || err != nil {
+			t.Fatalf("after the last kill: %t, %v", answered, err)
+		}
+	}
+
+	j.entries = j.read(ledgers)
+	j.sealedDays() // mends what was bent, so that the prune leaves nothing for later
+	for status := 0; status != http.StatusOK && !t.Failed(); {
+		var err error
+		if status, err = s.call("POST", "/v1/jobs/cleanupOldUsageEvents/run", "", new(any)); err != nil || status != http.StatusOK && status != http.StatusConflict {
+			t.Fatalf("the last prune: status %d, %v", status, err) // a conflict: one that was cut short goes on
+		}
+	}
+	j.sealedDays()
+	j.judge()
+	// A process that has found no drift: the last one mended what was bent.
+	s.stop(syscall.SIGTERM)
+	s.start()
+	// What the schedule would have done within a day.
+	for _, job := range []string{"aggregateUsageMetrics", "checkUsageThresholds"} {
+		s.must("POST", "/v1/jobs/"+job+"/run", "", nil)
+	}
+	s.verify("--deep")
+	t.Logf("%d kills in %s: %d cut a request; in the middle of a fold %d, of a prune %d, of a recalculation %d; %d answers in the ledgers, %d days sealed",
+		kills, time.Since(start).Round(time.Second), s.cut, s.hit["fold"], s.hit["prune"], s.hit["recalculation"], len(j.entries), len(j.sealed))
+	if 2*s.cut < kills || len(j.sealed) == 0 || j.entries == nil {
+		t.Error("too few requests were cut, or no day was pruned: the run says nothing")
+	}
+	for _, b := range background {
+		if s.hit[b.name] == 0 {
+			t.Errorf("no kill hit a %s: the run says nothing of it", b.name)
+		}
+	}
+}
+
+// verify runs usance verify on the server, which must find all well.
+func (s *server) verify(args ...string) {
+	s.t.Helper()
+	s.command(append([]string{"verify"}, args...)...)
+}
+
+// backup writes a backup while the server runs.
+func (s *server) backup(to string) {
+	s.t.Helper()
+	s.command("backup", to)
+}
+
+func (s *server) command(args ...string) {
+	s.t.Helper()
+	cmd := exec.Command(binary, args...)
+	cmd.Env = append(os.Environ(), "USANCE_DATA_DIR="+s.dir, "USANCE_ADMIN_KEY="+adminKey)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		s.t.Errorf("usance %s: %v\n%s", args[0], err, out)
+	}
+}
