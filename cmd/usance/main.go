@@ -28,18 +28,20 @@ func main() {
 type commands struct {
 	kong.Plugins // the settings that every command takes as flags
 
-	Serve   serveCmd   `cmd:"" help:"Serve the API, fold and keep the schedule, until stopped."`
-	Demo    demoCmd    `cmd:"" help:"Serve a believable year of made-up usage, and print what to try."`
-	Migrate migrateCmd `cmd:"" help:"Look at the database's schema, bring it up to date, or take it back."`
-	Import  importCmd  `cmd:"" help:"Turn web and CDN access logs into usage; counted once, however often they are imported."`
-	Keys    keysCmd    `cmd:"" help:"Create, list and revoke API keys."`
-	Jobs    jobsCmd    `cmd:"" help:"List, run, pause and resume the scheduled jobs."`
-	Check   checkCmd   `cmd:"" help:"Go through the checklist before a deployment; exits with 1 on a fault."`
-	Verify  verifyCmd  `cmd:"" help:"Verify a deployment that has been at work: its checklist, its thresholds, and that rollups, counters and overages are right; exits with 1 when a check fails."`
-	Backup  backupCmd  `cmd:"" help:"Write a copy of the database file, while the server runs or not, and check it."`
-	Explain explainCmd `cmd:"" help:"Tell what would happen to an event of a licence now, and why."`
-	Bench   benchCmd   `cmd:"" help:"Measure how fast events are counted here, beside the database alone."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve    serveCmd    `cmd:"" help:"Serve the API, fold and keep the schedule, until stopped."`
+	Demo     demoCmd     `cmd:"" help:"Serve a believable year of made-up usage, and print what to try."`
+	Migrate  migrateCmd  `cmd:"" help:"Look at the database's schema, bring it up to date, or take it back."`
+	Import   importCmd   `cmd:"" help:"Turn web and CDN access logs into usage; counted once, however often they are imported."`
+	Backfill backfillCmd `cmd:"" help:"Count daily totals or events out of a file, once however often, or rebuild days from stored events."`
+	Export   exportCmd   `cmd:"" help:"Write daily totals as CSV, as backfill reads them."`
+	Keys     keysCmd     `cmd:"" help:"Create, list and revoke API keys."`
+	Jobs     jobsCmd     `cmd:"" help:"List, run, pause and resume the scheduled jobs."`
+	Check    checkCmd    `cmd:"" help:"Go through the checklist before a deployment; exits with 1 on a fault."`
+	Verify   verifyCmd   `cmd:"" help:"Verify a deployment that has been at work: its checklist, its thresholds, and that rollups, counters and overages are right; exits with 1 when a check fails."`
+	Backup   backupCmd   `cmd:"" help:"Write a copy of the database file, while the server runs or not, and check it."`
+	Explain  explainCmd  `cmd:"" help:"Tell what would happen to an event of a licence now, and why."`
+	Bench    benchCmd    `cmd:"" help:"Measure how fast events are counted here, beside the database alone."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 
 // program is what commands run in.

@@ -1,0 +1,381 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/csv"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/usance/usance"
+)
+
+// inputFile is a file that is backfilled: CSV with a header line, or JSON, one
+// event a line; plain or gzip. It can be read on from an offset of what it holds.
+type inputFile struct {
+	path  string
+	size  int64  // on the disk
+	about int64  // unpacked, as far as can be told
+	id    string // the same for the same content
+	count *byteCount
+
+	isJSON bool
+	header []string // of CSV
+	begin  position // behind the header
+
+	f      *os.File
+	lines  lineCount
+	at     position // behind the last record
+	csv    *csv.Reader
+	json   *bufio.Reader
+	offset int64 // where the reader was opened
+	line   int64 // the lines before that
+	opened int64 // what the count of bytes began with
+}
+
+// read tells how many bytes of the file were read since it was opened.
+func (in *inputFile) read() int64 { return in.count.n.Load() - in.opened }
+
+// position is a place in a file, unpacked: behind so many bytes and lines.
+type position struct {
+	Offset int64 `json:"offset"`
+	Line   int64 `json:"line"`
+}
+
+// record is one line of JSON, or one row of CSV.
+type record struct {
+	line  int64 // where it begins, from 1
+	cells []string
+	json  []byte
+}
+
+// maxInputLine bounds a line of JSON, which holds one event.
+const maxInputLine = 1 << 20
+
+// openInput opens the file and reads what it is made of.
+func openInput(path string, bar *progress) (*inputFile, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file; what is backfilled is looked at more than once", path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	in := &inputFile{path: path, size: info.Size(), f: f, count: bar.add(info.Size())}
+	if in.id, err = in.fingerprint(); err == nil {
+		err = in.look()
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return in, nil
+}
+
+// fingerprint tells files apart without reading large ones whole.
+func (in *inputFile) fingerprint() (string, error) {
+	const part = 64 << 10
+	h := sha256.New()
+	h.Write(binary.LittleEndian.AppendUint64(nil, uint64(in.size)))
+	for _, from := range []int64{0, max(0, in.size-part)} {
+		if _, err := io.Copy(h, io.NewSectionReader(in.f, from, part)); err != nil {
+			return "", err
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8]), nil
+}
+
+// look finds out the form, and reads the header of CSV.
+func (in *inputFile) look() error {
+	if err := in.open(position{}); err != nil {
+		return err
+	}
+	b := bufio.NewReader(&in.lines)
+	first, _ := b.Peek(512)
+	text := bytes.TrimLeft(bytes.TrimPrefix(first, []byte("\ufeff")), " \t\r\n")
+	switch {
+	case len(text) == 0:
+		return fmt.Errorf("%s is empty", in.path)
+	case text[0] == '[':
+		return fmt.Errorf("%s holds a JSON array; write one event a line, as jq -c '.[]' does", in.path)
+	case text[0] == '{':
+		in.isJSON = true
+		return nil
+	}
+	in.csv = csv.NewReader(b)
+	in.csv.FieldsPerRecord = -1
+	header, err := in.csv.Read()
+	if err != nil {
+		return fmt.Errorf("%s: its header: %w", in.path, err)
+	}
+	header[0] = strings.TrimPrefix(header[0], "\ufeff")
+	for i, name := range header {
+		header[i] = strings.TrimSpace(name)
+		if slices.Contains(header[:i], header[i]) {
+			return fmt.Errorf("%s line 1: there are two columns %q", in.path, header[i])
+		}
+	}
+	in.header = header
+	in.begin.Offset = in.csv.InputOffset()
+	in.begin.Line = in.lines.before(in.begin.Offset)
+	return nil
+}
+
+// open starts reading at a position. A packed file is unpacked from its start.
+func (in *inputFile) open(at position) error {
+	var magic [2]byte
+	if _, err := in.f.ReadAt(magic[:], 0); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	packed := magic == [2]byte{0x1f, 0x8b}
+	from := at.Offset
+	in.about = in.size
+	if packed {
+		from, in.about = 0, 8*in.size
+	}
+	if _, err := in.f.Seek(from, io.SeekStart); err != nil {
+		return err
+	}
+	var r io.Reader = in.count.reader(in.f)
+	in.count.n.Store(from)
+	if packed {
+		z, err := gzip.NewReader(r)
+		if err != nil {
+			return fmt.Errorf("%s: %w", in.path, err)
+		}
+		if _, err := io.CopyN(io.Discard, z, at.Offset); err != nil {
+			return fmt.Errorf("%s: %w", in.path, err)
+		}
+		r = z
+	}
+	in.opened, in.lines = from, lineCount{r: r}
+	in.offset, in.line, in.at = at.Offset, at.Line, at
+	in.csv, in.json = nil, nil
+	return nil
+}
+
+// start reads on from a position behind the header.
+func (in *inputFile) start(at position) error {
+	if at.Offset < in.begin.Offset {
+		at = in.begin
+	}
+	if err := in.open(at); err != nil {
+		return err
+	}
+	if in.isJSON {
+		in.json = bufio.NewReaderSize(&in.lines, 64<<10)
+		return nil
+	}
+	in.csv = csv.NewReader(&in.lines)
+	in.csv.FieldsPerRecord = -1
+	return nil
+}
+
+// next reads a record; io.EOF at the end. What is no CSV ends the reading.
+func (in *inputFile) next() (record, error) {
+	if in.isJSON {
+		return in.nextJSON()
+	}
+	cells, err := in.csv.Read()
+	var parse *csv.ParseError
+	if errors.As(err, &parse) {
+		return record{}, fmt.Errorf("%s line %d: %w", in.path, in.line+int64(parse.Line), parse.Err)
+	}
+	if err != nil {
+		return record{}, in.failed(err)
+	}
+	row, _ := in.csv.FieldPos(0)
+	end := in.csv.InputOffset()
+	in.at = position{in.offset + end, in.line + in.lines.before(end)}
+	return record{line: in.line + int64(row), cells: cells}, nil
+}
+
+func (in *inputFile) nextJSON() (record, error) {
+	for {
+		line, err := readLine(in.json, maxInputLine)
+		if len(line) == 0 && err != nil {
+			return record{}, in.failed(err)
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return record{}, in.failed(err)
+		}
+		r := record{line: in.at.Line + 1, json: bytes.TrimSpace(bytes.TrimPrefix(line, []byte("\ufeff")))}
+		in.at = position{in.at.Offset + int64(len(line)), in.at.Line + 1}
+		if len(r.json) > 0 {
+			return r, nil
+		}
+	}
+}
+
+func (in *inputFile) failed(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.EOF
+	}
+	return fmt.Errorf("%s, behind line %d: %w", in.path, in.at.Line, err)
+}
+
+// readLine reads to the end of a line, which it includes.
+func readLine(r *bufio.Reader, limit int) (line []byte, err error) {
+	for {
+		part, err := r.ReadSlice('\n')
+		line = append(line, part...)
+		if len(line) > limit {
+			return line, fmt.Errorf("a line is longer than %d bytes", limit)
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return line, err
+		}
+	}
+}
+
+func (in *inputFile) close() error { return in.f.Close() }
+
+// lineCount counts the lines that end before an offset of what is read.
+type lineCount struct {
+	r    io.Reader
+	read int64
+	ends []int64 // offsets behind the line ends that were not asked for yet
+	n    int64
+}
+
+func (c *lineCount) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	for i, b := range p[:n] {
+		if b == '\n' {
+			c.ends = append(c.ends, c.read+int64(i)+1)
+		}
+	}
+	c.read += int64(n)
+	return n, err
+}
+
+func (c *lineCount) before(offset int64) int64 {
+	i := 0
+	for i < len(c.ends) && c.ends[i] <= offset {
+		i++
+	}
+	c.n += int64(i)
+	c.ends = append(c.ends[:0], c.ends[i:]...)
+	return c.n
+}
+
+// checkpoint is how far a backfill is. It lies beside the input until the
+// backfill has come to its end.
+type checkpoint struct {
+	Input    string         `json:"input"` // its fingerprint, and how it is read
+	At       position       `json:"at"`    // all before is answered
+	Counted  position       `json:"counted"`
+	Known    bool           `json:"known"`   // Counted is where a record begins that was counted
+	Rejected int64          `json:"rejects"` // bytes of the file of rejects
+	Report   backfillReport `json:"report"`
+}
+
+// readCheckpoint gives the checkpoint of the input; nil when there is none, or
+// it is of something else.
+func readCheckpoint(path, input string) (*checkpoint, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := new(checkpoint)
+	if err := json.Unmarshal(b, c); err == nil && c.Input == input {
+		return c, nil
+	}
+	return nil, nil // what cannot be read says nothing
+}
+
+// write replaces the checkpoint as a whole.
+func (c *checkpoint) write(path string) error {
+	b, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	next := path + ".new"
+	if err := os.WriteFile(next, b, 0o600); err != nil {
+		return fmt.Errorf("the checkpoint cannot be written; name another place with --checkpoint: %w", err)
+	}
+	return os.Rename(next, path)
+}
+
+// rejectFile takes the rows that were refused, in a form that can be backfilled
+// when what is wrong is mended.
+type rejectFile struct {
+	path   string
+	header []string // of CSV
+	f      *os.File
+}
+
+// start leaves so many bytes of the file, or no file at all.
+func (r *rejectFile) start(keep int64) error {
+	if keep > 0 {
+		return os.Truncate(r.path, keep)
+	}
+	if err := os.Remove(r.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// add writes rows, and tells how long the file is now.
+func (r *rejectFile) add(rows [][]byte) (size int64, err error) {
+	if r.f == nil {
+		if r.f, err = os.OpenFile(r.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
+			return 0, fmt.Errorf("what is refused cannot be kept; name another place with --rejects: %w", err)
+		}
+	}
+	info, err := r.f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	if info.Size() == 0 && r.header != nil {
+		rows = append([][]byte{csvLine(r.header)}, rows...)
+	}
+	all := bytes.Join(rows, nil)
+	if _, err := r.f.Write(all); err != nil {
+		return 0, err
+	}
+	return info.Size() + int64(len(all)), nil
+}
+
+func (r *rejectFile) close() error {
+	if r.f == nil {
+		return nil
+	}
+	return r.f.Close()
+}
+
+func csvLine(cells []string) []byte {
+	var b bytes.Buffer
+	w := csv.NewWriter(&b)
+	_ = w.Write(cells) // into memory
+	w.Flush()
+	return b.Bytes()
+}
+
+// invalidRow says what is wrong with a record.
+func invalidRow(err error) *usance.Error {
+	var known *usance.Error
+	if errors.As(err, &known) {
+		return known
+	}
+	return usance.Invalid("", "%v", err)
+}
+
+// besides names a file that lies beside the input.
+func besides(input, suffix string) string { return filepath.Clean(input) + suffix }

@@ -1,0 +1,316 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/usance/usance"
+)
+
+// backfill sends what a file holds, in order, and keeps how far it is.
+type backfill struct {
+	in      *inputFile
+	daily   *dailyColumns // of daily totals
+	events  *eventReader  // of events
+	send    sender
+	sent    func()
+	note    func(string)
+	batch   int
+	dry     bool
+	path    string // of the checkpoint
+	how     string
+	rejects rejectFile
+
+	report backfillReport
+	kept   checkpoint
+}
+
+// row is a record, what it says, and what became of it.
+type row struct {
+	record
+	start  position // where the record begins
+	totals []usance.DailyTotal
+	event  usance.Event
+	err    *usance.Error // why it is refused, in whole or in part
+}
+
+// prepare reads the header and chooses the files beside the input.
+func (b *backfill) prepare(c *backfillCmd) (err error) {
+	suffix := ".rejects.ndjson"
+	if c.Daily != "" {
+		if b.in.isJSON {
+			return errors.New("holds JSON; daily totals are read from CSV with a header line")
+		}
+		suffix, b.rejects.header = ".rejects.csv", b.in.header
+		b.daily, err = newDailyColumns(b.in.header, c.Map, c.Ignore, c.License)
+	} else {
+		b.events, err = newEventReader(b.in, c.Map, c.Ignore, c.License)
+	}
+	if b.path == "" {
+		b.path = besides(b.in.path, ".checkpoint")
+	}
+	if b.rejects.path == "" {
+		b.rejects.path = besides(b.in.path, suffix)
+	}
+	b.how = c.how(b.in.id)
+	return err
+}
+
+// run sends the file from where an earlier run stopped, or from its start.
+func (b *backfill) run(ctx context.Context) (err error) {
+	defer func() { b.report.ReadBytes = b.in.read() }()
+	defer func() { err = errors.Join(err, b.rejects.close()) }()
+	if !b.dry {
+		if err := b.resume(ctx); err != nil {
+			return err
+		}
+	}
+	if err := b.in.start(b.kept.At); err != nil {
+		return err
+	}
+	for {
+		rows, err := b.gather(ctx)
+		if len(rows) > 0 {
+			if e := b.settle(ctx, rows); e != nil {
+				return e
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if b.dry {
+		return nil
+	}
+	if err := os.Remove(b.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// resume takes up the checkpoint, if the server holds what it says was counted:
+// it may be another server, or one whose data are gone.
+func (b *backfill) resume(ctx context.Context) error {
+	c, err := readCheckpoint(b.path, b.how)
+	if err != nil {
+		return err
+	}
+	if c != nil && c.Known {
+		if err := b.in.start(c.Counted); err != nil {
+			return err
+		}
+		r, err := b.read()
+		if err != nil {
+			return err
+		}
+		probe := []row{r}
+		var known bool
+		if known, err = b.counted(ctx, probe); err != nil {
+			return err
+		}
+		if !known {
+			b.note("the server does not hold what the checkpoint says was counted; starting at the beginning")
+			c = nil
+		}
+	} else {
+		c = nil
+	}
+	keep := int64(0)
+	if c != nil {
+		b.kept, b.report, keep = *c, c.Report, c.Rejected
+		b.report.ResumedAt, b.report.ReadBytes, b.report.Error = c.At.Line, 0, ""
+	}
+	b.kept.Input = b.how
+	return b.rejects.start(keep)
+}
+
+// counted sends rows again and tells whether all were there.
+func (b *backfill) counted(ctx context.Context, rows []row) (bool, error) {
+	var out backfillReport
+	if err := b.deliver(ctx, rows, &out); err != nil {
+		return false, err
+	}
+	return out.Duplicates+out.Idle == out.Sent && rows[0].err == nil, nil
+}
+
+// read reads a row. A fault of the row is the row's, of the file the error.
+func (b *backfill) read() (row, error) {
+	r := row{start: b.in.at}
+	var err error
+	if r.record, err = b.in.next(); err != nil {
+		return r, err
+	}
+	if b.daily != nil {
+		r.totals, err = b.daily.totals(r.record, len(b.in.header))
+		for i := range r.totals {
+			r.totals[i].Source = source(b.in)
+		}
+	} else {
+		r.event, err = b.events.event(r.record)
+	}
+	if err != nil {
+		r.err = invalidRow(err)
+	}
+	return r, nil
+}
+
+// gather reads rows for one request: not more than a twentieth of the file, so
+// that little is read again when it is not answered.
+func (b *backfill) gather(ctx context.Context) (rows []row, err error) {
+	begin, units := b.in.at.Offset, 0
+	for units < b.batch && (len(rows) == 0 || b.in.at.Offset-begin < b.in.about/20) && len(rows) < usance.MaxBatch {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		r, err := b.read()
+		if err != nil {
+			return rows, err
+		}
+		rows = append(rows, r)
+		if b.daily != nil {
+			units += len(r.totals)
+		} else if r.err == nil {
+			units++
+		}
+	}
+	return rows, nil
+}
+
+// settle sends rows and keeps what became of them.
+func (b *backfill) settle(ctx context.Context, rows []row) error {
+	if !b.dry {
+		if err := b.deliver(ctx, rows, &b.report); err != nil {
+			return err
+		}
+	}
+	var rejected [][]byte
+	for i := range rows {
+		r := &rows[i]
+		b.report.Rows++
+		if r.err == nil {
+			if b.daily != nil && len(r.totals) == 0 {
+				b.report.Idle++
+			} else if b.daily == nil || r.totals[0].Quantity > 0 {
+				b.kept.Counted, b.kept.Known = r.start, true
+			}
+			continue
+		}
+		b.report.refuse(r.line, r.err)
+		text, err := b.reject(r)
+		if err != nil {
+			return err
+		}
+		rejected = append(rejected, text)
+	}
+	if b.dry {
+		return nil
+	}
+	if len(rejected) > 0 {
+		var err error
+		if b.kept.Rejected, err = b.rejects.add(rejected); err != nil {
+			return err
+		}
+		b.report.Rejects = b.rejects.path
+	}
+	b.kept.At, b.kept.Report = b.in.at, b.report
+	return b.kept.write(b.path)
+}
+
+func (b *backfill) reject(r *row) ([]byte, error) {
+	switch {
+	case b.daily != nil:
+		return csvLine(r.cells), nil
+	case r.event.IdempotencyKey != "" && r.event.LicenseID != "":
+		return reject(&r.event)
+	}
+	return b.events.rejectRecord(r.record)
+}
+
+// deliver sends what the rows say, and writes into them why any is refused.
+func (b *backfill) deliver(ctx context.Context, rows []row, report *backfillReport) error {
+	defer func() {
+		if b.sent != nil {
+			b.sent()
+		}
+	}()
+	if b.daily != nil {
+		return b.deliverTotals(ctx, rows, report)
+	}
+	var events []usance.Event
+	var of []int // the row of each
+	for i := range rows {
+		if rows[i].err == nil {
+			events, of = append(events, rows[i].event), append(of, i)
+		}
+	}
+	if len(events) == 0 {
+		return nil
+	}
+	results, err := b.send.Track(ctx, events)
+	if err != nil {
+		return err
+	}
+	for n := range results {
+		report.take(&results[n], &rows[of[n]])
+	}
+	return nil
+}
+
+func (b *backfill) deliverTotals(ctx context.Context, rows []row, report *backfillReport) error {
+	var totals []usance.DailyTotal
+	var of []int
+	for i := range rows {
+		if rows[i].err != nil {
+			continue
+		}
+		for _, t := range rows[i].totals {
+			totals, of = append(totals, t), append(of, i)
+		}
+	}
+	for len(totals) > 0 {
+		n := min(len(totals), maxTotals)
+		results, err := b.send.Totals(ctx, source(b.in), totals[:n])
+		if err != nil {
+			return err
+		}
+		for i := range results {
+			r := &results[i]
+			if r.Status == usance.StatusVoided && r.Error == nil {
+				report.Sent++
+				if r.Duplicate {
+					report.Idle++
+				} else {
+					report.TakenBack++
+				}
+				continue
+			}
+			if !r.VoidedEvent.IsZero() {
+				report.Corrected++
+			}
+			report.take(&r.Result, &rows[of[i]])
+		}
+		totals, of = totals[n:], of[n:]
+	}
+	return nil
+}
+
+// take counts the answer to one event or total of a row.
+func (r *backfillReport) take(res *usance.Result, of *row) {
+	r.Sent++
+	switch {
+	case res.Tracked && res.Duplicate:
+		r.Duplicates++
+	case res.Tracked:
+		r.New++
+	case of.err != nil: // one reason a row is enough
+	case res.Error != nil:
+		of.err = res.Error
+	default:
+		of.err = usance.NewError(usance.Code(res.Status), "not counted")
+	}
+}
