@@ -21,6 +21,7 @@ import (
 	"github.com/usance/usance/catalog"
 	"github.com/usance/usance/fold"
 	"github.com/usance/usance/ingest"
+	"github.com/usance/usance/store/postgres/pgtest"
 	"github.com/usance/usance/store/sqlite"
 )
 
@@ -40,6 +41,7 @@ func TestRules(t *testing.T) {
 			}
 			return s
 		},
+		"postgres": func(t *testing.T) usance.Store { return pgtest.Open(t) },
 	}
 	for name, open := range stores {
 		for _, file := range files {

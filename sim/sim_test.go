@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"go/parser"
@@ -17,6 +18,8 @@ import (
 	"time"
 
 	"github.com/usance/usance"
+	"github.com/usance/usance/store/postgres"
+	"github.com/usance/usance/store/postgres/pgtest"
 	"github.com/usance/usance/store/sqlite"
 )
 
@@ -31,11 +34,33 @@ var (
 	tellFlag   = flag.Bool("progress", false, "tell each ten seconds how far it is")
 )
 
-// opener opens an empty store.
+// opener opens an empty store; its files, if any, go into the folder.
 type opener func(ctx context.Context, folder string) (usance.Store, error)
 
 // stores are all that keep the contract.
-var stores = map[string]opener{"sqlite": openSQLite()}
+var stores = map[string]opener{"sqlite": openSQLite(), "postgres": openPostgres}
+
+// openPostgres makes a database, which goes when the store is closed. Commits
+// need not wait for the disk: no crash here is one of the machine.
+func openPostgres(ctx context.Context, _ string) (usance.Store, error) {
+	url, drop, err := pgtest.Create(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, err := postgres.Open(ctx, url+" synchronous_commit=off", postgres.Options{Conns: 8, LeaveSchema: true})
+	if err != nil {
+		return nil, errors.Join(err, drop())
+	}
+	return &dropped{s, drop}, nil
+}
+
+// dropped is a store whose database goes with it.
+type dropped struct {
+	usance.Store
+	drop func() error
+}
+
+func (d *dropped) Close() error { return errors.Join(d.Store.Close(), d.drop()) }
 
 // openSQLite copies a file whose schema is made once.
 func openSQLite() opener {

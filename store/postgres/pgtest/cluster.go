@@ -177,13 +177,12 @@ func (c *cluster) run(bin string) error {
 		return err
 	}
 	c.life = life
-	ended := make(chan error, 1)
-	go func() { ended <- watcher.Wait() }()
-	return c.await(ended)
+	return c.await(watcher.Process.Pid)
 }
 
-// await returns when the server takes connections.
-func (c *cluster) await(ended <-chan error) error {
+// await returns when the server takes connections. It leaves no goroutine
+// behind, which some tests look for.
+func (c *cluster) await(watcher int) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	late := time.After(time.Minute)
@@ -194,9 +193,10 @@ func (c *cluster) await(ended <-chan error) error {
 		if err == nil && len(lines) >= 8 && strings.TrimSpace(lines[7]) == "ready" {
 			return nil
 		}
+		if pid, err := unix.Wait4(watcher, nil, unix.WNOHANG, nil); err != nil || pid == watcher {
+			return errors.Join(errors.New("it ended before it was ready"), err)
+		}
 		select {
-		case err := <-ended:
-			return fmt.Errorf("it ended: %w", errors.Join(errors.New("before it was ready"), err))
 		case <-late:
 			return errors.New("it is not ready after a minute")
 		case <-tick.C:

@@ -60,23 +60,38 @@ func EmptyURL(t testing.TB) string {
 
 func database(t testing.TB, from string) string {
 	t.Helper()
-	if err := makeTemplate(); err != nil {
-		t.Fatal(err)
-	}
-	c, err := theCluster()
+	url, drop, err := create(t.Context(), from)
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := fmt.Sprintf("usance_%d", databases.Add(1))
-	if err := c.exec(t.Context(), "CREATE DATABASE "+name+" TEMPLATE "+from); err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
-		if err := c.exec(context.Background(), "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
+		if err := drop(); err != nil {
 			t.Error(err)
 		}
 	})
-	return c.url(name)
+	return url
+}
+
+// Create is URL for tests that use up many databases: whoever called drops it.
+func Create(ctx context.Context) (url string, drop func() error, err error) {
+	return create(ctx, template)
+}
+
+func create(ctx context.Context, from string) (url string, drop func() error, err error) {
+	if err := makeTemplate(); err != nil {
+		return "", nil, err
+	}
+	c, err := theCluster()
+	if err != nil {
+		return "", nil, err
+	}
+	name := fmt.Sprintf("usance_%d", databases.Add(1))
+	if err := c.exec(ctx, "CREATE DATABASE "+name+" TEMPLATE "+from); err != nil {
+		return "", nil, err
+	}
+	return c.url(name), func() error {
+		return c.exec(context.WithoutCancel(ctx), "DROP DATABASE "+name+" WITH (FORCE)")
+	}, nil
 }
 
 // Open gives a store in an empty database, which the test closes.
