@@ -1,0 +1,185 @@
+package forecast
+
+import (
+	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/stat/distuv"
+)
+
+// A law is what the backtest says about the errors at each lead: how large they
+// are and how they are spread. Errors are differences of logarithms (dayLogs, or sumLogs of the mean of a sum), so
+// that they scale with the series. The spread comes from the errors themselves,
+// not from a model: split conformal prediction over rolling origins (Shafer and
+// Vovk, "A Tutorial on Conformal Prediction", JMLR 9, 2008; for time series
+// Stankevičiūtė, Alaa and van der Schaar, "Conformal time-series forecasting",
+// NeurIPS 2021), errors standardised per lead and pooled over leads.
+type law struct {
+	scale  []float64 // by lead - 1: the typical absolute error
+	spread [grid]float64
+	reps   float64 // how many independent errors it comes from
+	counts []float64
+	raw    []float64
+	pool   []float64
+}
+
+// grid is the number of probabilities at which a spread is kept.
+const grid = 27
+
+var probabilities = [grid]float64{
+	0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.475,
+	0.5,
+	0.525, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99, 0.995,
+}
+
+// common is the spread of standardised errors expected before any is seen: that
+// of Student's t with five degrees of freedom over its mean absolute value.
+var common = func() (q [grid]float64) {
+	t := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: 5}
+	for i, p := range probabilities {
+		q[i] = t.Quantile(p) / meanAbsT5
+	}
+	return q
+}()
+
+// meanAbsT5 is the mean absolute value of Student's t with five degrees of freedom.
+const meanAbsT5 = 0.9490
+
+// ownErrors is how many independent errors weigh as much as the common spread.
+const ownErrors = 4.0
+
+// widened is how much wider the spread from that many independent errors is made
+// at probability p: as with Student's t, more so in the tails. Both were settled
+// on synthetic series and on public ones.
+func widened(p, reps float64) float64 {
+	tail := math.Abs(2*p - 1)
+	return 1 + (1+3*tail*tail*tail*tail)/reps
+}
+
+// learn takes the law from e's backtest: of the values themselves, or of their
+// sums from the origin on.
+func (l *law) learn(e *engine, sums bool) {
+	h := e.h
+	l.scale, l.raw, l.counts = grow(l.scale, h), grow(l.raw, h), grow(l.counts, h)
+	clear(l.raw)
+	clear(l.counts)
+	l.pool = l.pool[:0]
+	back := len(e.origins) - 1
+	errs := grow(l.pool, back*h)[:0]
+	for o := range back {
+		at := e.origins[o]
+		var a, p float64
+		path := e.at(o)
+		for j := range h {
+			if at+j >= len(e.y) {
+				break
+			}
+			var d float64
+			if sums {
+				a += e.y[at+j]
+				p += path[j]
+				r := 1 / float64(j+1)
+				d = toLog(a*r) - toLog(p*r)
+			} else {
+				d = dayLogs.of(e.y[at+j]) - dayLogs.of(path[j])
+			}
+			errs = append(errs, d)
+			l.raw[j] += math.Abs(d)
+			l.counts[j]++
+		}
+	}
+	l.smooth()
+	k := 0
+	for o := range back {
+		for j := range h {
+			if e.origins[o]+j >= len(e.y) {
+				break
+			}
+			if l.scale[j] > 0 {
+				errs[k] /= l.scale[j]
+			}
+			k++
+		}
+	}
+	l.pool = errs
+	reps := 1 + float64(back)
+	if sums && back > 0 {
+		reps = 1 + float64(len(e.y)-e.origins[0])/float64(h)
+	}
+	l.reps = reps
+	l.shape()
+}
+
+// smooth makes the scales of the leads from their errors, each with its
+// neighbours', and goes on by a power of the lead where there are none.
+func (l *law) smooth() {
+	h := len(l.scale)
+	known := 0
+	for j := range h {
+		if l.counts[j] > 0 {
+			known = j + 1
+		}
+	}
+	for j := range known {
+		var sum, weight float64
+		for i := j * 2 / 3; i <= min(known-1, j*3/2+1); i++ {
+			sum += l.raw[i]
+			weight += l.counts[i]
+		}
+		l.scale[j] = sum / weight
+	}
+	for j := known; j < h; j++ {
+		if known == 0 {
+			l.scale[j] = 0.5
+			continue
+		}
+		l.scale[j] = l.scale[known-1] * math.Pow(float64(j+1)/float64(known), 0.25)
+	}
+}
+
+// shape makes the spread of the pooled standardised errors, drawn towards the
+// common one and widened as the number of independent errors is small.
+func (l *law) shape() {
+	reps := l.reps
+	z := l.pool
+	if len(z) > 700 {
+		// Every so many of them do.
+		step := len(z)/700 + 1
+		k := 0
+		for i := 0; i < len(z); i += step {
+			z[k] = z[i]
+			k++
+		}
+		z = z[:k]
+	}
+	slices.Sort(z)
+	own := reps / (reps + ownErrors)
+	if len(z) < 2 {
+		own = 0
+	}
+	for i, p := range probabilities {
+		q := 0.0
+		if own > 0 {
+			q = sortedQuantile(z, p)
+		}
+		l.spread[i] = widened(p, reps) * (own*q + (1-own)*common[i])
+	}
+	// Half of what the backtest calls a bias is believed.
+	half := l.spread[grid/2] / 2
+	for i := range l.spread {
+		l.spread[i] -= half
+	}
+}
+
+// sortedQuantile interpolates the quantile p of sorted values.
+func sortedQuantile(z []float64, p float64) float64 {
+	at := p*float64(len(z)+1) - 1
+	if at <= 0 {
+		return z[0]
+	}
+	i := int(at)
+	if i >= len(z)-1 {
+		return z[len(z)-1]
+	}
+	return z[i] + (at-float64(i))*(z[i+1]-z[i])
+}

@@ -1,0 +1,383 @@
+package forecast
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/usance/usance"
+)
+
+// A Request asks what will be used under one licence and usage type.
+type Request struct {
+	// Start is the local date of Days[0].
+	Start usance.Date
+	// Days holds the quantity of each day that is over, up to yesterday: 0 where
+	// there was no use, NaN where nothing is known (a gap). The days before the
+	// licence was active are left out, not zero.
+	Days []float64
+	// Hours, where there are any, holds the quantity of each hour of the last
+	// whole days, 24 each (on days of 23 or 25 hours put the odd one out or
+	// together), and of today so far.
+	Hours []float64
+	// Period is the period that today, the day after Days, belongs to, and
+	// AnchorDay the licence's, for the periods after it.
+	Period    usance.Period
+	AnchorDay int
+	// Later is how many periods after the current one are forecast.
+	Later int
+	// Limits are the quantities of a period whose passing is asked for.
+	Limits []Limit
+	// Confidence is the level of an interval that is wanted beside those of 50,
+	// 80 and 95 %; 0 for none.
+	Confidence float64
+	// Method is Auto when empty.
+	Method Method
+	// Prior is what other licences show; nil for defaults.
+	Prior *Prior
+}
+
+// A Limit is a quantity per period, without and with grace.
+type Limit struct {
+	Quantity  float64 `json:"quantity"`
+	WithGrace float64 `json:"withGrace"`
+}
+
+// Status says what a forecast rests on.
+type Status string
+
+// The statuses.
+const (
+	StatusOK               Status = "OK"                // the licence's own history
+	StatusPooled           Status = "POOLED"            // under 14 days: what other licences show, too
+	StatusInsufficientData Status = "INSUFFICIENT_DATA" // nothing is known; there is no forecast
+)
+
+// A Forecast answers a Request.
+type Forecast struct {
+	Status Status `json:"status"`
+	Method Method `json:"method"`
+	// Members are the methods that Auto weighed, by weight; those under 1 % are
+	// left out.
+	Members []Share `json:"members,omitempty"`
+	// DaysUsed is the number of days looked at.
+	DaysUsed int `json:"daysUsed"`
+	// MeanAbsoluteError is that of a single day in the backtest, in units of use,
+	// and PeriodError that of the sum of the days asked for, as a share of what
+	// was used in them; NaN-free: both are 0 where there was no backtest, which
+	// Backtests, its number of forecasts, tells.
+	MeanAbsoluteError float64 `json:"meanAbsoluteError"`
+	PeriodError       float64 `json:"periodError"`
+	Backtests         int     `json:"backtests"`
+	// Path is the forecast day by day, from today on.
+	Path []Day `json:"path"`
+	// Periods are the current period and the later ones asked for.
+	Periods []PeriodForecast `json:"periods"`
+}
+
+// A Share is a method's part in a forecast.
+type Share struct {
+	Method Method `json:"method"`
+	// Log: the method ran on the logarithm of the series, less the cycles, in
+	// days, that are named.
+	Log    bool    `json:"log"`
+	Cycles []int   `json:"cycles,omitempty"`
+	Weight float64 `json:"weight"`
+}
+
+// A Band is an interval in which the value lies with probability Level.
+type Band struct {
+	Level float64 `json:"level"`
+	Lower float64 `json:"lower"`
+	Upper float64 `json:"upper"`
+}
+
+// A Day is the forecast of one day; the first is today, whole.
+type Day struct {
+	Date   usance.Date `json:"date"`
+	Median float64     `json:"median"`
+	Bands  []Band      `json:"bands"`
+}
+
+// A PeriodForecast is the forecast of a period's total.
+type PeriodForecast struct {
+	Period usance.Period `json:"period"`
+	// Through is the day after the last one that is forecast: the period's end,
+	// but for a period longer than MaxDays, whose total is that up to here.
+	Through usance.Date `json:"through"`
+	// Used is the part of the total that is known.
+	Used   float64 `json:"used"`
+	Median float64 `json:"median"`
+	Bands  []Band  `json:"bands"`
+	// Total has the whole distribution.
+	Total  Total           `json:"-"`
+	Limits []LimitForecast `json:"limits,omitempty"`
+}
+
+// A LimitForecast says how likely a limit is passed, without and with grace.
+type LimitForecast struct {
+	Limit     Limit   `json:"limit"`
+	Plain     Passing `json:"plain"`
+	WithGrace Passing `json:"withGrace"`
+}
+
+// Passing is the passing of a quantity within a period. The dates are the first
+// by which it is passed with probability 10, 50 and 90 %, nil where that is not
+// reached; when it was passed already, all are that day.
+type Passing struct {
+	Probability float64      `json:"probability"`
+	Early       *usance.Date `json:"early"`
+	Median      *usance.Date `json:"median"`
+	Late        *usance.Date `json:"late"`
+}
+
+// MaxDays is how many days ahead a forecast reaches.
+const MaxDays = 400
+
+// Forecast answers r. The error says what is wrong with the request.
+func (f *Forecaster) Forecast(r Request) (Forecast, error) {
+	today := r.Start.AddDays(len(r.Days))
+	if err := r.check(today); err != nil {
+		return Forecast{}, err
+	}
+	p := r.Prior
+	if p == nil {
+		p = defaults
+	}
+	method := r.Method
+	if method == "" {
+		method = Auto
+	}
+	out := Forecast{Method: method, DaysUsed: len(r.Days)}
+	known := slices.ContainsFunc(r.Days, func(v float64) bool { return !math.IsNaN(v) })
+	if !known {
+		out.Status, out.DaysUsed = StatusInsufficientData, 0
+		return out, nil
+	}
+	periods := []usance.Period{r.Period}
+	for range r.Later {
+		last := periods[len(periods)-1]
+		if last.Type == usance.PeriodTotal || int(last.End-today) >= MaxDays {
+			break
+		}
+		periods = append(periods, last.Next(r.AnchorDay))
+	}
+	left := min(MaxDays, int(periods[len(periods)-1].End-today))
+	h := history{r.Days, int(r.Start.Weekday()), int(today - r.Period.Start)}
+	o := f.outlook(h, left, method, p)
+	out.Status = StatusOK
+	if len(r.Days) < youngDays {
+		out.Status, out.Method = StatusPooled, Auto
+	}
+	out.Path = o.path(today, left, r.levels())
+	f.explain(&out, o)
+	share, usedToday := r.partOfToday()
+	o.partly(share, usedToday)
+	for i, period := range periods {
+		used := usedToday
+		if i > 0 {
+			used = 0
+		} else {
+			for d := max(period.Start, r.Start); d < today; d++ {
+				used += known0(r.Days[d-r.Start])
+			}
+		}
+		out.Periods = append(out.Periods, o.period(r, period, today, used, left))
+	}
+	return out, nil
+}
+
+// known0 is v, or 0 for a gap.
+func known0(v float64) float64 {
+	if math.IsNaN(v) {
+		return 0
+	}
+	return max(0, v)
+}
+
+func (r Request) check(today usance.Date) error {
+	switch {
+	case !r.Period.Contains(today):
+		return fmt.Errorf("forecast: the period %s to %s does not hold the day after the last one known, %s",
+			r.Period.Start, r.Period.End, today)
+	case r.Later < 0:
+		return fmt.Errorf("forecast: %d later periods", r.Later)
+	case r.Confidence < 0 || r.Confidence >= 1 || math.IsNaN(r.Confidence):
+		return fmt.Errorf("forecast: a confidence of %v; it must lie between 0 and 1", r.Confidence)
+	case r.Method != "" && !slices.Contains(Methods(), r.Method):
+		return fmt.Errorf("forecast: there is no method %q; choose one of %v", r.Method, Methods())
+	}
+	for _, v := range r.Days {
+		if math.IsInf(v, 0) {
+			return fmt.Errorf("forecast: a day's quantity is infinite")
+		}
+	}
+	for _, v := range r.Hours {
+		if math.IsInf(v, 0) || math.IsNaN(v) {
+			return fmt.Errorf("forecast: an hour's quantity is not a number")
+		}
+	}
+	return nil
+}
+
+// levels gives the levels of the intervals, in order.
+func (r Request) levels() []float64 {
+	levels := []float64{0.5, 0.8, 0.95}
+	if r.Confidence > 0 {
+		levels = append(levels, r.Confidence)
+	}
+	slices.Sort(levels)
+	return slices.Compact(levels)
+}
+
+// partOfToday gives the share of a day's use that usually lies before the hours
+// of today that are over, and what they brought.
+func (r Request) partOfToday() (share, used float64) {
+	n := len(r.Hours) % 24
+	past, now := r.Hours[:len(r.Hours)-n], r.Hours[len(r.Hours)-n:]
+	for _, v := range now {
+		used += max(0, v)
+	}
+	if n == 0 {
+		return 0, 0
+	}
+	before, all := 0.0, 0.0
+	for i, v := range past[max(0, len(past)-28*24):] {
+		all += max(0, v)
+		if i%24 < n {
+			before += max(0, v)
+		}
+	}
+	// Two days on which the hours are alike keep few days from deciding.
+	even := 2 * max(all/max(1, min(28, float64(len(past)/24))), used, tiny)
+	return (before + even*float64(n)/24) / (all + even), used
+}
+
+// bands gives a distribution's intervals.
+func bands(t Total, levels []float64) []Band {
+	out := make([]Band, len(levels))
+	for i, l := range levels {
+		out[i] = Band{l, t.Quantile((1 - l) / 2), t.Quantile((1 + l) / 2)}
+	}
+	return out
+}
+
+// path forecasts day by day.
+func (o *outlook) path(from usance.Date, left int, levels []float64) []Day {
+	out := make([]Day, left)
+	daily := &o.f.daily
+	if o.by > 0 {
+		daily.learn(&o.f.engine, false)
+		// For single days the spread of single days' errors holds.
+		sums := o.spread
+		o.spread = daily.spread
+		defer func() { o.spread = sums }()
+	}
+	for i := range out {
+		scale := 0.0
+		if o.by > 0 {
+			scale = daily.scale[i]
+		}
+		t := o.spreadOver(0, i, i+1, scale, dayLogs)
+		out[i] = Day{from.AddDays(i), t.Median(), bands(t, levels)}
+	}
+	return out
+}
+
+// period forecasts the total of one period.
+func (o *outlook) period(r Request, p usance.Period, today usance.Date, used float64, left int) PeriodForecast {
+	from := max(0, int(p.Start-today))
+	to := min(left, int(p.End-today))
+	t := o.total(used, from, to)
+	out := PeriodForecast{
+		Period: p, Through: today.AddDays(to), Used: used, Total: t, Median: t.Median(), Bands: bands(t, r.levels()),
+	}
+	if len(r.Limits) == 0 {
+		return out
+	}
+	// The distribution of the total up to each day.
+	totals := make([]Total, to-from)
+	scale := 0.0
+	if o.by > 0 && from > 0 {
+		scale = o.f.engine.windowScale(from, to, o.f.law.scale[to-1])
+	}
+	for i := range totals {
+		if o.by > 0 && from == 0 {
+			scale = o.f.law.scale[i]
+		}
+		totals[i] = o.spreadOver(used, from, from+i+1, scale, sumLogs)
+	}
+	for _, l := range r.Limits {
+		out.Limits = append(out.Limits, LimitForecast{
+			l, r.passing(p, today, today.AddDays(from), totals, l.Quantity), r.passing(p, today, today.AddDays(from), totals, l.WithGrace),
+		})
+	}
+	return out
+}
+
+// passing says when limit is passed, by the totals up to each day from first on.
+func (r Request) passing(p usance.Period, today, first usance.Date, totals []Total, limit float64) Passing {
+	sum := 0.0
+	for d := max(p.Start, r.Start); d < today; d++ {
+		if sum += known0(r.Days[d-r.Start]); sum > limit {
+			return Passing{1, &d, &d, &d}
+		}
+	}
+	var out Passing
+	for i, t := range totals {
+		// What was passed stays passed.
+		out.Probability = max(out.Probability, t.Above(limit))
+		day := first.AddDays(i)
+		for _, c := range []struct {
+			at   float64
+			date **usance.Date
+		}{{0.1, &out.Early}, {0.5, &out.Median}, {0.9, &out.Late}} {
+			if *c.date == nil && out.Probability >= c.at {
+				*c.date = &day
+			}
+		}
+	}
+	return out
+}
+
+// explain says what the forecast came from.
+func (f *Forecaster) explain(out *Forecast, o *outlook) {
+	if o.by == 0 || o.own == 0 {
+		return
+	}
+	e := &f.engine
+	for _, m := range e.members {
+		if m.weight >= 0.01 {
+			out.Members = append(out.Members, Share{m.level.name(), m.view.log, m.view.lengths, m.weight})
+		}
+	}
+	slices.SortStableFunc(out.Members, func(a, b Share) int {
+		switch {
+		case a.Weight > b.Weight:
+			return -1
+		case a.Weight < b.Weight:
+			return 1
+		}
+		return 0
+	})
+	var abs, days, off, all float64
+	for i, at := range e.origins[:len(e.origins)-1] {
+		var a, p float64
+		path := e.at(i)
+		for j, v := range e.y[at:min(at+e.h, len(e.y))] {
+			abs += math.Abs(v - path[j])
+			days++
+			a += v
+			p += path[j]
+		}
+		off += math.Abs(a - p)
+		all += a
+		out.Backtests++
+	}
+	if days > 0 {
+		out.MeanAbsoluteError = abs / days * o.by
+	}
+	if all > 0 {
+		out.PeriodError = off / all
+	}
+}

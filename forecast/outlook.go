@@ -1,0 +1,152 @@
+package forecast
+
+import "math"
+
+// dailyCycles are the cycles of days: the week and the year.
+var dailyCycles = []int{7, 365}
+
+const (
+	// Under youngDays days a series is forecast from the prior alone; from
+	// grownUp days on from itself alone. Between, both opinions are mixed.
+	youngDays = 14
+	grownUp   = 42
+	// priorErrors is how many independent errors weigh as much as the spread
+	// that other series' backtests show.
+	priorErrors = 12.0
+	// laterWindow is how much larger errors are for days that do not begin at
+	// once, where the backtest is too short to tell.
+	laterWindow = 1.15
+)
+
+// history is what is known of a series: its days up to the origin.
+type history struct {
+	days    []float64
+	weekday int // of the first
+	elapsed int // days that the current period has run
+}
+
+// An outlook is what is expected of the days from an origin on, for sums of any
+// of them. It is read before its forecaster makes the next one.
+type outlook struct {
+	f       *Forecaster
+	prior   *Prior
+	method  Method
+	young   young
+	next    int     // weekday of the first day ahead
+	by      float64 // the measure of the series' own forecast; 0 without one
+	own     float64 // the share of that forecast in the answer
+	spread  [grid]float64
+	today   float64 // the share of the first day that is over
+	todayBy float64 // what that part used
+}
+
+// outlook forecasts left days after a history that is not empty.
+func (f *Forecaster) outlook(h history, left int, method Method, p *Prior) *outlook {
+	n := len(h.days)
+	o := &outlook{f: f, prior: p, method: method, next: (h.weekday + n) % 7}
+	if n < grownUp {
+		o.young = look(h.days, p, h.weekday, make([]float64, 0, n))
+	}
+	if n < youngDays {
+		return o
+	}
+	o.own = min(1, float64(n-youngDays)/(grownUp-youngDays))
+	if method != Auto && method != "" {
+		o.own = 1
+	}
+	z, by := f.measure(h.days)
+	if by == 0 {
+		o.young = young{}
+		return o
+	}
+	o.by = by
+	f.engine.run(z, job{dailyCycles, left, method, h.elapsed, true})
+	f.law.learn(&f.engine, true)
+	o.spread = f.law.spread
+	if p.Grown != ([grid]float64{}) {
+		own := f.law.reps / (f.law.reps + priorErrors)
+		for i := range o.spread {
+			o.spread[i] = own*f.law.spread[i] + (1-own)*p.Grown[i]
+		}
+	}
+	return o
+}
+
+// partly says that share of the first day is over and brought so much: the rest
+// of it goes on between what was expected and what it has shown.
+func (o *outlook) partly(share, used float64) {
+	if share <= 0 || share >= 1 {
+		return
+	}
+	o.today, o.todayBy = share, used
+	if o.by > 0 {
+		path := o.f.engine.end()
+		path[0] = (1 - share) * ((1-share)*path[0] + used/o.by)
+	}
+}
+
+// total gives the distribution of used and the days from ≤ day < to ahead.
+func (o *outlook) total(used float64, from, to int) Total {
+	if to <= from {
+		return Total{Used: used}
+	}
+	scale := 0.0
+	if o.by > 0 {
+		scale = o.f.law.scale[to-1]
+		if from > 0 {
+			scale = o.f.engine.windowScale(from, to, scale)
+		}
+	}
+	return o.spreadOver(used, from, to, scale, sumLogs)
+}
+
+// spreadOver is total with the typical error of the own forecast given, on
+// the scale k.
+func (o *outlook) spreadOver(used float64, from, to int, scale float64, k logs) Total {
+	days := float64(to - from)
+	var grown, young Total
+	if o.by > 0 {
+		grown = newTotal(used, days*o.by, meanOf(o.f.engine.end()[from:to]), scale, &o.spread, k)
+	}
+	if y := o.young; y.mean > 0 {
+		w := o.prior.weight(o.next+from, to-from)
+		if from == 0 {
+			w -= o.today * o.prior.Weekday[o.next]
+		}
+		size := o.prior.size(y, to-from)
+		if from > 0 {
+			size *= laterWindow
+		}
+		young = newTotal(used, y.mean*w, fromLog(o.prior.center(y)), size, &o.prior.Young[step(y.elapsed)], sumLogs)
+	}
+	if o.own == 0 || o.by == 0 {
+		young.Used = used
+		return young
+	}
+	if o.own == 1 || young.unit == 0 {
+		return grown
+	}
+	return young.mix(grown, o.own)
+}
+
+// windowScale gives the typical error of the sum of the days from ≤ day < to
+// ahead in the backtest, or, where that is too short, a little more than that of
+// the sum of all days up to to.
+func (e *engine) windowScale(from, to int, whole float64) float64 {
+	sum, count := 0.0, 0.0
+	r := 1 / float64(to-from)
+	for o, at := range e.origins[:len(e.origins)-1] {
+		if at+to > len(e.y) {
+			break
+		}
+		path := e.at(o)
+		var a, p float64
+		for j := from; j < to; j++ {
+			a += e.y[at+j]
+			p += path[j]
+		}
+		sum += math.Abs(toLog(a*r) - toLog(p*r))
+		count++
+	}
+	return (sum + 4*laterWindow*whole) / (count + 4)
+}
