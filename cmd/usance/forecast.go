@@ -1,0 +1,265 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/usance/usance/forecast"
+)
+
+type forecastCmd struct {
+	CSV       string    `name:"csv" placeholder:"FILE" help:"Series to forecast: rows of id,date,value (or date,value), or a row each as in the M4 competition; gzip is recognised, - is the standard input."`
+	Horizon   int       `placeholder:"N" help:"How many values ahead."`
+	Season    int       `placeholder:"N" help:"Length of the season to look for first; by default told by the distance of the dates, or by the series. Another one that the series show plainly is found all the same."`
+	Intervals []float64 `placeholder:"80,95" help:"Also write the bounds of these intervals, in per cent, each into a file of its own beside --out."`
+	Out       string    `default:"-" placeholder:"FILE" help:"Where the medians go; the bounds go to FILE with .lower80 and .upper80 before its ending, and for - to forecast.lower80.csv and so on."`
+
+	Breach bool   `help:"Answer the questions of --tasks about totals of periods, instead."`
+	Series string `placeholder:"FILE" help:"With --breach: a line id,y0,y1,… for each series, a value a day, without header."`
+	Tasks  string `placeholder:"FILE" help:"With --breach: task_id,id,pstart,origin,hist,L1,L2,L3,L4, with that header. Known are the days before origin, with hist=cold only from pstart on."`
+	Days   int    `default:"28" help:"With --breach: the length of the period."`
+}
+
+// Run forecasts from files alone, so that anyone can score the forecasts.
+func (c forecastCmd) Run(_ context.Context, p *program) error {
+	if c.Breach {
+		return c.breach(p)
+	}
+	switch {
+	case c.CSV == "":
+		return errors.New("name the series with --csv FILE, or ask about limits with --breach")
+	case c.Horizon < 1:
+		return errors.New("say with --horizon N how many values ahead to forecast, at least 1")
+	case c.Season < 0:
+		return errors.New("--season must not be negative")
+	}
+	for _, l := range c.Intervals {
+		if l <= 0 || l >= 100 {
+			return fmt.Errorf("--intervals: %v must lie between 0 and 100, as in 80,95", l)
+		}
+	}
+	in, err := p.open(c.CSV)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	set, err := readSeries(in)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.CSV, err)
+	}
+	season := c.Season
+	if season == 0 {
+		season = set.season
+	}
+	all := forecast.All(set.values, forecast.Cycles(set.values, season), c.Horizon)
+	if err := c.write(p, c.Out, set.ids, all, 0.5); err != nil {
+		return err
+	}
+	for _, l := range c.Intervals {
+		name := strconv.FormatFloat(l, 'f', -1, 64)
+		if err := c.write(p, c.beside("lower"+name), set.ids, all, (1-l/100)/2); err != nil {
+			return err
+		}
+		if err := c.write(p, c.beside("upper"+name), set.ids, all, (1+l/100)/2); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// beside names the file of one bound.
+func (c forecastCmd) beside(bound string) string {
+	if c.Out == "-" {
+		return "forecast." + bound + ".csv"
+	}
+	end := filepath.Ext(c.Out)
+	return strings.TrimSuffix(c.Out, end) + "." + bound + end
+}
+
+// write writes one quantile of all forecasts as id,h1,h2,…
+func (c forecastCmd) write(p *program, name string, ids []string, all []forecast.Values, quantile float64) error {
+	return p.create(name, func(w *csv.Writer) error {
+		row := []string{"id"}
+		for h := range c.Horizon {
+			row = append(row, "h"+strconv.Itoa(h+1))
+		}
+		if err := w.Write(row); err != nil {
+			return err
+		}
+		for i, v := range all {
+			row = append(row[:0], ids[i])
+			for _, x := range v.Quantile(quantile) {
+				row = append(row, number(x))
+			}
+			if err := w.Write(row); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// create writes a table to a file, or to the standard output for -.
+func (p *program) create(name string, table func(*csv.Writer) error) (err error) {
+	out := p.out
+	if name != "-" {
+		f, err := os.Create(name)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		out = f
+	}
+	b := bufio.NewWriter(out)
+	w := csv.NewWriter(b)
+	if err := table(w); err != nil {
+		return err
+	}
+	w.Flush()
+	return errors.Join(w.Error(), b.Flush())
+}
+
+// open opens a file, unpacked, or the standard input for -.
+func (p *program) open(name string) (io.ReadCloser, error) {
+	if name == "-" {
+		return unpacked(io.NopCloser(p.in))
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return unpacked(f)
+}
+
+func number(v float64) string { return strconv.FormatFloat(v, 'g', 10, 64) }
+
+// breach answers questions about periods' totals.
+func (c forecastCmd) breach(p *program) error {
+	switch {
+	case c.Series == "" || c.Tasks == "":
+		return errors.New("--breach needs --series FILE and --tasks FILE")
+	case c.Days < 1 || c.Days > forecast.MaxDays:
+		return fmt.Errorf("--days must lie between 1 and %d", forecast.MaxDays)
+	}
+	in, err := p.open(c.Series)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	ids, values, err := readRows(in, false)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Series, err)
+	}
+	tasks, err := p.open(c.Tasks)
+	if err != nil {
+		return err
+	}
+	defer tasks.Close()
+	t, err := readTasks(tasks, ids, values, c.Days)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Tasks, err)
+	}
+	totals := forecast.Answer(values, t.questions, c.Days)
+	return p.create(c.Out, func(w *csv.Writer) error {
+		row := []string{"task_id", "q025", "q10", "q50", "q90", "q975"}
+		for i := range t.limitColumns {
+			row = append(row, "p"+strconv.Itoa(i+1))
+		}
+		if err := w.Write(row); err != nil {
+			return err
+		}
+		for i, total := range totals {
+			row = append(row[:0], t.ids[i])
+			for _, q := range [...]float64{0.025, 0.1, 0.5, 0.9, 0.975} {
+				row = append(row, number(total.Quantile(q)))
+			}
+			for _, l := range t.limits[i] {
+				row = append(row, strconv.FormatFloat(total.Above(l), 'f', 6, 64))
+			}
+			if err := w.Write(row); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// A taskSet is what a file of tasks asks.
+type taskSet struct {
+	limitColumns []int
+	ids          []string
+	questions    []forecast.Question
+	limits       [][]float64
+}
+
+func readTasks(r io.Reader, ids []string, values [][]float64, days int) (taskSet, error) {
+	var t taskSet
+	index := make(map[string]int, len(ids))
+	for i, id := range ids {
+		index[id] = i
+	}
+	c := csv.NewReader(r)
+	header, err := c.Read()
+	if err != nil {
+		return t, fmt.Errorf("the header: %w", err)
+	}
+	var at [5]int
+	for i, name := range [...]string{"task_id", "id", "pstart", "origin", "hist"} {
+		if at[i] = slices.Index(header, name); at[i] < 0 {
+			return t, fmt.Errorf("the header has no %q; it must be task_id,id,pstart,origin,hist,L1,L2,L3,L4", name)
+		}
+	}
+	for n := 1; ; n++ {
+		col := slices.Index(header, "L"+strconv.Itoa(n))
+		if col < 0 {
+			break
+		}
+		t.limitColumns = append(t.limitColumns, col)
+	}
+	for {
+		row, err := c.Read()
+		if err == io.EOF {
+			return t, nil
+		}
+		if err != nil {
+			return t, err
+		}
+		line, _ := c.FieldPos(0)
+		fail := func(err error) (taskSet, error) { return t, fmt.Errorf("line %d: %w", line, err) }
+		q := forecast.Question{Cold: row[at[4]] == "cold"}
+		var ok bool
+		if q.Series, ok = index[row[at[1]]]; !ok {
+			return fail(fmt.Errorf("there is no series %q", row[at[1]]))
+		}
+		if q.Start, err = strconv.Atoi(row[at[2]]); err != nil {
+			return fail(fmt.Errorf("pstart: %w", err))
+		}
+		if q.Origin, err = strconv.Atoi(row[at[3]]); err != nil {
+			return fail(fmt.Errorf("origin: %w", err))
+		}
+		if y := values[q.Series]; q.Start < 0 || q.Origin < 0 || q.Origin > len(y) || q.Origin > q.Start+days {
+			return fail(fmt.Errorf("pstart %d and origin %d: both must be days of the series, which has %d, and the origin no later than the period's end",
+				q.Start, q.Origin, len(y)))
+		}
+		limits := make([]float64, 0, len(t.limitColumns))
+		for _, col := range t.limitColumns {
+			l, err := strconv.ParseFloat(row[col], 64)
+			if err != nil {
+				return fail(fmt.Errorf("%s: %w", header[col], err))
+			}
+			limits = append(limits, l)
+		}
+		t.ids = append(t.ids, row[at[0]])
+		t.questions = append(t.questions, q)
+		t.limits = append(t.limits, limits)
+	}
+}

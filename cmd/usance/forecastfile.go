@@ -1,0 +1,259 @@
+package main
+
+import (
+	"bufio"
+	"compress/gzip"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A seriesSet is what a file of series holds, in the file's order.
+type seriesSet struct {
+	ids    []string
+	values [][]float64 // NaN is a gap
+	season int         // what the distance of the dates tells; 0 if nothing
+}
+
+// readSeries reads series of either form: long, a row each value, with a header
+// that names a date, or wide, a row each series.
+func readSeries(r io.Reader) (seriesSet, error) {
+	b := bufio.NewReaderSize(r, 1<<20)
+	start, err := b.Peek(4096)
+	if err != nil && len(start) == 0 {
+		return seriesSet{}, errors.New("the file is empty")
+	}
+	line, _, _ := strings.Cut(string(start), "\n")
+	header, err := csv.NewReader(strings.NewReader(line)).Read()
+	if err == nil && len(header) <= 8 {
+		if cols, ok := longColumns(header); ok {
+			return readLong(b, cols)
+		}
+	}
+	ids, values, err := readRows(b, true)
+	return seriesSet{ids: ids, values: values}, err
+}
+
+// columns are where a long file has its fields; id is -1 without one.
+type columns struct{ id, date, value int }
+
+func longColumns(header []string) (columns, bool) {
+	find := func(names ...string) int {
+		return slices.IndexFunc(header, func(h string) bool {
+			return slices.Contains(names, strings.ToLower(strings.TrimSpace(strings.TrimPrefix(h, "\ufeff"))))
+		})
+	}
+	c := columns{find("id", "unique_id", "series"), find("date", "ds", "day", "timestamp", "time"), find("value", "y", "quantity")}
+	if c.value < 0 && len(header) == 2 && c.date == 0 {
+		c.value = 1
+	}
+	return c, c.date >= 0 && c.value >= 0
+}
+
+// dateLayouts are the ways of writing a date that are understood.
+var dateLayouts = []string{
+	"2006-01-02", "2006-01-02 15:04:05", time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04", "2006/01/02", "1/2/2006", "1/2/06",
+}
+
+func parseDay(s string) (time.Time, error) {
+	for _, layout := range dateLayouts {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is not a date; write 2006-01-02, or 2006-01-02 15:04:05", s)
+}
+
+// parseValue reads a value; none, NA and NaN are gaps.
+func parseValue(s string) (float64, error) {
+	switch strings.TrimSpace(s) {
+	case "", "NA", "NaN", "nan", "null":
+		return math.NaN(), nil
+	}
+	v, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+	if err != nil || math.IsInf(v, 0) || math.IsNaN(v) {
+		return 0, fmt.Errorf("%q is not a number", s)
+	}
+	return v, nil
+}
+
+type dated struct {
+	at    time.Time
+	value float64
+}
+
+// readLong reads a row each value. Dates at equal distances that have no row are
+// zeros; rows without a value are gaps.
+func readLong(r io.Reader, cols columns) (seriesSet, error) {
+	c := csv.NewReader(r)
+	c.ReuseRecord = true
+	if _, err := c.Read(); err != nil {
+		return seriesSet{}, err
+	}
+	var set seriesSet
+	index := make(map[string]int)
+	var rows [][]dated
+	for {
+		row, err := c.Read()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return set, err
+		}
+		line, _ := c.FieldPos(0)
+		id := "1"
+		if cols.id >= 0 {
+			id = row[cols.id]
+		}
+		at, err := parseDay(row[cols.date])
+		if err != nil {
+			return set, fmt.Errorf("line %d: %w", line, err)
+		}
+		v, err := parseValue(row[cols.value])
+		if err != nil {
+			return set, fmt.Errorf("line %d: %w", line, err)
+		}
+		i, ok := index[id]
+		if !ok {
+			i = len(set.ids)
+			id = strings.Clone(id)
+			index[id] = i
+			set.ids = append(set.ids, id)
+			rows = append(rows, nil)
+		}
+		rows[i] = append(rows[i], dated{at, v})
+	}
+	distance := time.Duration(0)
+	for i, list := range rows {
+		slices.SortStableFunc(list, func(a, b dated) int { return a.at.Compare(b.at) })
+		for j := 1; j < len(list); j++ {
+			if list[j].at.Equal(list[j-1].at) {
+				return set, fmt.Errorf("series %q has two values for %s", set.ids[i], list[j].at.Format(time.DateTime))
+			}
+		}
+		d := usualDistance(list)
+		if distance == 0 {
+			distance = d
+		}
+		values, err := spaced(list, d)
+		if err != nil {
+			return set, fmt.Errorf("series %q: %w", set.ids[i], err)
+		}
+		set.values = append(set.values, values)
+	}
+	switch {
+	case distance == time.Hour:
+		set.season = 24
+	case distance == 24*time.Hour:
+		set.season = 7
+	case distance == 7*24*time.Hour:
+		set.season = 52
+	case distance >= 28*24*time.Hour && distance <= 31*24*time.Hour:
+		set.season = 12
+	}
+	return set, nil
+}
+
+// usualDistance gives the distance that most neighbours have.
+func usualDistance(list []dated) time.Duration {
+	count := make(map[time.Duration]int)
+	best := time.Duration(0)
+	for i := 1; i < len(list); i++ {
+		d := list[i].at.Sub(list[i-1].at)
+		count[d]++
+		if count[d] > count[best] || count[d] == count[best] && d < best {
+			best = d
+		}
+	}
+	return best
+}
+
+// maxSpaced bounds a series whose dates lie far apart.
+const maxSpaced = 1 << 20
+
+// spaced puts the values at equal distances; months and other uneven steps stay
+// one after another.
+func spaced(list []dated, distance time.Duration) ([]float64, error) {
+	if distance <= 0 || distance > 7*24*time.Hour {
+		out := make([]float64, len(list))
+		for i, d := range list {
+			out[i] = d.value
+		}
+		return out, nil
+	}
+	n := int(list[len(list)-1].at.Sub(list[0].at)/distance) + 1
+	if n > maxSpaced {
+		return nil, fmt.Errorf("from %s to %s there are %d steps of %s; that is too far", list[0].at, list[len(list)-1].at, n, distance)
+	}
+	out := make([]float64, n)
+	for _, d := range list {
+		out[int(d.at.Sub(list[0].at)/distance)] = d.value
+	}
+	return out, nil
+}
+
+// readRows reads a row each series: an id and its values. A first row whose
+// second field is no value, or whose first is "id", is a header. Empty fields are
+// gaps, but with ends those at a row's end are no values.
+func readRows(r io.Reader, ends bool) (ids []string, values [][]float64, err error) {
+	c := csv.NewReader(r)
+	c.FieldsPerRecord = -1
+	c.ReuseRecord = true
+	for {
+		row, err := c.Read()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		line, _ := c.FieldPos(0)
+		if line == 1 && len(row) > 1 {
+			if _, err := parseValue(row[1]); err != nil || strings.EqualFold(row[0], "id") {
+				continue
+			}
+		}
+		for ends && len(row) > 1 && strings.TrimSpace(row[len(row)-1]) == "" {
+			row = row[:len(row)-1]
+		}
+		y := make([]float64, 0, len(row)-1)
+		for _, s := range row[1:] {
+			v, err := parseValue(s)
+			if err != nil {
+				return nil, nil, fmt.Errorf("line %d: %w", line, err)
+			}
+			y = append(y, v)
+		}
+		ids = append(ids, strings.Clone(row[0]))
+		values = append(values, y)
+	}
+	if len(ids) == 0 {
+		return nil, nil, errors.New("there is no series in it")
+	}
+	return ids, values, nil
+}
+
+// unpacked reads r, through gzip where it begins like it.
+func unpacked(r io.ReadCloser) (io.ReadCloser, error) {
+	b := bufio.NewReader(r)
+	if start, err := b.Peek(2); err != nil || start[0] != 0x1f || start[1] != 0x8b {
+		return readCloser{b, r}, nil //nolint:nilerr // a file too short for gzip is for its reader to judge
+	}
+	z, err := gzip.NewReader(b)
+	if err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return readCloser{z, r}, nil
+}
+
+type readCloser struct {
+	io.Reader
+	io.Closer
+}
