@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// command is the program as a client of the server.
-func (s *server) command(args ...string) *exec.Cmd {
+// asClient is the program as a client of the server.
+func (s *server) asClient(args ...string) *exec.Cmd {
 	cmd := exec.Command(binary, args...)
 	cmd.Env = append(os.Environ(), "USANCE_URL=http://"+s.addr, "USANCE_KEY="+adminKey)
 	return cmd
@@ -23,7 +23,7 @@ func (s *server) command(args ...string) *exec.Cmd {
 // output runs the program to its end.
 func (s *server) output(args ...string) string {
 	s.t.Helper()
-	out, err := s.command(args...).CombinedOutput()
+	out, err := s.asClient(args...).CombinedOutput()
 	if err != nil {
 		s.t.Fatalf("%v: %v\n%s", args, err, out)
 	}
@@ -85,7 +85,7 @@ func TestBackfillDaily(t *testing.T) {
 		}
 	}
 	// The days of the first server hold events: their totals would count twice.
-	out, err := from.command("backfill", "--daily", file).CombinedOutput()
+	out, err := from.asClient("backfill", "--daily", file).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "CONFLICT") {
 		t.Errorf("a day with events takes a total: %v\n%s", err, out)
 	}
@@ -105,7 +105,7 @@ type report struct {
 func (s *server) killHalfWay(file string, rows int64, args ...string) report {
 	s.t.Helper()
 	args = append(append([]string{"backfill"}, args...), file, "--json")
-	cmd := s.command(args...)
+	cmd := s.asClient(args...)
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func (s *server) killHalfWay(file string, rows int64, args ...string) report {
 	}
 	_ = cmd.Process.Kill()
 	<-ended
-	cmd = s.command(args...)
+	cmd = s.asClient(args...)
 	out, err := cmd.Output()
 	if err != nil {
 		s.t.Fatalf("%v: %v\n%s", args, err, out)
