@@ -98,7 +98,7 @@ func (c forecastCmd) write(p *program, name string, ids []string, all []forecast
 		for i, v := range all {
 			row = append(row[:0], ids[i])
 			for _, x := range v.Quantile(quantile) {
-				row = append(row, number(x))
+				row = append(row, digits(x))
 			}
 			if err := w.Write(row); err != nil {
 				return err
@@ -140,7 +140,7 @@ func (p *program) open(name string) (io.ReadCloser, error) {
 	return unpacked(f)
 }
 
-func number(v float64) string { return strconv.FormatFloat(v, 'g', 10, 64) }
+func digits(v float64) string { return strconv.FormatFloat(v, 'g', 10, 64) }
 
 // breach answers questions about periods' totals.
 func (c forecastCmd) breach(p *program) error {
@@ -180,7 +180,7 @@ func (c forecastCmd) breach(p *program) error {
 		for i, total := range totals {
 			row = append(row[:0], t.ids[i])
 			for _, q := range [...]float64{0.025, 0.1, 0.5, 0.9, 0.975} {
-				row = append(row, number(total.Quantile(q)))
+				row = append(row, digits(total.Quantile(q)))
 			}
 			for _, l := range t.limits[i] {
 				row = append(row, strconv.FormatFloat(total.Above(l), 'f', 6, 64))
