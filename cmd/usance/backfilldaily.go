@@ -190,7 +190,7 @@ func (d *dailyColumns) totals(r record, columns int) ([]usance.DailyTotal, error
 		if c.name == "" {
 			t.UsageType = strings.TrimSpace(r.cells[d.usageType])
 		}
-		empty, err := number(r.cells, c.quantity, "quantity", &t.Quantity)
+		empty, err := cellNumber(r.cells, c.quantity, "quantity", &t.Quantity)
 		if err != nil {
 			return nil, err
 		}
@@ -200,10 +200,10 @@ func (d *dailyColumns) totals(r record, columns int) ([]usance.DailyTotal, error
 		if empty {
 			continue
 		}
-		if _, err := number(r.cells, c.revenue, "revenueCents", &t.RevenueCents); err != nil {
+		if _, err := cellNumber(r.cells, c.revenue, "revenueCents", &t.RevenueCents); err != nil {
 			return nil, err
 		}
-		if _, err := number(r.cells, c.events, "events", &t.Events); err != nil {
+		if _, err := cellNumber(r.cells, c.events, "events", &t.Events); err != nil {
 			return nil, err
 		}
 		if err := t.Validate(); err != nil {
@@ -214,8 +214,8 @@ func (d *dailyColumns) totals(r record, columns int) ([]usance.DailyTotal, error
 	return out, nil
 }
 
-// number reads a cell of digits.
-func number(cells []string, at int, field string, to *int64) (empty bool, err error) {
+// cellNumber reads a cell of digits.
+func cellNumber(cells []string, at int, field string, to *int64) (empty bool, err error) {
 	if at < 0 {
 		return true, nil
 	}

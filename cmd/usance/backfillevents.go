@@ -126,9 +126,9 @@ func (er *eventReader) decode(r record) (fe fileEvent, err error) {
 		switch name {
 		case "quantity":
 			fe.Quantity = new(int64)
-			_, err = number(r.cells, i, name, fe.Quantity)
+			_, err = cellNumber(r.cells, i, name, fe.Quantity)
 		case "revenueCents":
-			_, err = number(r.cells, i, name, &fe.RevenueCents)
+			_, err = cellNumber(r.cells, i, name, &fe.RevenueCents)
 		case "occurredAt":
 			if fe.OccurredAt, err = time.Parse(time.RFC3339, cell); err != nil {
 				err = usance.Invalid(name, "%.40q is no RFC 3339 timestamp such as 2024-10-12T08:30:00Z", cell)
