@@ -21,8 +21,7 @@ import (
 	"github.com/usance/usance/catalog"
 	"github.com/usance/usance/fold"
 	"github.com/usance/usance/ingest"
-	"github.com/usance/usance/store/postgres/pgtest"
-	"github.com/usance/usance/store/sqlite"
+	"github.com/usance/usance/store/storetest"
 )
 
 // TestRules runs the data scripts of testdata/rules on every store: once with
@@ -33,23 +32,13 @@ func TestRules(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scripts: %v", err)
 	}
-	stores := map[string]func(t *testing.T) usance.Store{
-		"sqlite": func(t *testing.T) usance.Store {
-			s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "usance.db"), sqlite.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return s
-		},
-		"postgres": func(t *testing.T) usance.Store { return pgtest.Open(t) },
-	}
-	for name, open := range stores {
+	for _, kind := range storetest.Kinds {
 		for _, file := range files {
 			for _, eager := range []bool{true, false} {
 				script := strings.TrimSuffix(filepath.Base(file), ".txt")
-				t.Run(fmt.Sprintf("%s/%s/fold=%t", name, script, eager), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s/%s/fold=%t", kind, script, eager), func(t *testing.T) {
 					t.Parallel()
-					runScript(t, file, open(t), eager)
+					runScript(t, file, storetest.Open(t, kind), eager)
 				})
 			}
 		}

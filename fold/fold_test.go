@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -15,8 +15,10 @@ import (
 	"github.com/usance/usance/catalog"
 	"github.com/usance/usance/fold"
 	"github.com/usance/usance/ingest"
-	"github.com/usance/usance/store/sqlite"
+	"github.com/usance/usance/store/storetest"
 )
+
+func TestMain(m *testing.M) { os.Exit(storetest.OnEach{M: m}.Run()) }
 
 // kit is a store with ingest and two nodes that fold.
 type kit struct {
@@ -29,10 +31,7 @@ type kit struct {
 
 func newKit(t *testing.T) *kit {
 	t.Helper()
-	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "usance.db"), sqlite.Options{Volatile: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	store := storetest.OpenOne(t)
 	k := &kit{now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC), store: store}
 	clock := func() time.Time { return k.now }
 	k.a = fold.New(store, fold.Options{Now: clock, Bite: 50, Memory: 80})

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -16,10 +15,10 @@ import (
 	"github.com/usance/usance/catalog"
 	"github.com/usance/usance/fold"
 	"github.com/usance/usance/ingest"
-	"github.com/usance/usance/store/sqlite"
+	"github.com/usance/usance/store/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(storetest.OnEach{M: m}) }
 
 // at is the frozen clock of these tests.
 var at = time.Date(2026, 3, 14, 15, 0, 0, 0, time.UTC)
@@ -35,10 +34,7 @@ type kit struct {
 
 func newKit(t *testing.T, o ingest.Options) *kit {
 	t.Helper()
-	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "usance.db"), sqlite.Options{Volatile: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	store := storetest.OpenOne(t)
 	k := &kit{store: store}
 	k.fold = fold.New(store, fold.Options{Now: clock})
 	k.catalog = catalog.New(store, catalog.Options{Now: clock})

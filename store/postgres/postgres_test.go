@@ -18,7 +18,7 @@ import (
 )
 
 // open opens one more node on the database.
-func open(t *testing.T, url string) *postgres.Store {
+func open(t testing.TB, url string) *postgres.Store {
 	t.Helper()
 	s, err := postgres.Open(t.Context(), url, postgres.Options{})
 	if err != nil {
@@ -33,7 +33,7 @@ func open(t *testing.T, url string) *postgres.Store {
 }
 
 // raw connects as another program would.
-func raw(t *testing.T, url string) *pgx.Conn {
+func raw(t testing.TB, url string) *pgx.Conn {
 	t.Helper()
 	c, err := pgx.Connect(t.Context(), url)
 	if err != nil {
