@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // entry is a line of a client's ledger: an event that was answered as counted,
@@ -139,7 +140,10 @@ func (j *judge) sums() {
 }
 
 // rawEvent is an event as it is listed.
-type rawEvent struct{ EventID, IdempotencyKey, VoidOf, LocalDate string }
+type rawEvent struct {
+	EventID, IdempotencyKey, VoidOf, LocalDate string
+	ReceivedAt                                 time.Time
+}
 
 // raw lists the events of a licence that are kept.
 func (s *server) raw(licence string) (out []rawEvent) {
