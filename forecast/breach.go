@@ -21,7 +21,7 @@ type Question struct {
 // known gives the days that the question may look at.
 func (q Question) known() (from, to int) {
 	if q.Cold {
-		return q.Start, q.Origin
+		return min(q.Start, q.Origin), q.Origin
 	}
 	return 0, q.Origin
 }
@@ -50,7 +50,7 @@ func Answer(series [][]float64, questions []Question, days int) []Total {
 		from, to := q.known()
 		used := 0.0
 		for _, v := range y[min(q.Start, q.Origin):q.Origin] {
-			used += max(0, v)
+			used += known0(v)
 		}
 		out[i] = f.answer(y[from:to], from%7, q, used, max(0, q.Start+days-q.Origin), priors[c])
 	})
@@ -59,14 +59,15 @@ func Answer(series [][]float64, questions []Question, days int) []Total {
 
 // answer forecasts the total of one question.
 func (f *Forecaster) answer(known []float64, weekday int, q Question, used float64, left int, p *Prior) Total {
-	if len(known) == 0 {
-		return p.unknown(left)
-	}
-	if left == 0 {
+	ahead := max(0, q.Start-q.Origin) // days before the period begins
+	switch {
+	case left == 0:
 		return Total{Used: used}
+	case !slices.ContainsFunc(known, isKnown):
+		return p.unknown(left - ahead)
 	}
 	h := history{known, weekday, q.Origin - q.Start}
-	return f.outlook(h, left, Auto, p).total(used, max(0, q.Start-q.Origin), left)
+	return f.outlook(h, left, Auto, p).total(used, ahead, left)
 }
 
 // cutoffs gives the days before which priors are learned, in order: that of the

@@ -160,6 +160,44 @@ func TestAnswersDoNotLookAhead(t *testing.T) {
 	}
 }
 
+func TestAnswersAtTheEdges(t *testing.T) {
+	t.Parallel()
+	r := synthetic(16)
+	gap := math.NaN()
+	series := [][]float64{
+		r.views(200), make([]float64, 200), series(200, func(int) float64 { return gap }),
+		series(200, func(i int) float64 { return []float64{gap, 40, 60}[i%3] }), {1, 2, 3},
+	}
+	var questions []Question
+	for s, y := range series {
+		for _, at := range [][2]int{{0, 0}, {0, 1}, {0, 5}, {150, 150}, {150, 163}, {150, 164}, {150, 178}, {190, 150}, {190, 200}} {
+			if at[1] > len(y) {
+				continue
+			}
+			questions = append(questions, Question{s, at[0], at[1], false}, Question{s, at[0], at[1], true})
+		}
+	}
+	for i, total := range Answer(series, questions, 28) {
+		last := 0.0
+		for _, p := range []float64{0, 0.025, 0.1, 0.5, 0.9, 0.975, 1} {
+			v := total.Quantile(p)
+			if !(v >= last) || math.IsInf(v, 0) {
+				t.Errorf("%+v: quantile %v is %v after %v", questions[i], p, v, last)
+			}
+			last = v
+		}
+		if above := total.Above(last / 2); !(above >= 0 && above <= 1) {
+			t.Errorf("%+v: passed with %v", questions[i], above)
+		}
+	}
+	// A period that is over is known; one of which nothing is known is like the others.
+	over := Answer(series, []Question{{0, 100, 128, false}, {0, 100, 100, true}, {3, 100, 150, false}}, 28)
+	near(t, over[0].Quantile(0.9), sumOf(series[0][100:128]), 1e-9)
+	if over[1].Quantile(0.9) <= over[1].Quantile(0.1) {
+		t.Errorf("nothing is known, and the total is %v", over[1].Median())
+	}
+}
+
 func TestLearnerFindsTheWeek(t *testing.T) {
 	t.Parallel()
 	r := synthetic(14)

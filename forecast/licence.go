@@ -149,8 +149,7 @@ func (f *Forecaster) Forecast(r Request) (Forecast, error) {
 		method = Auto
 	}
 	out := Forecast{Method: method, DaysUsed: len(r.Days)}
-	known := slices.ContainsFunc(r.Days, func(v float64) bool { return !math.IsNaN(v) })
-	if !known {
+	if !slices.ContainsFunc(r.Days, isKnown) {
 		out.Status, out.DaysUsed = StatusInsufficientData, 0
 		return out, nil
 	}
@@ -186,6 +185,9 @@ func (f *Forecaster) Forecast(r Request) (Forecast, error) {
 	}
 	return out, nil
 }
+
+// isKnown tells values from gaps.
+func isKnown(v float64) bool { return !math.IsNaN(v) }
 
 // known0 is v, or 0 for a gap.
 func known0(v float64) float64 {

@@ -163,6 +163,10 @@ const (
 	maxDays    = 1095 // days kept of each
 	maxGrown   = 250  // series whose own backtests are tried
 	grownDays  = 28
+	// The common spread counts as so many errors, of which a window gives four
+	// that are much alike; and no error counts for more than so many usual ones.
+	grownErrors = 200
+	farthest    = 8
 )
 
 // Add shows the learner a series, day by day, NaN being a gap, the first of them on
@@ -434,11 +438,9 @@ func (l *Learner) grown(p *Prior) {
 			}
 		}
 	}
-	if len(z) < 40 {
-		return
-	}
 	slices.Sort(z)
-	for i, q := range probabilities {
-		p.Grown[i] = sortedQuantile(z, q)
+	for i, v := range z {
+		z[i] = max(-farthest, min(v, farthest))
 	}
+	p.Grown = blend(z, &common, grownErrors)
 }
