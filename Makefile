@@ -7,20 +7,13 @@ ADDR    ?= 127.0.0.1:8080
 DEMO    ?= usance-demo
 FUZZ    ?= 5s
 SOAK    ?= 10m
-<<<<<<< HEAD
 KILLS   ?= 200
-=======
 FORECAST_DATA ?= ../shared/data/forecast
->>>>>>> 017190a (usance forecast and make bench-forecast: anyone can score the forecasts on public series and quota questions)
-LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
 .PHONY: help build run demo test test-short tools lint fmt bench fuzz soak kill mutants generate verify smoke ci clean
-=======
 .PHONY: help build run demo test test-short tools lint fmt bench bench-forecast fuzz soak mutants generate verify smoke ci clean
->>>>>>> 017190a (usance forecast and make bench-forecast: anyone can score the forecasts on public series and quota questions)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  %-12s %s\n", $$1, $$2}'

@@ -20,7 +20,7 @@ type Miscount struct {
 // local days [from, to) with rollups and tail, and the overages with the
 // counters, and changes nothing. A retired threshold's counters stand still:
 // of those only the overages are compared. It tells how many it compared.
-func CheckCounters(ctx context.Context, v View, l *License, t *Threshold, from, to Date, m Moment) (counters, overages int, wrong []Miscount, err error) {
+func CheckCounters(ctx context.Context, v View, l *License, t *Threshold, from, to Date) (counters, overages int, wrong []Miscount, err error) {
 	stored, err := v.CountersOf(ctx, l.ID, t.ID)
 	if err != nil {
 		return 0, 0, nil, err
@@ -52,21 +52,18 @@ func CheckCounters(ctx context.Context, v View, l *License, t *Threshold, from, 
 		}
 		delete(sums, c.PeriodStart)
 		overages += len(revisions[c.CounterKey])
-		o, err := accrue(t, c, c.TermsOf(t), revisions[c.CounterKey], m)
+		unitsDue, centsDue, err := t.Due(*c, revisions[c.CounterKey])
 		if err != nil {
 			return 0, 0, nil, err
 		}
-		if o != nil {
-			var units, cents, unitsDue, centsDue int64
-			for _, r := range revisions[c.CounterKey] {
-				units, cents = units+r.OverageQuantity, cents+r.CalculatedFeeCents
-				if r.ID != o.ID {
-					unitsDue, centsDue = unitsDue+r.OverageQuantity, centsDue+r.CalculatedFeeCents
-				}
-			}
+		var units, cents int64
+		for _, r := range revisions[c.CounterKey] {
+			units, cents = units+r.OverageQuantity, cents+r.CalculatedFeeCents
+		}
+		if units != unitsDue || cents != centsDue {
 			bad.Overages = true
 			bad.Problem = fmt.Sprintf("the overages hold %d units and charge %d cents; the counter, at %d units, comes to %d units and %d cents",
-				units, cents, c.Quantity, unitsDue+o.OverageQuantity, centsDue+o.CalculatedFeeCents)
+				units, cents, c.Quantity, unitsDue, centsDue)
 			wrong = append(wrong, bad)
 		}
 	}

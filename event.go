@@ -60,7 +60,7 @@ type Event struct {
 	Platform           string    `json:"platform,omitempty"`           // one of Platforms
 	DeviceType         string    `json:"deviceType,omitempty"`         // one of DeviceTypes
 	GeographicLocation string    `json:"geographicLocation,omitempty"` // at most 100 characters
-	Referrer           string    `json:"referrer,omitempty"`           // at most 2,048 bytes
+	Referrer           string    `json:"referrer,omitempty"`           // at most 2,048 characters
 	SessionID          string    `json:"sessionId,omitempty"`          // never stored; see SessionHash
 	RevenueCents       int64     `json:"revenueCents"`                 // cents, 0 to 10^12; negative on a void
 	Metadata           RawJSON   `json:"metadata,omitempty"`           // a JSON object of at most 8 KiB
@@ -240,8 +240,10 @@ func (e *Event) SourceHost() string {
 	if s == "" {
 		return "(direct)"
 	}
-	if i := strings.Index(s, "://"); i >= 0 {
-		s = s[i+3:]
+	if _, after, ok := strings.Cut(s, "//"); ok {
+		s = after
+	} else if scheme, _, ok := strings.Cut(s, ":"); ok && !strings.Contains(scheme, ".") {
+		return "(invalid)" // about:blank, data:…: no host
 	}
 	if i := strings.IndexAny(s, "/?#"); i >= 0 {
 		s = s[:i]

@@ -53,9 +53,9 @@ func (k *APIKey) Validate() error {
 	if k.Role != RoleIngest && len(k.BrandIDs)+len(k.LicenseIDs)+len(k.Scopes) > 0 {
 		return Invalid("role", "only ingest keys take brandIds, licenseIds and scopes")
 	}
-	for field, list := range map[string][]string{"brandIds": k.BrandIDs, "licenseIds": k.LicenseIDs} {
+	for i, list := range [][]string{k.BrandIDs, k.LicenseIDs} {
 		if list != nil && len(list) == 0 {
-			return Invalid(field, "must name at least one; a key without this field is bound to none")
+			return Invalid([]string{"brandIds", "licenseIds"}[i], "must name at least one; a key without this field is bound to none")
 		}
 	}
 	for _, s := range k.Scopes {

@@ -1,5 +1,7 @@
 package usance
 
+import "strings"
+
 // OverageStatus is where an overage stands on its way to being paid.
 type OverageStatus string
 
@@ -74,5 +76,23 @@ func (s OverageStatus) Next(a OverageAction, from OverageStatus) (OverageStatus,
 	} else if to, ok := overageMoves[a][s]; ok {
 		return to, nil
 	}
-	return s, NewError(CodeInvalidState, "an overage that is %s cannot take the action %s", s, a)
+	possible := s.byHand()
+	if possible == "" {
+		return s, NewError(CodeInvalidState, "an overage that is %s cannot be changed by hand", s)
+	}
+	return s, NewError(CodeInvalidState, "of an overage that is %s these can be asked: %s", s, possible)
+}
+
+// byHand names what people may do with an overage in the state.
+func (s OverageStatus) byHand() string {
+	var out []string
+	for _, a := range []OverageAction{ActionApprove, ActionDispute, ActionWaive} {
+		if _, ok := overageMoves[a][s]; ok {
+			out = append(out, string(a))
+		}
+	}
+	if s == OverageDisputed {
+		out = append(out, string(ActionResolve))
+	}
+	return strings.Join(out, ", ")
 }

@@ -92,6 +92,9 @@ func runScript(t *testing.T, file string, store usance.Store, eager bool) {
 		}
 		// A step that answers is compared when an answer is written below it,
 		// and always when it is a question.
+		if len(want) == 0 && err == nil && slices.ContainsFunc(got, func(answer string) bool { return strings.HasPrefix(answer, "REFUSED") || strings.HasPrefix(answer, "BLOCKED") || strings.HasPrefix(answer, "OUT_OF_TERM") }) {
+			t.Errorf("%s:%d: %s: %v; write it below the step if it is meant", file, stepAt, step, got)
+		}
 		if len(want) > 0 || strings.HasPrefix(step, "expect ") || err != nil {
 			if diff := gocmp.Diff(want, got); diff != "" {
 				t.Errorf("%s:%d: %s (-want +got)\n%s", file, stepAt, step, diff)

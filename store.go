@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// This file is the storage contract. The two stores (store/sqlite and
-// store/postgres) are proved equal by store/storetest. What an implementation
+// This file is the storage contract. Every store is proved by
+// store/storetest, so that all behave alike. What an implementation
 // must hold to:
 //
 //   - Text compares by bytes (collation C), so that both stores sort alike.
@@ -252,14 +252,14 @@ type StoreStatus struct {
 	PendingEvents  int64                   `json:"pendingEvents"`
 	OldestPending  time.Time               `json:"oldestPending,omitzero"`
 	TrackedActive  int64                   `json:"activeLicensesTracked"` // ACTIVE licences with tracking enabled
-	EventsToday    int64                   `json:"eventsToday"`           // received since UTC midnight of the newest event
+	EventsLastDay  int64                   `json:"eventsLastDay"`         // received on the last UTC day that any was received on
 	Overages       map[OverageStatus]int64 `json:"overages"`
 }
 
 // LimitView reads thresholds and what follows from them.
 type LimitView interface {
 	Threshold(ctx context.Context, id string) (Threshold, error)
-	// Thresholds lists in the order of licence and id; active only unless all is set.
+	// Thresholds lists in the order of licence and id; active ones only unless Inactive is set.
 	Thresholds(ctx context.Context, f ThresholdFilter, p Page) ([]Threshold, string, error)
 	// Counters gives those of the keys that exist, in key order.
 	Counters(ctx context.Context, keys []CounterKey) ([]Counter, error)

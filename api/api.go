@@ -282,7 +282,11 @@ func (a *api) observed(name string, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		s := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		returned := false
 		defer func() {
+			if !returned && !s.wrote {
+				s.status = http.StatusInternalServerError // wrap answers the panic
+			}
 			took := time.Since(start)
 			seconds.Observe(took.Seconds())
 			a.requests.WithLabelValues(name, strconv.Itoa(s.status)).Inc()
@@ -290,6 +294,7 @@ func (a *api) observed(name string, next http.HandlerFunc) http.HandlerFunc {
 				slog.Duration("took", took), slog.String("requestId", requestID(r.Context())))
 		}()
 		next(s, r)
+		returned = true
 	}
 }
 

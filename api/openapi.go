@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -149,9 +150,12 @@ func wordsOf(t reflect.Type) []string {
 	return out
 }
 
+// noNullLists says that lists are [] here, never null: a setting of the package.
+var noNullLists = sync.OnceFunc(func() { huma.DefaultArrayNullable = false })
+
 // newRegistry makes schemas from Go types.
 func newRegistry() huma.Registry {
-	huma.DefaultArrayNullable = false // lists are [] here, never null
+	noNullLists()
 	r := huma.NewMapRegistry(schemaPrefix, func(t reflect.Type, hint string) string {
 		name := huma.DefaultSchemaNamer(t, hint)
 		if name == "Error" {

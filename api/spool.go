@@ -98,6 +98,11 @@ func (s *spool) Read(b []byte) (n int, err error) {
 		n, err = s.file.ReadAt(b[:min(int64(len(b)), s.written-s.read)], s.read)
 	}
 	s.read += int64(n)
+	if s.file != nil && s.read == s.written && err == nil {
+		// All is read: the file begins anew, else a long stream would fill the disk.
+		s.read, s.written = 0, 0
+		err = s.file.Truncate(0)
+	}
 	return n, err
 }
 

@@ -345,13 +345,13 @@ func equal[T comparable](a, b *T) bool {
 	return a == nil && b == nil || a != nil && b != nil && *a == *b
 }
 
-// utc makes two pointers to one instant compare equal.
-func utc(t *time.Time) *int64 {
+// micros makes two pointers to one instant compare equal.
+func micros(t *time.Time) *int64 {
 	if t == nil {
 		return nil
 	}
-	micros := t.UnixMicro()
-	return &micros
+	at := t.UnixMicro()
+	return &at
 }
 
 func pick(all []usance.Threshold, id string) (usance.Threshold, error) {
@@ -377,17 +377,20 @@ func fixed(old, t *usance.Threshold) error {
 		return usance.Invalid("periodType", "cannot be changed; retire this threshold and create another")
 	}
 	// What only the program sets may be sent back as it was read.
-	for field, same := range map[string]bool{
-		"lastWarningLevel": equal(t.LastWarningLevel, old.LastWarningLevel),
-		"lastWarningAt":    equal(utc(t.LastWarningAt), utc(old.LastWarningAt)),
-		"retiredAt":        equal(utc(t.RetiredAt), utc(old.RetiredAt)),
-		"effectiveFrom":    t.EffectiveFrom == old.EffectiveFrom,
-		"createdAt":        t.CreatedAt.Equal(old.CreatedAt),
-		"updatedAt":        t.UpdatedAt.Equal(old.UpdatedAt),
-		"byBrand":          t.ByBrand == old.ByBrand,
+	for _, f := range []struct {
+		name string
+		same bool
+	}{
+		{"lastWarningLevel", equal(t.LastWarningLevel, old.LastWarningLevel)},
+		{"lastWarningAt", equal(micros(t.LastWarningAt), micros(old.LastWarningAt))},
+		{"retiredAt", equal(micros(t.RetiredAt), micros(old.RetiredAt))},
+		{"effectiveFrom", t.EffectiveFrom == old.EffectiveFrom},
+		{"createdAt", t.CreatedAt.Equal(old.CreatedAt)},
+		{"updatedAt", t.UpdatedAt.Equal(old.UpdatedAt)},
+		{"byBrand", t.ByBrand == old.ByBrand},
 	} {
-		if !same {
-			return usance.Invalid(field, "is set by the program and cannot be changed")
+		if !f.same {
+			return usance.Invalid(f.name, "is set by the program and cannot be changed")
 		}
 	}
 	return nil

@@ -299,10 +299,26 @@ func (c *Client) send(ctx context.Context, method, path string, in, out any, aga
 	}
 }
 
+// unreadable is an answer that says yes in a form that is not understood: what
+// was asked for may be done, so it is not asked for again.
+type unreadable struct {
+	url   string
+	cause error
+}
+
+func (e *unreadable) Error() string {
+	return fmt.Sprintf("the answer of the server at %s cannot be read: %v", e.url, e.cause)
+}
+
+func (e *unreadable) Unwrap() error { return e.cause }
+
 // passing tells whether the same request can succeed in a moment: not what a
 // person must mend first, such as a limit that is full, which can be tried
 // again only later.
 func passing(err error) bool {
+	if _, ok := errors.AsType[*unreadable](err); ok {
+		return false
+	}
 	var e *usance.Error
 	if !errors.As(err, &e) {
 		return true // no answer came
@@ -342,8 +358,7 @@ func (c *Client) once(ctx context.Context, method, path string, body []byte, out
 		return nil
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
-		e := usance.NewError(usance.CodeUnsupportedMedia, "the answer of the server at %s cannot be read: %v", c.url, err)
-		return e
+		return &unreadable{c.url, err}
 	}
 	return nil
 }

@@ -90,7 +90,6 @@ func (f *Folder) checkBooks(ctx context.Context, l *usance.License, days int) (B
 	if err := f.checkRollups(ctx, l.ID, from, to, &b); err != nil {
 		return b, err
 	}
-	m := usance.Moment{Now: now, Zone: zone, AnchorDay: l.BillingAnchorDay, LateGrace: f.o.LateGrace}
 	err = f.store.View(ctx, func(v usance.View) error {
 		facts, err := v.Facts(ctx, []string{l.ID})
 		if err != nil || len(facts) == 0 {
@@ -98,7 +97,7 @@ func (f *Folder) checkBooks(ctx context.Context, l *usance.License, days int) (B
 		}
 		for i := range facts[0].Thresholds {
 			t := &facts[0].Thresholds[i]
-			counters, overages, wrong, err := usance.CheckCounters(ctx, v, &facts[0].License, t, from, to, m)
+			counters, overages, wrong, err := usance.CheckCounters(ctx, v, &facts[0].License, t, from, to)
 			if err != nil {
 				return err
 			}

@@ -366,7 +366,9 @@ func (g *group) loadClosedDays(ctx context.Context, tx usance.View) error {
 }
 
 // largeEvent is the quantity, or revenue in cents, from which on an event has its
-// licence's sums looked up: it takes a million smaller ones to reach MaxTotal.
+// licence's sums looked up. Smaller ones are held against the sums of counters
+// only: where no threshold covers them they may pass MaxTotal, but it takes nine
+// billion more of them to pass what an integer holds.
 const largeEvent = usance.MaxTotal / 1_000_000
 
 // loadSums sums up the licences that large events are of.

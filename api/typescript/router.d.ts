@@ -62,7 +62,7 @@ export interface Activity {
 export interface AggregationStatus {
   activeLicensesTracked: number;
   cache: CacheStatus;
-  eventsToday: number;
+  eventsLastDay: number;
   foldLagSeconds: number;
   oldestPending?: string;
   overages: { [key: string]: number };

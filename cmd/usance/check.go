@@ -49,8 +49,9 @@ func (c *checklist) judge(name string, err error, format string, args ...any) bo
 	return true
 }
 
-// Run goes through the checklist. It changes nothing: what it writes to try
-// the database out is rolled back.
+// Run goes through the checklist. It changes nothing that is counted or set:
+// what it writes to try the database out is rolled back. The stages that it
+// starts fold what is pending and enter the jobs, as every start does.
 func (checkCmd) Run(ctx context.Context, p *program) error {
 	c := new(checklist)
 	c.configuration(p)

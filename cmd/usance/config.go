@@ -239,10 +239,8 @@ func (c *config) check(unread []fault) []fault {
 	}
 	if _, port, err := net.SplitHostPort(c.Addr); err != nil {
 		bad("USANCE_ADDR", "%q is not host:port, such as 127.0.0.1:8080 or :8080", c.Addr)
-	} else if n, err := strconv.ParseUint(port, 10, 16); err != nil {
+	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		bad("USANCE_ADDR", "%q is not a port, 0 to 65535", port)
-	} else {
-		_ = n
 	}
 	if c.AdminKey != "" && len(c.AdminKey) < 16 {
 		bad("USANCE_ADMIN_KEY", "must be at least 16 characters; make one with: openssl rand -hex 32")

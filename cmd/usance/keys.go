@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -44,6 +45,9 @@ func (c keysCreateCmd) Run(ctx context.Context, p *program) error {
 	}
 	if c.Backdate {
 		in["scopes"] = []string{usance.ScopeBackdate}
+	}
+	if c.Expires < 0 {
+		return fmt.Errorf("--expires=%s is no time to come; leave it out for a key that does not end", c.Expires)
 	}
 	if c.Expires > 0 {
 		in["expiresAt"] = time.Now().UTC().Add(c.Expires).Format(time.RFC3339)

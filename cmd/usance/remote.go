@@ -45,7 +45,9 @@ func (p *program) connect(ctx context.Context) (*remote, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no database at %s; start usance serve, or name the server with USANCE_URL or the folder with USANCE_DATA_DIR", path)
 	}
-	s, err := newServer(ctx, withKey(p.cfg), slog.New(slog.DiscardHandler), time.Now)
+	// A command of a newer program must not bring the schema of a server up to
+	// date that is stopped for a moment only.
+	s, err := newServerOn(ctx, withKey(p.cfg), slog.New(slog.DiscardHandler), time.Now, path, sqlite.Options{CurrentSchema: true})
 	if err != nil {
 		return p.running(err)
 	}

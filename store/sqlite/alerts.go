@@ -51,7 +51,7 @@ func (t *tx) AcknowledgeAlert(ctx context.Context, id usance.ID, by string, at t
 	n, err := t.exec(ctx, `UPDATE alerts SET acknowledged_by = CASE WHEN acknowledged_at IS NULL THEN ? ELSE acknowledged_by END,
 		acknowledged_at = coalesce(acknowledged_at, ?) WHERE id = ?`, text(by), at.UnixMicro(), id.String())
 	if err == nil && n == 0 {
-		err = usance.NewError(usance.CodeNotFound, "there is no such alert")
+		err = usance.NewError(usance.CodeNotFound, "there is no such alert; list the alerts to find its id")
 	}
 	return err
 }

@@ -43,8 +43,8 @@ func (m Migrations) provider() (*goose.Provider, error) {
 }
 
 // check refuses a schema that a newer program made, and brings an older one up
-// to date when up is set.
-func (m Migrations) check(ctx context.Context, up bool) error {
+// to date unless the options say otherwise.
+func (m Migrations) check(ctx context.Context, o Options) error {
 	p, err := m.provider()
 	if err != nil {
 		return failure(err)
@@ -57,8 +57,16 @@ func (m Migrations) check(ctx context.Context, up bool) error {
 		return usance.NewError(usance.CodeUnavailable,
 			"the database's schema %d is newer than this program, which knows %d; start the newer program", current, known)
 	}
-	if !up {
+	if o.LeaveSchema {
 		return nil
+	}
+	if o.CurrentSchema {
+		pending, err := p.HasPending(ctx)
+		if err == nil && pending {
+			return usance.NewError(usance.CodeUnavailable,
+				"the database's schema is older than this program; run usance migrate up, or start usance serve, first")
+		}
+		return failure(err)
 	}
 	_, err = p.Up(ctx)
 	return failure(err)

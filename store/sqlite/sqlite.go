@@ -36,7 +36,10 @@ type Options struct {
 	Readers int
 	// LeaveSchema opens the file as it is, without migrating it.
 	LeaveSchema bool
-	// Volatile gives up durability for speed: for tests, whose files nobody keeps.
+	// CurrentSchema refuses a file whose schema is older than the program's.
+	CurrentSchema bool
+	// Volatile gives up durability for speed: for tests, and for data that is made
+	// anew in seconds.
 	Volatile bool
 }
 
@@ -121,7 +124,7 @@ const (
 )
 
 func (s *Store) start(ctx context.Context, o Options) error {
-	if err := s.Migrations().check(ctx, !o.LeaveSchema); err != nil {
+	if err := s.Migrations().check(ctx, o); err != nil {
 		return err
 	}
 	c, err := s.connect(ctx, writerCache)

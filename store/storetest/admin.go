@@ -38,7 +38,7 @@ func testStatus(t *testing.T, s usance.Store) {
 	update(t, s, func(tx usance.Tx) error {
 		return tx.AddEvents(ctx, id(101), now.Add(-time.Minute), []usance.Event{event("l1", 3, today-5), event("l1", 4, today)})
 	})
-	want := usance.StoreStatus{PendingBatches: 2, PendingEvents: 4, OldestPending: now.Add(-time.Minute), TrackedActive: 1, EventsToday: 3,
+	want := usance.StoreStatus{PendingBatches: 2, PendingEvents: 4, OldestPending: now.Add(-time.Minute), TrackedActive: 1, EventsLastDay: 3,
 		Overages: map[usance.OverageStatus]int64{usance.OverageDetected: 2, usance.OverageWaived: 1}}
 	equal(t, "Status", status(), want)
 	update(t, s, func(tx usance.Tx) error { return fold(ctx, tx, id(101)) })

@@ -145,6 +145,7 @@ CREATE TABLE IF NOT EXISTS license_usage_evidence (
     PRIMARY KEY (license_id, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS license_usage_evidence_last ON license_usage_evidence (license_id, last_at);
+CREATE INDEX IF NOT EXISTS license_usage_evidence_due ON license_usage_evidence (last_at); -- for pruning
 
 -- A rowid table, since rows with a large breakdown would bloat a key's B-tree.
 -- breakdown: {"dimension": {"value": [events, quantity, revenue cents]}}.
