@@ -12,8 +12,7 @@ FORECAST_DATA ?= ../shared/data/forecast
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test test-short tools lint fmt bench fuzz soak kill mutants generate verify smoke ci clean
-.PHONY: help build run demo test test-short tools lint fmt bench bench-forecast fuzz soak mutants generate verify smoke ci clean
+.PHONY: help build run demo test test-short tools lint fmt bench bench-forecast fuzz soak kill mutants generate verify smoke ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  %-12s %s\n", $$1, $$2}'
