@@ -92,7 +92,7 @@ func runScript(t *testing.T, file string, store usance.Store, eager bool) {
 		}
 		// A step that answers is compared when an answer is written below it,
 		// and always when it is a question.
-		if len(want) == 0 && err == nil && slices.ContainsFunc(got, func(answer string) bool { return strings.HasPrefix(answer, "REFUSED") || strings.HasPrefix(answer, "BLOCKED") || strings.HasPrefix(answer, "OUT_OF_TERM") }) {
+		if len(want) == 0 && err == nil && slices.ContainsFunc(got, isRefused) {
 			t.Errorf("%s:%d: %s: %v; write it below the step if it is meant", file, stepAt, step, got)
 		}
 		if len(want) > 0 || strings.HasPrefix(step, "expect ") || err != nil {
@@ -120,6 +120,16 @@ func runScript(t *testing.T, file string, store usance.Store, eager bool) {
 		}
 	}
 	finish()
+}
+
+// isRefused tells of the answer to an event whether it was not counted.
+func isRefused(answer string) bool {
+	for _, status := range []string{"REFUSED", "BLOCKED", "OUT_OF_TERM"} {
+		if strings.HasPrefix(answer, status) {
+			return true
+		}
+	}
+	return false
 }
 
 // run carries out one step and gives its answer, a line each.
