@@ -14,9 +14,8 @@ import (
 // and raises the alert of the level that was reached.
 //
 // At most one threshold that limits or bills stands for a licence, usage type
-// and period type (THRESHOLD_EXISTS). Where one was retired it is revived with
-// the new terms: same id, counters and overages; a total that billed is revived
-// only as one that bills. One that bills a usage type
+// and period type (THRESHOLD_EXISTS). Where one of its kind was retired it is revived
+// with the new terms: same id, counters and overages. One that bills a usage type
 // which an active one bills is refused as well; one that was retired has billed
 // its periods, and the new one begins with its own first period after those.
 func (c *Catalog) CreateThreshold(ctx context.Context, t usance.Threshold, actor string, alertOnly bool) (usance.Threshold, error) {
@@ -45,7 +44,7 @@ func (c *Catalog) CreateThreshold(ctx context.Context, t usance.Threshold, actor
 				if o.IsActive {
 					return exists(o)
 				}
-				if !ceases(o, &t) && (old == nil || o.Kind() == t.Kind()) {
+				if o.Kind() == t.Kind() {
 					old = o
 				}
 			}

@@ -179,7 +179,7 @@ func (m *Model) Create(now time.Time, l *License, t Threshold, id string) string
 			if o.Active {
 				return ThresholdExists
 			}
-			if !o.ceases(&t.Terms) && (old == nil || o.kind() == t.kind()) {
+			if o.kind() == t.kind() {
 				old = o
 			}
 		}

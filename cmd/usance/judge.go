@@ -80,7 +80,8 @@ func (f *findings) lastRun(check string, j *usance.Job, within time.Duration) me
 	fix := fmt.Sprintf("usance jobs list; then usance jobs run %s, which answers why it fails; the server's log has more", j.Name)
 	switch {
 	case j.LastRunAt.IsZero():
-		return held(check, "never ran", threshold, false, fix)
+		return held(check, "never ran", threshold, false,
+			fmt.Sprintf("it is due at %s: verify again after that, or run it now by usance jobs run %s", stamp(j.NextRunAt), j.Name))
 	case j.LastError != "":
 		first, _, _ := strings.Cut(j.LastError, "\n")
 		return held(check, "failed at "+stamp(j.LastRunAt)+": "+first, threshold, false, fix)
@@ -94,9 +95,13 @@ func (f *findings) aggregation() []measure {
 	if j := f.job(jobAggregate); j == nil {
 		out = append(out, held("aggregation: job", "is not there", "is scheduled", false, "this server does not keep the schedule; check its version"))
 	} else {
-		out = append(out, f.lastRun("aggregation: last run", j, maxSinceRun),
-			held("aggregation: duration", j.LastDuration.Round(time.Millisecond).String(), "at most "+maxAggregation.String(), j.LastDuration <= maxAggregation,
+		out = append(out, f.lastRun("aggregation: last run", j, maxSinceRun))
+		if threshold := "at most " + maxAggregation.String(); j.LastRunAt.IsZero() {
+			out = append(out, notApplicable("aggregation: duration", threshold, "the job has not run yet"))
+		} else {
+			out = append(out, held("aggregation: duration", j.LastDuration.Round(time.Millisecond).String(), threshold, j.LastDuration <= maxAggregation,
 				"see usance_fold_seconds and usance_pending_events: more comes in than the disk takes; find out what else uses it"))
+		}
 		rate := 0.0
 		if j.Runs > 0 {
 			rate = 100 * float64(j.Runs-j.Failures) / float64(j.Runs)
