@@ -24,17 +24,15 @@ func Backup(ctx context.Context, path, to string) (err error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	part := to + ".part"
-	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a backup that was broken off
+	// SQLite writes into an empty file too: made here, it is nobody else's to
+	// read, and no other backup's to write.
+	f, err := os.CreateTemp(filepath.Dir(to), filepath.Base(to)+".*.part")
+	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(part)
-		}
-	}()
-	// SQLite writes into an empty file too: made here, it is nobody else's to read.
-	if err := makeFile(part); err != nil {
+	part := f.Name()
+	defer func() { _ = os.Remove(part) }()
+	if err := f.Close(); err != nil {
 		return err
 	}
 	err = inFile(path, url.Values{"_pragma": {"busy_timeout(10000)"}}, func(db *sql.DB) error {
@@ -50,10 +48,33 @@ func Backup(ctx context.Context, path, to string) (err error) {
 	if err := syncFile(part); err != nil {
 		return err
 	}
-	if err := os.Rename(part, to); err != nil {
+	if err := moveNew(part, to); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("%s exists by now, made by another backup perhaps, and was left as it is; name a new file", to)
+		}
 		return err
 	}
 	return syncFile(filepath.Dir(to))
+}
+
+// moveNew renames a file, and never over another: fs.ErrExist.
+func moveNew(from, to string) error {
+	err := os.Link(from, to)
+	if err == nil {
+		return os.Remove(from)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	// A file system without hard links, as on USB sticks: take the name first.
+	f, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Close(), os.Rename(from, to)); err != nil {
+		return errors.Join(err, os.Remove(to))
+	}
+	return nil
 }
 
 // inFile opens a file by a connection of its own, beside whoever has it open.
