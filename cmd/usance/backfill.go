@@ -132,7 +132,11 @@ func (c *backfillCmd) run(ctx context.Context, p *program, b *backfill, bar *pro
 		b.report.Refused = []refusedRows{}
 	}
 	if err != nil {
-		err = fmt.Errorf("the backfill ended early: %w\nRun it again: it goes on where it stopped, and what was counted is not counted twice", err)
+		advice := "Run it again: it goes on where it stopped, and what was counted is not counted twice"
+		if errors.As(err, new(damagedError)) {
+			advice = "Mend the file there, or fetch it again, and run it again: while the lines before stay as they are, what was counted is not counted twice"
+		}
+		err = fmt.Errorf("the backfill ended early: %w\n%s", err, advice)
 		b.report.Error = err.Error()
 	}
 	if c.JSON {

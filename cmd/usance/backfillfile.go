@@ -11,7 +11,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -157,7 +159,7 @@ func (in *inputFile) open(at position) error {
 			return fmt.Errorf("%s: %w", in.path, err)
 		}
 		if _, err := io.CopyN(io.Discard, z, at.Offset); err != nil {
-			return fmt.Errorf("%s: %w", in.path, err)
+			return damaged(fmt.Errorf("%s: %w", in.path, err))
 		}
 		r = z
 	}
@@ -192,7 +194,7 @@ func (in *inputFile) next() (record, error) {
 	cells, err := in.csv.Read()
 	var parse *csv.ParseError
 	if errors.As(err, &parse) {
-		return record{}, fmt.Errorf("%s line %d: %w", in.path, in.line+int64(parse.Line), parse.Err)
+		return record{}, damagedError{fmt.Errorf("%s line %d: %w", in.path, in.line+int64(parse.Line), parse.Err)}
 	}
 	if err != nil {
 		return record{}, in.failed(err)
@@ -224,7 +226,22 @@ func (in *inputFile) failed(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.EOF
 	}
-	return fmt.Errorf("%s, behind line %d: %w", in.path, in.at.Line, err)
+	return damaged(fmt.Errorf("%s, behind line %d: %w", in.path, in.at.Line, err))
+}
+
+// damagedError says that the file is not what it should be: to read it again
+// does not help.
+type damagedError struct{ error }
+
+func (e damagedError) Unwrap() error { return e.error }
+
+// damaged tells a damaged file from one that the system could not read.
+func damaged(err error) error {
+	var system *fs.PathError
+	if errors.As(err, &system) {
+		return err
+	}
+	return damagedError{err}
 }
 
 // readLine reads to the end of a line, which it includes.
@@ -279,7 +296,8 @@ type checkpoint struct {
 	At       position       `json:"at"`    // all before is answered
 	Counted  position       `json:"counted"`
 	Known    bool           `json:"known"`   // Counted is where a record begins that was counted
-	Rejected int64          `json:"rejects"` // bytes of the file of rejects
+	Rejected int64          `json:"rejects"` // bytes of the file of rejects, Report.Rejects
+	Digest   string         `json:"digest"`  // of these bytes
 	Report   backfillReport `json:"report"`
 }
 
@@ -319,18 +337,62 @@ type rejectFile struct {
 	path   string
 	header []string // of CSV
 	f      *os.File
+	sum    hash.Hash // of what it holds
 }
 
-// start leaves so many bytes of the file, or no file at all.
-func (r *rejectFile) start(keep int64) error {
-	if keep > 0 {
-		return os.Truncate(r.path, keep)
+// start goes on with the file that the checkpoint tells of, or lets it go when
+// the backfill begins anew. A file that is not as it was left is somebody's by
+// now: it stays as it is, and the next free name is taken.
+func (r *rejectFile) start(c *checkpoint, anew bool) (goesOn bool, err error) {
+	r.sum = sha256.New()
+	left := ""
+	if c != nil && c.Rejected > 0 {
+		ours, err := r.holds(c)
+		if err != nil {
+			return false, err
+		}
+		if ours {
+			left = c.Report.Rejects
+		}
 	}
-	if err := os.Remove(r.path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+	base := r.path
+	for n := 2; ; n++ {
+		switch info, err := os.Stat(r.path); {
+		case r.path == left && !anew:
+			return true, nil
+		case r.path == left:
+			r.sum.Reset()
+			return false, os.Remove(r.path)
+		case errors.Is(err, fs.ErrNotExist), err == nil && (info.Size() == 0 || !info.Mode().IsRegular()):
+			r.sum.Reset()
+			return false, nil
+		case err != nil:
+			return false, err
+		}
+		ext := filepath.Ext(base)
+		r.path = fmt.Sprintf("%s.%d%s", strings.TrimSuffix(base, ext), n, ext)
 	}
-	return nil
 }
+
+// holds reads the file of the checkpoint, and tells whether it is as it was left.
+func (r *rejectFile) holds(c *checkpoint) (bool, error) {
+	info, err := os.Stat(c.Report.Rejects)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil || !info.Mode().IsRegular() || info.Size() != c.Rejected {
+		return false, err
+	}
+	f, err := os.Open(c.Report.Rejects)
+	if err != nil {
+		return false, err
+	}
+	_, err = io.Copy(r.sum, f)
+	return r.digest() == c.Digest, errors.Join(err, f.Close())
+}
+
+// digest tells contents apart.
+func (r *rejectFile) digest() string { return hex.EncodeToString(r.sum.Sum(nil)) }
 
 // add writes rows, and tells how long the file is now.
 func (r *rejectFile) add(rows [][]byte) (size int64, err error) {
@@ -348,8 +410,9 @@ func (r *rejectFile) add(rows [][]byte) (size int64, err error) {
 	}
 	all := bytes.Join(rows, nil)
 	if _, err := r.f.Write(all); err != nil {
-		return 0, err
+		return 0, errors.Join(err, r.f.Truncate(info.Size())) // half a row may read as another
 	}
+	r.sum.Write(all)
 	return info.Size() + int64(len(all)), nil
 }
 

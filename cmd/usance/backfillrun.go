@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 
@@ -100,6 +101,7 @@ func (b *backfill) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	last := c
 	if c != nil && c.Known {
 		if err := b.in.start(c.Counted); err != nil {
 			return err
@@ -120,13 +122,16 @@ func (b *backfill) resume(ctx context.Context) error {
 	} else {
 		c = nil
 	}
-	keep := int64(0)
 	if c != nil {
-		b.kept, b.report, keep = *c, c.Report, c.Rejected
+		b.kept, b.report = *c, c.Report
 		b.report.ResumedAt, b.report.ReadBytes, b.report.Error = c.At.Line, 0, ""
 	}
 	b.kept.Input = b.how
-	return b.rejects.start(keep)
+	goesOn, err := b.rejects.start(last, c == nil)
+	if err == nil && !goesOn && b.kept.Rejected > 0 {
+		b.note(fmt.Sprintf("what was refused before was kept in %s, which was moved or changed since and is left alone; what is refused from here on is kept in %s", c.Report.Rejects, b.rejects.path))
+	}
+	return err
 }
 
 // counted sends rows again and tells whether all were there.
@@ -215,7 +220,7 @@ func (b *backfill) settle(ctx context.Context, rows []row) error {
 		if b.kept.Rejected, err = b.rejects.add(rejected); err != nil {
 			return err
 		}
-		b.report.Rejects = b.rejects.path
+		b.report.Rejects, b.kept.Digest = b.rejects.path, b.rejects.digest()
 	}
 	b.kept.At, b.kept.Report = b.in.at, b.report
 	return b.kept.write(b.path)
