@@ -134,7 +134,7 @@ type Backfill struct {
 	Days      int            `json:"days"`     // recomputed so far
 	Skipped   int            `json:"skipped"`  // sealed days so far: their raw events are pruned
 	Events    int64          `json:"events"`   // raw events read so far
-	Changed   int            `json:"changed"`  // rollup rows that differed so far
+	Changed   int            `json:"changed"`  // rollup rows, and days of unique sessions, that differed so far
 	Counters  int            `json:"counters"` // that differed; known at the end
 	Error     string         `json:"error,omitempty"`
 	Actor     string         `json:"actor"`

@@ -1,6 +1,7 @@
 package usance
 
 import (
+	"bytes"
 	"maps"
 	"slices"
 
@@ -217,6 +218,31 @@ func (s *Sessions) Merge(o *Sessions) error {
 		s.sketch = hyperloglog.New14()
 	}
 	return s.sketch.Merge(o.sketch)
+}
+
+// Contains tells whether s holds all that o holds: merging o into s would
+// change nothing. It changes neither.
+func (s *Sessions) Contains(o *Sessions) (bool, error) {
+	merged := Sessions{hyperloglog.New14()}
+	if err := merged.Merge(s); err != nil {
+		return false, err
+	}
+	before, err := merged.compact()
+	if err != nil {
+		return false, err
+	}
+	if err := merged.Merge(o); err != nil {
+		return false, err
+	}
+	after, err := merged.compact()
+	return bytes.Equal(before, after), err
+}
+
+// compact gives the one encoding that all sketches of the same content share:
+// what is not compacted depends on the order of insertion, and Estimate compacts.
+func (s *Sessions) compact() ([]byte, error) {
+	s.sketch.Estimate()
+	return s.sketch.MarshalBinary()
 }
 
 // Estimate is the number of different sessions.

@@ -9,8 +9,9 @@ import (
 )
 
 // Books is what comparing one licence's figures came to: each rollup row with
-// its raw events, each counter with the usage of its period, the overages of
-// each period with its counter.
+// its raw events, each day's unique sessions with those of its raw events, each
+// counter with the usage of its period, the overages of each period with its
+// counter.
 type Books struct {
 	LicenseID string        `json:"licenseId"`
 	Rows      int           `json:"rows"`     // rollup rows compared
@@ -24,17 +25,18 @@ type Books struct {
 
 // What a Discrepancy is about.
 const (
-	WrongRollup  = "rollup"
-	WrongCounter = "counter"
-	WrongOverage = "overage"
-	WrongLicense = "license"
+	WrongRollup   = "rollup"
+	WrongSessions = "sessions"
+	WrongCounter  = "counter"
+	WrongOverage  = "overage"
+	WrongLicense  = "license"
 )
 
 // Discrepancy is a figure that differs from what it must be.
 type Discrepancy struct {
-	Kind        string      `json:"kind"` // rollup, counter, overage or license
+	Kind        string      `json:"kind"` // rollup, sessions, counter, overage or license
 	LicenseID   string      `json:"licenseId"`
-	Date        usance.Date `json:"date,omitzero"` // of the rollup; first day of the counter's period
+	Date        usance.Date `json:"date,omitzero"` // of the rollup or sessions; first day of the counter's period
 	UsageType   string      `json:"usageType,omitempty"`
 	ThresholdID string      `json:"thresholdId,omitempty"`
 	Problem     string      `json:"problem"`
@@ -152,6 +154,9 @@ func (f *Folder) checkRollups(ctx context.Context, licenseID string, from, to us
 				problem = "the rollup's breakdown differs from its raw events, though its totals do not"
 			}
 			b.add(Discrepancy{WrongRollup, licenseID, r.Date, r.UsageType, "", problem})
+		}
+		for i := range d.sessions {
+			b.add(Discrepancy{WrongSessions, licenseID, d.sessions[i].Date, "", "", "the day's unique sessions lack sessions of its raw events"})
 		}
 		start = end
 	}

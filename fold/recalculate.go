@@ -17,7 +17,7 @@ type Recalculation struct {
 	EndDate   usance.Date   `json:"endDate"` // inclusive
 	Days      int           `json:"days"`    // days recomputed
 	Events    int64         `json:"events"`  // raw events read
-	Changed   int           `json:"changed"` // rollup rows that differed
+	Changed   int           `json:"changed"` // rollup rows, and days of unique sessions, that differed
 	Counters  int           `json:"counters"`
 	Sealed    []usance.Date `json:"sealed"` // days skipped: their raw events are pruned
 }
@@ -31,8 +31,8 @@ const maxTries = 10
 
 // Recalculate recomputes the licence's rollups of the local days [from, to)
 // from their folded events, and the counters of the periods they touch. It
-// adds only the difference, so that usage may go on meanwhile. Sealed days are
-// skipped and listed.
+// adds only the difference, so that usage may go on meanwhile; sessions that a
+// day's sketch lacks are merged into it. Sealed days are skipped and listed.
 func (f *Folder) Recalculate(ctx context.Context, licenseID string, from, to usance.Date, actor string) (out Recalculation, err error) {
 	out = Recalculation{LicenseID: licenseID, StartDate: from, EndDate: to - 1, Sealed: []usance.Date{}}
 	f.o.Logger.Debug("recalculating", "license", licenseID, "from", from, "to", to)
@@ -96,8 +96,8 @@ func (f *Folder) recalculateChunk(ctx context.Context, licenseID string, from, t
 			out.Days += int(to-from) - len(d.sealed)
 			out.Sealed = append(out.Sealed, d.sealed...)
 			out.Events += d.events
-			out.Changed += len(d.rows)
-			f.metrics.drift.Add(float64(len(d.rows)))
+			out.Changed += d.drifted()
+			f.metrics.drift.Add(float64(d.drifted()))
 			return nil
 		}
 	}
@@ -108,11 +108,14 @@ func (f *Folder) recalculateChunk(ctx context.Context, licenseID string, from, t
 type difference struct {
 	rows      []usance.Rollup // by key; Revision is the row's when it was read
 	revisions map[usance.RollupKey]int
-	sessions  []usance.DaySketch
+	sessions  []usance.DaySketch // of the events of days whose stored sketch does not contain it, by day
 	sealed    []usance.Date
 	events    int64
-	compared  int
+	compared  int // rows
 }
+
+// drifted is how many figures differ: rows, and days of sessions.
+func (d *difference) drifted() int { return len(d.rows) + len(d.sessions) }
 
 // diff compares rows and folded events in one snapshot. The events of a day
 // are summed in bites, so that memory does not grow with them.
@@ -171,19 +174,45 @@ func (f *Folder) diff(ctx context.Context, licenseID string, from, to usance.Dat
 				d.rows = append(d.rows, *r)
 			}
 		}
-		for day, s := range bite.sessions {
-			d.sessions = append(d.sessions, usance.DaySketch{Day: day, Sessions: *s})
-		}
-		slices.SortFunc(d.sessions, func(a, b usance.DaySketch) int { return a.Compare(b.Day) })
-		return nil
+		d.sessions, err = lacking(ctx, v, licenseID, from, to, bite.sessions)
+		return err
 	})
 	return d, err
 }
 
+// lacking gives those of the events' sketches that the stored ones of their days
+// do not contain, by day. A sketch cannot be subtracted from: one that holds more
+// than its events is not found out.
+func lacking(ctx context.Context, v usance.View, licenseID string, from, to usance.Date, fresh map[usance.Day]*usance.Sessions) (out []usance.DaySketch, err error) {
+	if len(fresh) == 0 {
+		return nil, nil
+	}
+	err = v.DaySessions(ctx, licenseID, from, to, func(date usance.Date, stored *usance.Sessions) error {
+		day := usance.Day{LicenseID: licenseID, Date: date}
+		if fresh[day] == nil {
+			return nil
+		}
+		whole, err := stored.Contains(fresh[day])
+		if err != nil {
+			return fmt.Errorf("comparing the sessions of %s, %s: %w", licenseID, date, err)
+		}
+		if whole {
+			delete(fresh, day)
+		}
+		return nil
+	})
+	for day, s := range fresh {
+		out = append(out, usance.DaySketch{Day: day, Sessions: *s})
+	}
+	slices.SortFunc(out, func(a, b usance.DaySketch) int { return a.Compare(b.Day) })
+	return out, err
+}
+
 // correct adds the difference under the rows' locks; ok is false when another
-// recalculation changed one of them since it was read.
+// recalculation changed one of them since it was read. Sessions that were merged
+// meanwhile are merged once more, which changes nothing.
 func (f *Folder) correct(ctx context.Context, licenseID string, d *difference) (ok bool, err error) {
-	if len(d.rows) == 0 {
+	if d.drifted() == 0 {
 		return true, nil
 	}
 	err = f.store.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
@@ -210,36 +239,41 @@ func (f *Folder) correct(ctx context.Context, licenseID string, d *difference) (
 		if err := tx.PutRollups(ctx, rows); err != nil {
 			return err
 		}
-		if err := tx.MergeSessions(ctx, d.sessions); err != nil {
-			return err
+		if len(d.sessions) > 0 {
+			if err := tx.MergeSessions(ctx, d.sessions); err != nil {
+				return err
+			}
 		}
 		return tx.RaiseVersions(ctx, []string{licenseID})
 	})
 	return ok, err
 }
 
-// Drift is what verification found: rows that differ from their raw events.
+// Drift is what verification found: rows that differ from their raw events, and
+// days whose unique sessions lack some of them.
 type Drift struct {
 	Licenses int          `json:"licenses"`
-	Rows     int          `json:"rows"` // compared
-	Drifted  int          `json:"drifted"`
+	Rows     int          `json:"rows"`    // rollup rows compared
+	Drifted  int          `json:"drifted"` // rows, and days of unique sessions
 	Events   int64        `json:"events"`
 	Keys     []DriftedRow `json:"keys,omitempty"` // the first of them
 }
 
-// maxDriftKeys bounds the rows that a Drift names.
+// maxDriftKeys bounds the figures that a Drift names.
 const maxDriftKeys = 100
 
-// DriftedRow names a row and its difference: events less rollup.
+// DriftedRow names a row and its difference: events less rollup; or a day whose
+// unique sessions, which are of all usage types, lack sessions of its events.
 type DriftedRow struct {
 	LicenseID  string       `json:"licenseId"`
 	Date       usance.Date  `json:"date"`
-	UsageType  string       `json:"usageType"`
-	Difference usance.Tally `json:"difference"`
+	UsageType  string       `json:"usageType,omitempty"`
+	Difference usance.Tally `json:"difference,omitzero"`
+	Sessions   bool         `json:"sessions,omitempty"` // it is the unique sessions that drifted
 }
 
-// Verify compares the licence's rollups of [from, to) with their raw events
-// and changes nothing.
+// Verify compares the licence's rollups and unique sessions of [from, to) with
+// their raw events and changes nothing.
 func (f *Folder) Verify(ctx context.Context, licenseID string, from, to usance.Date) (Drift, error) {
 	out := Drift{Licenses: 1}
 	for start := from; start < to; start += chunkDays {
@@ -249,11 +283,16 @@ func (f *Folder) Verify(ctx context.Context, licenseID string, from, to usance.D
 		}
 		out.Rows += d.compared
 		out.Events += d.events
-		out.Drifted += len(d.rows)
+		out.Drifted += d.drifted()
 		for i := range d.rows {
 			if len(out.Keys) < maxDriftKeys {
 				r := &d.rows[i]
-				out.Keys = append(out.Keys, DriftedRow{r.LicenseID, r.Date, r.UsageType, r.Tally})
+				out.Keys = append(out.Keys, DriftedRow{LicenseID: r.LicenseID, Date: r.Date, UsageType: r.UsageType, Difference: r.Tally})
+			}
+		}
+		for i := range d.sessions {
+			if len(out.Keys) < maxDriftKeys {
+				out.Keys = append(out.Keys, DriftedRow{LicenseID: licenseID, Date: d.sessions[i].Date, Sessions: true})
 			}
 		}
 	}
@@ -298,7 +337,7 @@ func (f *Folder) VerifyDays(ctx context.Context, days int) (Drift, error) {
 	f.metrics.verified.Add(float64(out.Rows))
 	f.metrics.drift.Add(float64(out.Drifted))
 	if out.Drifted > 0 {
-		f.o.Logger.Error("rollups differ from their events; recalculate the days named", "rows", out.Drifted, "first", out.Keys)
+		f.o.Logger.Error("rollups or unique sessions differ from their events; recalculate the days named", "rows", out.Drifted, "first", out.Keys)
 	}
 	return out, nil
 }

@@ -11,7 +11,7 @@ import (
 // Retention is what one run of the retention came to.
 type Retention struct {
 	Days    int `json:"days"`    // local days of licences that were sealed
-	Drifted int `json:"drifted"` // days left alone because their rollups differ from their events
+	Drifted int `json:"drifted"` // days left alone because their rollups or unique sessions differ from their events
 	Events  int `json:"events"`  // raw events pruned
 	// Evidence is how many attempts that were not counted were forgotten.
 	Evidence int `json:"evidence"`
@@ -27,7 +27,7 @@ const (
 // evidence of attempts whose last lies as far back. The
 // order is what makes it safe: a local day whose first raw event is due is
 // closed, so that it takes no event any more; what is pending is folded; its
-// rollups are verified against its events; it is sealed, so that no
+// rollups and unique sessions are verified against its events; it is sealed, so that no
 // recalculation reads what is no longer whole; and only then are its due events
 // deleted, a bounded bite at a time. A day whose rollups differ is left closed
 // with its events, and reported. A run that a crash cut short is gone on with

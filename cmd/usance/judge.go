@@ -254,6 +254,8 @@ func (f *findings) rightBooks() []measure {
 	out := []measure{
 		held("books: rollups", fmt.Sprintf("%d of %d rows differ from %d raw events; %d days are pruned", wrong[fold.WrongRollup], rows, events, sealed),
 			"0 rows", wrong[fold.WrongRollup] == 0, recalculate),
+		held("books: sessions", fmt.Sprintf("the unique sessions of %d days lack sessions of their raw events", wrong[fold.WrongSessions]),
+			"0 days", wrong[fold.WrongSessions] == 0, recalculate),
 		held("books: counters", fmt.Sprintf("%d of %d differ from their usage", wrong[fold.WrongCounter], counters), "0 counters", wrong[fold.WrongCounter] == 0, recalculate),
 		held("books: overages", fmt.Sprintf("%d periods of %d rows differ from their counter", wrong[fold.WrongOverage], overages), "0 periods", wrong[fold.WrongOverage] == 0, recalculate),
 	}

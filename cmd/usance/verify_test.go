@@ -146,6 +146,7 @@ func TestEachCheckFailsByItself(t *testing.T) {
 		{"a job failed", func(f *findings) { job(f, jobCleanup).LastError = "x" }, "jobs: cleanupOldUsageEvents"},
 		{"events queue up", func(f *findings) { f.metrics = scraped(t, map[string]string{"usance_ingest_waiting_events": "10001"}) }, "jobs: events waiting"},
 		{"a rollup is wrong", func(f *findings) { f.books[0].Faults = []fold.Discrepancy{{Kind: fold.WrongRollup}} }, "books: rollups"},
+		{"sessions are lost", func(f *findings) { f.books[0].Faults = []fold.Discrepancy{{Kind: fold.WrongSessions}} }, "books: sessions"},
 		{"a counter is wrong", func(f *findings) { f.books[0].Faults = []fold.Discrepancy{{Kind: fold.WrongCounter}} }, "books: counters"},
 		{"an overage is wrong", func(f *findings) { f.books[0].Faults = []fold.Discrepancy{{Kind: fold.WrongOverage}} }, "books: overages"},
 		{"a licence cannot be read", func(f *findings) { f.books[0].Faults = []fold.Discrepancy{{Kind: fold.WrongLicense}} }, "books: licences"},
@@ -194,7 +195,7 @@ func verified(t *testing.T, dir string, args ...string) (code int, out, errOut s
 }
 
 // TestVerify: all is well with a server at work and with its store once it has
-// stopped; a rollup that is bent fails both.
+// stopped; a rollup that is bent and sessions that are lost fail both.
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -202,7 +203,7 @@ func TestVerify(t *testing.T) {
 	s.license("")
 	s.must("POST", "/v1/thresholds", `{"licenseId":"lic_1","usageType":"view","periodType":"monthly","limitQuantity":2,"allowOverage":true,"overageRateCents":5}`, nil)
 	for i := range 3 {
-		s.must("POST", "/v1/events", fmt.Sprintf(`{"licenseId":"lic_1","usageType":"view","quantity":3,"idempotencyKey":"k%d"}`, i), nil)
+		s.must("POST", "/v1/events", fmt.Sprintf(`{"licenseId":"lic_1","usageType":"view","quantity":3,"sessionId":"s%[1]d","idempotencyKey":"k%[1]d"}`, i), nil)
 	}
 	if code, out, _ := verified(t, dir); code != exitFault || !strings.Contains(out, "never ran") {
 		t.Errorf("before any job ran: exit %d\n%s", code, out)
@@ -227,6 +228,7 @@ func TestVerify(t *testing.T) {
 	}
 
 	bend(t, filepath.Join(dir, "usance.db"), `UPDATE license_usage_rollups SET quantity = quantity + 1`)
+	bend(t, filepath.Join(dir, "usance.db"), `DELETE FROM license_usage_sessions`)
 	code, out, errOut = verified(t, dir, "--json", "--only", "books,file")
 	var answer struct {
 		Checks []measure
@@ -236,7 +238,7 @@ func TestVerify(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &answer); err != nil {
 		t.Fatalf("%v in %s", err, out)
 	}
-	if code != exitFault || answer.Failed != 2 || len(answer.Checks) != 4 || len(answer.Faults) != 2 || !strings.Contains(errOut, "2 of 4 checks failed") {
+	if code != exitFault || answer.Failed != 3 || len(answer.Checks) != 5 || len(answer.Faults) != 3 || !strings.Contains(errOut, "3 of 5 checks failed") {
 		t.Errorf("exit %d: %s\n%s", code, errOut, out)
 	}
 	again := startServer(t, dir)
