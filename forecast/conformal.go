@@ -4,7 +4,7 @@ import (
 	"math"
 	"slices"
 
-	"gonum.org/v1/gonum/stat/distuv"
+	"gonum.org/v1/gonum/mathext"
 )
 
 // A law is what the backtest says about the errors at each lead: how large they
@@ -35,12 +35,21 @@ var probabilities = [grid]float64{
 // common is the spread of standardised errors expected before any is seen: that
 // of Student's t with five degrees of freedom over its mean absolute value.
 var common = func() (q [grid]float64) {
-	t := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: 5}
 	for i, p := range probabilities {
-		q[i] = t.Quantile(p) / meanAbsT5
+		q[i] = quantileT(5, p) / meanAbsT5
 	}
 	return q
 }()
+
+// quantileT is the quantile at p, between 0 and 1, of Student's t with so many
+// degrees of freedom, by the inverse of the regularised incomplete beta function.
+func quantileT(freedom, p float64) float64 {
+	if p > 0.5 {
+		return -quantileT(freedom, 1-p)
+	}
+	x := mathext.InvRegIncBeta(freedom/2, 0.5, 2*p)
+	return -math.Sqrt(freedom * (1 - x) / x)
+}
 
 // meanAbsT5 is the mean absolute value of Student's t with five degrees of freedom.
 const meanAbsT5 = 0.9490

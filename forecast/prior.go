@@ -3,8 +3,6 @@ package forecast
 import (
 	"math"
 	"slices"
-
-	"gonum.org/v1/gonum/mat"
 )
 
 // A Prior is what many licences together show, for those that are too young to
@@ -321,37 +319,71 @@ func (l *Learner) young(p *Prior) {
 // of the first days goes on.
 func ridge(cases []lesson) (b Rule) {
 	const k = len(b)
-	a := mat.NewSymDense(k, nil)
-	v := mat.NewVecDense(k, nil)
+	var a [k][k]float64
+	var v [k]float64
 	for _, c := range cases {
 		// A target far out counts as one that is not.
 		t := max(-2, min(c.target, 2))
 		for i, f := range c.features {
-			v.SetVec(i, v.AtVec(i)+f*t)
-			for j := i; j < k; j++ {
-				a.SetSym(i, j, a.At(i, j)+f*c.features[j])
+			v[i] += f * t
+			for j := range i + 1 {
+				a[i][j] += f * c.features[j]
 			}
 		}
 	}
 	for i := range k {
-		a.SetSym(i, i, a.At(i, i)+10)
+		a[i][i] += 10
 	}
-	var chol mat.Cholesky
-	var x mat.VecDense
-	if !chol.Factorize(a) || chol.SolveVecTo(&x, v) != nil {
+	rows := make([][]float64, k)
+	for i := range a {
+		rows[i] = a[i][:]
+	}
+	if !solve(rows, v[:]) {
 		return Rule{}
 	}
-	for i := range k {
-		b[i] = x.AtVec(i)
+	return Rule(v)
+}
+
+// solve makes v the solution x of a x = v by Cholesky's decomposition, and says
+// whether there is one. The matrix is symmetric, its lower half is read and
+// overwritten. (A library of matrices would be most of what there is to build.)
+func solve(a [][]float64, v []float64) bool {
+	for i := range a {
+		for j := range i + 1 {
+			sum := a[i][j]
+			for k := range j {
+				sum -= a[i][k] * a[j][k]
+			}
+			switch {
+			case j < i:
+				a[i][j] = sum / a[j][j]
+			case !(sum > 0): // not positive definite, or no number
+				return false
+			default:
+				a[i][i] = math.Sqrt(sum)
+			}
+		}
 	}
-	return b
+	for i := range v {
+		for k := range i {
+			v[i] -= a[i][k] * v[k]
+		}
+		v[i] /= a[i][i]
+	}
+	for i := len(v) - 1; i >= 0; i-- {
+		for k := i + 1; k < len(v); k++ {
+			v[i] -= a[k][i] * v[k]
+		}
+		v[i] /= a[i][i]
+	}
+	return true
 }
 
 // sizes learns how large the errors are that the rules leave, and their spread.
 func (p *Prior) sizes(cases []lesson) {
 	const k = sizeTerms
-	a := mat.NewSymDense(k, nil)
-	v := mat.NewVecDense(k, nil)
+	var a [k][k]float64
+	var v [k]float64
 	errs := make([]float64, len(cases))
 	for n, c := range cases {
 		errs[n] = c.target + toLog(1) - p.center(c.young)
@@ -359,22 +391,24 @@ func (p *Prior) sizes(cases []lesson) {
 		t := math.Log(math.Abs(errs[n])+0.03) - math.Log(defaults.size(c.young, c.lead)) + 0.4
 		f := sizeOf(c.young, c.lead)
 		for i := range k {
-			v.SetVec(i, v.AtVec(i)+f[i]*t)
-			for j := i; j < k; j++ {
-				a.SetSym(i, j, a.At(i, j)+f[i]*f[j])
+			v[i] += f[i] * t
+			for j := range i + 1 {
+				a[i][j] += f[i] * f[j]
 			}
 		}
 	}
 	for i := range k {
-		a.SetSym(i, i, a.At(i, i)+20)
+		a[i][i] += 20
 	}
-	var chol mat.Cholesky
-	var x mat.VecDense
-	if !chol.Factorize(a) || chol.SolveVecTo(&x, v) != nil {
+	rows := make([][]float64, k)
+	for i := range a {
+		rows[i] = a[i][:]
+	}
+	if !solve(rows, v[:]) {
 		return
 	}
 	for i := range k {
-		p.Size[i] = defaults.Size[i] + x.AtVec(i)
+		p.Size[i] = defaults.Size[i] + v[i]
 	}
 	sum := 0.0
 	for n, c := range cases {
