@@ -3,6 +3,8 @@ package forecast
 import (
 	"math"
 	"testing"
+
+	"github.com/usance/usance"
 )
 
 // one runs a single method over daily values and gives the medians ahead.
@@ -237,7 +239,7 @@ func TestSelection(t *testing.T) {
 			v[i] = float64(rnd.Intn(9))
 		}
 		k := rnd.Intn(n)
-		got := selectNth(v, k)
+		got := usance.SelectNth(v, k)
 		below, above := 0, 0
 		for _, x := range v {
 			if x < got {

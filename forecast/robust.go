@@ -1,6 +1,10 @@
 package forecast
 
-import "math"
+import (
+	"math"
+
+	"github.com/usance/usance"
+)
 
 // medians expects the mean of the medians of the last windows: spikes and
 // single days do not move it, which is what page views ask for.
@@ -93,7 +97,7 @@ func (m *robust) advance(x []float64, to int) {
 // medianOf reorders v, which must not be empty.
 func medianOf(v []float64) float64 {
 	n := len(v)
-	hi := selectNth(v, n/2)
+	hi := usance.SelectNth(v, n/2)
 	if n%2 == 1 {
 		return hi
 	}
@@ -102,38 +106,6 @@ func medianOf(v []float64) float64 {
 		lo = max(lo, x)
 	}
 	return (lo + hi) / 2
-}
-
-// selectNth gives the value that sorting would put at index k, with no greater
-// one before it (Hoare's selection; sorting took a third of a forecast's time).
-func selectNth(v []float64, k int) float64 {
-	lo, hi := 0, len(v)-1
-	for lo < hi {
-		pivot := v[(lo+hi)/2]
-		i, j := lo, hi
-		for i <= j {
-			for v[i] < pivot {
-				i++
-			}
-			for v[j] > pivot {
-				j--
-			}
-			if i <= j {
-				v[i], v[j] = v[j], v[i]
-				i++
-				j--
-			}
-		}
-		switch {
-		case k <= j:
-			hi = j
-		case k >= i:
-			lo = i
-		default:
-			return v[k]
-		}
-	}
-	return v[k]
 }
 
 func (*medians) name() Method { return WeekdayProfile }

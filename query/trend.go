@@ -89,43 +89,11 @@ func kendall(n int) float64 { return float64(n) * float64(n-1) * float64(2*n+5) 
 // median reorders v, which is not empty.
 func median(v []float64) float64 {
 	k := len(v) / 2
-	upper := selectKth(v, k)
+	upper := usance.SelectNth(v, k)
 	if len(v)%2 == 1 {
 		return upper
 	}
 	return (slices.Max(v[:k]) + upper) / 2
-}
-
-// selectKth moves the k-th smallest of v to v[k], none greater before it, by
-// Hoare's quickselect: sorting all pairs of a year takes ten times as long.
-func selectKth(v []float64, k int) float64 {
-	lo, hi := 0, len(v)-1
-	for lo < hi {
-		pivot := v[lo+(hi-lo)/2]
-		i, j := lo, hi
-		for i <= j {
-			for v[i] < pivot {
-				i++
-			}
-			for v[j] > pivot {
-				j--
-			}
-			if i <= j {
-				v[i], v[j] = v[j], v[i]
-				i++
-				j--
-			}
-		}
-		switch {
-		case k <= j:
-			hi = j
-		case k >= i:
-			lo = i
-		default:
-			return v[k]
-		}
-	}
-	return v[k]
 }
 
 // Trends is the trend of all usage and of each type.
