@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/usance/usance"
@@ -22,22 +22,29 @@ type Check struct {
 // instant (zero: now). It records nothing; only an event holds its place.
 func (in *Ingester) Check(ctx context.Context, licenseID, usageType string, quantity int64, at time.Time) (Check, error) {
 	now := in.o.Now().UTC().Truncate(time.Microsecond)
-	it := item{event: usance.Event{LicenseID: licenseID, UsageType: usageType, Quantity: quantity, OccurredAt: at}, backdate: true}
+	e := usance.Event{LicenseID: licenseID, UsageType: usageType, Quantity: quantity, OccurredAt: at}
+	var out Check
+	err := in.store.View(ctx, func(v usance.View) (err error) {
+		out, err = in.check(ctx, v, e, now)
+		return err
+	})
+	return out, err
+}
+
+// check is Check of an event in a snapshot.
+func (in *Ingester) check(ctx context.Context, v usance.View, e usance.Event, now time.Time) (Check, error) {
+	it := item{event: e, backdate: true}
 	in.prepare(&it, now)
 	if it.err != nil {
 		return Check{}, it.err
 	}
-	var out Check
-	err := in.store.View(ctx, func(v usance.View) error {
-		g := newGroup(in, []*request{{items: []item{it}}}, true)
-		res, err := g.dryRun(ctx, v, licenseID)
-		if err != nil {
-			return err
-		}
-		out = Check{Allowed: res.Error == nil, Error: res.Error, Usage: res.Usage}
-		return nil
-	})
-	return out, err
+	g := newGroup(in, []*request{{items: []item{it}}}, true)
+	g.now = now
+	res, err := g.dryRun(ctx, v, e.LicenseID)
+	if err != nil {
+		return Check{}, err
+	}
+	return Check{Allowed: res.Error == nil, Error: res.Error, Usage: res.Usage}, nil
 }
 
 // dryRun judges the one event of the group against a snapshot.
@@ -74,11 +81,19 @@ func (g *group) dryRun(ctx context.Context, v usance.View, licenseID string) (*u
 	return res, nil
 }
 
-// Explanation answers "why is this licence's usage not counted" step by step.
+// Explanation answers "why is this licence's usage not counted", step by step
+// and in the end. All of it is of one snapshot.
 type Explanation struct {
-	LicenseID string `json:"licenseId"`
-	Verdict   string `json:"verdict"` // what would happen to one view, and one unit of each limited type, sent now
-	Steps     []Step `json:"steps"`
+	LicenseID string    `json:"licenseId"`
+	Verdicts  []Verdict `json:"verdicts"` // in the order of their usage types
+	Steps     []Step    `json:"steps"`
+}
+
+// Verdict is what would happen to one unit of a usage type, sent now, and how
+// the active thresholds that cover the type stand.
+type Verdict struct {
+	UsageType string `json:"usageType"`
+	Check
 }
 
 // Step is one thing that must hold for usage to count.
@@ -89,74 +104,93 @@ type Step struct {
 	Fix    string `json:"fix,omitempty"`
 }
 
-// Explain goes through all that decides about an event of the licence now:
-// the licence, its tracking, status and term, its thresholds, and the state of
-// folding.
+// Explain goes through all that decides about an event of the licence now: the
+// licence, its tracking, status and term, its thresholds, and the state of
+// folding. It gives a verdict on each usage type that an active threshold
+// names. Where one covers all types, or none is active, a built-in type that
+// none names stands for the rest: view, if it is not named.
 func (in *Ingester) Explain(ctx context.Context, licenseID string) (Explanation, error) {
-	out := Explanation{LicenseID: licenseID}
-	now := in.o.Now().UTC()
-	step := func(name string, ok bool, detail, fix string) {
-		if ok {
-			fix = ""
-		}
-		out.Steps = append(out.Steps, Step{name, ok, detail, fix})
-	}
-	var types []string
+	now := in.o.Now().UTC().Truncate(time.Microsecond)
+	var out Explanation
 	err := in.store.View(ctx, func(v usance.View) error {
-		out.Steps, types = nil, []string{"view"}
+		out = Explanation{LicenseID: licenseID}
 		l, err := v.License(ctx, licenseID)
 		if err != nil {
 			return err
 		}
-		zone, from, to, err := l.Term()
-		if err != nil {
-			return err
-		}
-		step("license exists", l.DeletedAt == nil, fmt.Sprintf("brand %s, asset %s", l.BrandID, l.AssetID), fmt.Sprintf("the licence is deleted; PUT /v1/licenses/%s with {\"deletedAt\": null}", licenseID))
-		step("usage_tracking_enabled", l.UsageTrackingEnabled, fmt.Sprintf("%t", l.UsageTrackingEnabled),
-			fmt.Sprintf("PUT /v1/licenses/%s with {\"usageTrackingEnabled\": true}", licenseID))
-		step("status", l.Status.Counts(), string(l.Status), "usage counts once the licence is ACTIVE")
-		step("term", !now.Before(from) && now.Before(to), fmt.Sprintf("%s to %s in %s", orOpen(l.StartDate), orOpen(l.EndDate), l.Timezone),
-			"change startDate or endDate, or send events whose occurredAt lies within")
 		thresholds, _, err := v.Thresholds(ctx, usance.ThresholdFilter{LicenseID: licenseID, Inactive: true}, usance.Page{Limit: 1000})
 		if err != nil {
 			return err
 		}
-		for i := range thresholds {
-			if thresholds[i].UsageType != usance.AllTypes {
-				types = append(types, thresholds[i].UsageType)
+		if out.Steps, err = explainSteps(ctx, v, &l, thresholds, now); err != nil {
+			return err
+		}
+		for _, usageType := range typesToExplain(thresholds) {
+			check, err := in.check(ctx, v, usance.Event{LicenseID: licenseID, UsageType: usageType}, now)
+			if err != nil {
+				return err
 			}
+			out.Verdicts = append(out.Verdicts, Verdict{usageType, check})
 		}
-		if err := explainThresholds(ctx, v, thresholds, &l, usance.DateOf(now, zone), step); err != nil {
-			return err
-		}
-		status, err := v.Status(ctx)
-		if err != nil {
-			return err
-		}
-		behind := status.PendingEvents > 0 && now.Sub(status.OldestPending) > time.Minute
-		step("aggregation", !behind, fmt.Sprintf("%d events wait to be folded", status.PendingEvents),
-			"answers are right all the same; see the log for errors of the fold")
 		return nil
 	})
 	if err != nil {
 		return Explanation{}, err
 	}
-	slices.Sort(types)
-	var verdict []string
-	for _, usageType := range slices.Compact(types) {
-		check, err := in.Check(ctx, licenseID, usageType, 1, time.Time{})
-		switch {
-		case err != nil:
-			return Explanation{}, err
-		case check.Allowed:
-			verdict = append(verdict, fmt.Sprintf("one %s sent now would be counted", usageType))
-		default:
-			verdict = append(verdict, fmt.Sprintf("one %s sent now would not be counted: %s: %s", usageType, check.Error.Code, check.Error.Message))
+	return out, nil
+}
+
+// typesToExplain gives the usage types that Explain gives a verdict on.
+func typesToExplain(thresholds []usance.Threshold) []string {
+	named := make(map[string]bool)
+	for i := range thresholds {
+		if thresholds[i].IsActive {
+			named[thresholds[i].UsageType] = true
 		}
 	}
-	out.Verdict = strings.Join(verdict, "\n")
-	return out, nil
+	if len(named) == 0 || named[usance.AllTypes] {
+		delete(named, usance.AllTypes)
+		if i := slices.IndexFunc(usance.UsageTypes, func(s string) bool { return !named[s] }); i >= 0 {
+			named[usance.UsageTypes[i]] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(named))
+}
+
+// explainSteps gives what must hold for usage to count, and whether it does.
+func explainSteps(ctx context.Context, v usance.View, l *usance.License, thresholds []usance.Threshold, now time.Time) (steps []Step, err error) {
+	step := func(name string, ok bool, detail, fix string) {
+		if ok {
+			fix = ""
+		}
+		steps = append(steps, Step{name, ok, detail, fix})
+	}
+	zone, from, to, fault := l.Term()
+	if fault != nil { // a host's own UPDATE may leave such a row
+		zone = time.UTC
+	}
+	step("license exists", l.DeletedAt == nil, fmt.Sprintf("brand %s, asset %s", l.BrandID, l.AssetID),
+		fmt.Sprintf("the licence is deleted; PUT /v1/licenses/%s with {\"deletedAt\": null}", l.ID))
+	step("usage_tracking_enabled", l.UsageTrackingEnabled, fmt.Sprintf("%t", l.UsageTrackingEnabled),
+		fmt.Sprintf("PUT /v1/licenses/%s with {\"usageTrackingEnabled\": true}", l.ID))
+	step("status", l.Status.Counts(), string(l.Status), "usage counts once the licence is ACTIVE")
+	term := fmt.Sprintf("%s to %s in %s", orOpen(l.StartDate), orOpen(l.EndDate), l.Timezone)
+	if fault != nil {
+		step("term", false, term, "it cannot be read; put it right: "+fault.Error())
+	} else {
+		step("term", !now.Before(from) && now.Before(to), term, "change startDate or endDate, or send events whose occurredAt lies within")
+	}
+	if err := explainThresholds(ctx, v, thresholds, l, usance.DateOf(now, zone), step); err != nil {
+		return nil, err
+	}
+	status, err := v.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	behind := status.PendingEvents > 0 && now.Sub(status.OldestPending) > time.Minute
+	step("aggregation", !behind, fmt.Sprintf("%d events wait to be folded", status.PendingEvents),
+		"answers are right all the same; see the log for errors of the fold")
+	return steps, nil
 }
 
 func explainThresholds(ctx context.Context, v usance.View, thresholds []usance.Threshold, l *usance.License, today usance.Date, step func(name string, ok bool, detail, fix string)) error {

@@ -377,7 +377,7 @@ export interface Evidence {
 export interface Explanation {
   licenseId: string;
   steps: Step[];
-  verdict: string;
+  verdicts: Verdict[];
 }
 
 export interface Job {
@@ -798,6 +798,13 @@ export interface Value {
   revenueCents: number;
   sharePercent: number;
   value: string;
+}
+
+export interface Verdict {
+  allowed: boolean;
+  error?: EventError;
+  usage?: Usage[];
+  usageType: string;
 }
 
 export interface WindowUsage {

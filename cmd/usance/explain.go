@@ -32,7 +32,14 @@ func (c explainCmd) Run(ctx context.Context, p *program) error {
 		if err := w.Flush(); err != nil {
 			return err
 		}
-		p.printf("\n%s\n", e.Verdict)
+		p.printf("\n")
+		for _, v := range e.Verdicts {
+			if v.Allowed {
+				p.printf("one %s sent now would be counted\n", v.UsageType)
+			} else {
+				p.printf("one %s sent now would not be counted: %s: %s\n", v.UsageType, v.Error.Code, v.Error.Message)
+			}
+		}
 		return nil
 	})
 }
