@@ -11,6 +11,9 @@ const (
 	AlertOverage   AlertKind = "overage"   // billable usage began in a period
 )
 
+// AlertKinds are all of them.
+var AlertKinds = []AlertKind{AlertThreshold, AlertOverage}
+
 // Alert is one notice to the brand and the admins. There is one per threshold,
 // period, kind, level and epoch, across nodes and restarts.
 type Alert struct {

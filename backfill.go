@@ -122,6 +122,9 @@ const (
 	BackfillFailed  BackfillStatus = "FAILED"
 )
 
+// BackfillStatuses are all of them.
+var BackfillStatuses = []BackfillStatus{BackfillRunning, BackfillDone, BackfillFailed}
+
 // Backfill is the rebuilding of a licence's rollups and counters from its raw
 // events over a range of local days, as it is kept: there is one a licence, the
 // last that was asked for. NextDate is its checkpoint.

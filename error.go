@@ -39,6 +39,16 @@ const (
 	CodeInternal            Code = "INTERNAL"             // a fault of the server; the log has the cause
 )
 
+// Codes are all of them, in the order of the documents.
+var Codes = []Code{
+	CodeValidation, CodeUnauthorized, CodeForbidden, CodeBackdateForbidden,
+	CodeNotFound, CodeLicenseNotFound, CodeMethodNotAllowed,
+	CodeLicenseNotActive, CodeTrackingDisabled, CodeOutOfTerm, CodeLimitExceeded,
+	CodeTooLate, CodeIdempotencyConflict, CodeAborted, CodeConflict,
+	CodeThresholdExists, CodeInvalidState, CodeTooLarge, CodeUnsupportedMedia,
+	CodeRateLimited, CodeOverloaded, CodeUnavailable, CodeInternal,
+}
+
 // Error is a failure that a caller may see. Its message says what to do next
 // and never holds another party's data.
 type Error struct {

@@ -49,6 +49,9 @@ const (
 	StatusVoided    EventStatus = "VOIDED"
 )
 
+// EventStatuses are all of them: of events, then of evidence.
+var EventStatuses = []EventStatus{StatusCounted, StatusVoided, StatusBlocked, StatusOutOfTerm, StatusRefused}
+
 // Event is one use of a licence. The JSON fields are what a client sends; the
 // others are set on the way in.
 type Event struct {
@@ -111,11 +114,15 @@ func (e *Event) Validate() error {
 	if y := e.OccurredAt.Year(); y < 1970 {
 		return Invalid("occurredAt", "lies before 1970")
 	}
-	if e.Platform != "" && !slices.Contains(Platforms, e.Platform) {
-		return Invalid("platform", "must be one of %s", strings.Join(Platforms, ", "))
+	if e.Platform != "" {
+		if err := ValidateWord("platform", e.Platform, Platforms); err != nil {
+			return err
+		}
 	}
-	if e.DeviceType != "" && !slices.Contains(DeviceTypes, e.DeviceType) {
-		return Invalid("deviceType", "must be one of %s", strings.Join(DeviceTypes, ", "))
+	if e.DeviceType != "" {
+		if err := ValidateWord("deviceType", e.DeviceType, DeviceTypes); err != nil {
+			return err
+		}
 	}
 	if err := validateText("geographicLocation", e.GeographicLocation, 100); err != nil {
 		return err
@@ -155,6 +162,26 @@ func ValidateUsageType(s string) error {
 		return Invalid("usageType", "%q stands for every usage type; an event needs one of its own", AllTypes)
 	}
 	return nil
+}
+
+// ValidateWord accepts the words of a closed set.
+func ValidateWord[T ~string](field string, word T, words []T) error {
+	if slices.Contains(words, word) {
+		return nil
+	}
+	return Invalid(field, "must be one of %s", JoinWords(words))
+}
+
+// JoinWords writes a closed set of words for people.
+func JoinWords[T ~string](words []T) string {
+	var b strings.Builder
+	for i, w := range words {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(string(w))
+	}
+	return b.String()
 }
 
 // validateText bounds a free text: characters, valid UTF-8, no control characters.

@@ -14,8 +14,14 @@ const (
 	RoleIngest  Role = "ingest"
 )
 
+// Roles are all of them, from most to least powerful.
+var Roles = []Role{RoleAdmin, RoleBrand, RoleCreator, RoleIngest}
+
 // ScopeBackdate lets an ingest key send events older than the late grace.
 const ScopeBackdate = "backdate"
+
+// KeyScopes are the scopes that an ingest key can have.
+var KeyScopes = []string{ScopeBackdate}
 
 // APIKey is a credential as it is stored: the secret itself is not.
 type APIKey struct {
@@ -38,17 +44,15 @@ func (k *APIKey) Validate() error {
 	if err := validateText("name", k.Name, 200); err != nil {
 		return err
 	}
-	switch k.Role {
-	case RoleBrand, RoleCreator:
+	if err := ValidateWord("role", k.Role, Roles); err != nil {
+		return err
+	}
+	if k.Role == RoleBrand || k.Role == RoleCreator {
 		if err := ValidateID("partyId", k.PartyID); err != nil {
 			return err
 		}
-	case RoleAdmin, RoleIngest:
-		if k.PartyID != "" {
-			return Invalid("partyId", "only brand and creator keys are bound to a party")
-		}
-	default:
-		return Invalid("role", "must be admin, brand, creator or ingest")
+	} else if k.PartyID != "" {
+		return Invalid("partyId", "only brand and creator keys are bound to a party")
 	}
 	if k.Role != RoleIngest && len(k.BrandIDs)+len(k.LicenseIDs)+len(k.Scopes) > 0 {
 		return Invalid("role", "only ingest keys take brandIds, licenseIds and scopes")
@@ -59,8 +63,8 @@ func (k *APIKey) Validate() error {
 		}
 	}
 	for _, s := range k.Scopes {
-		if s != ScopeBackdate {
-			return Invalid("scopes", "the one scope is %q", ScopeBackdate)
+		if err := ValidateWord("scopes", s, KeyScopes); err != nil {
+			return err
 		}
 	}
 	for _, id := range k.BrandIDs {

@@ -23,7 +23,8 @@ const (
 	LicenseSuspended        LicenseStatus = "SUSPENDED"
 )
 
-var licenseStatuses = []LicenseStatus{
+// LicenseStatuses are all of them.
+var LicenseStatuses = []LicenseStatus{
 	LicenseDraft, LicensePendingApproval, LicensePendingSignature, LicenseActive, LicenseExpiringSoon,
 	LicenseExpired, LicenseRenewed, LicenseTerminated, LicenseDisputed, LicenseCanceled, LicenseSuspended,
 }
@@ -81,16 +82,8 @@ func (l *License) Validate() error {
 	if err := validateText("name", l.Name, 200); err != nil {
 		return err
 	}
-	known := false
-	for _, s := range licenseStatuses {
-		known = known || s == l.Status
-	}
-	if !known {
-		names := make([]string, len(licenseStatuses))
-		for i, s := range licenseStatuses {
-			names[i] = string(s)
-		}
-		return Invalid("status", "must be one of %s", strings.Join(names, ", "))
+	if err := ValidateWord("status", l.Status, LicenseStatuses); err != nil {
+		return err
 	}
 	if l.BillingAnchorDay < 1 || l.BillingAnchorDay > 31 {
 		return Invalid("billingAnchorDay", "must be a day of the month, 1 to 31")

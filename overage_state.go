@@ -16,6 +16,11 @@ const (
 	OverageWaived          OverageStatus = "WAIVED"           // never to be paid
 )
 
+// OverageStatuses are all of them.
+var OverageStatuses = []OverageStatus{
+	OverageDetected, OveragePendingApproval, OverageApproved, OverageBilled, OveragePaid, OverageDisputed, OverageWaived,
+}
+
 // OverageAction is what moves an overage from one state to another.
 type OverageAction string
 

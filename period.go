@@ -19,14 +19,8 @@ const (
 	PeriodTotal     PeriodType = "total"     // one period for all time
 )
 
-// Valid tells whether t is one of the period types.
-func (t PeriodType) Valid() bool {
-	switch t {
-	case PeriodDaily, PeriodWeekly, PeriodMonthly, PeriodQuarterly, PeriodYearly, PeriodTotal:
-		return true
-	}
-	return false
-}
+// PeriodTypes are all of them.
+var PeriodTypes = []PeriodType{PeriodDaily, PeriodWeekly, PeriodMonthly, PeriodQuarterly, PeriodYearly, PeriodTotal}
 
 // Period is a half-open range of local dates: Start belongs to it, End does not.
 // The total period is [MinDate, MaxDate).
@@ -39,7 +33,7 @@ type Period struct {
 // PeriodOf gives the period of type t that contains d. The anchor day, 1 to 31
 // (less counts as 1), is the day of the month on which months, quarters and
 // years begin; in a month that is too short they begin on its last day. It
-// panics on a type that is not Valid.
+// panics on a type that is none of PeriodTypes.
 func PeriodOf(t PeriodType, d Date, anchorDay int) Period {
 	switch t {
 	case PeriodDaily:

@@ -73,12 +73,13 @@ func TestTotalPeriod(t *testing.T) {
 
 func TestPeriodTypes(t *testing.T) {
 	for _, p := range []PeriodType{"daily", "weekly", "monthly", "quarterly", "yearly", "total"} {
-		if !p.Valid() {
+		if !slices.Contains(PeriodTypes, p) {
 			t.Errorf("%q is not valid", p)
 		}
+		PeriodOf(p, 0, 1)
 	}
 	for _, p := range []PeriodType{"", "hourly", "MONTHLY", "monthly "} {
-		if p.Valid() {
+		if slices.Contains(PeriodTypes, p) {
 			t.Errorf("%q is valid", p)
 		}
 		func() {

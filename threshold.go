@@ -84,8 +84,8 @@ func (t *Threshold) Validate() error {
 			return err
 		}
 	}
-	if !t.PeriodType.Valid() {
-		return Invalid("periodType", "must be daily, weekly, monthly, quarterly, yearly or total")
+	if err := ValidateWord("periodType", t.PeriodType, PeriodTypes); err != nil {
+		return err
 	}
 	if t.LimitQuantity < 1 || t.LimitQuantity > MaxTotal {
 		return Invalid("limitQuantity", "must be an integer from 1 to %d", int64(MaxTotal))

@@ -41,7 +41,7 @@ const (
 )
 
 var (
-	everybody = []usance.Role{usance.RoleAdmin, usance.RoleBrand, usance.RoleCreator, usance.RoleIngest}
+	everybody = usance.Roles
 	parties   = []usance.Role{usance.RoleAdmin, usance.RoleBrand, usance.RoleCreator}
 	creators  = []usance.Role{usance.RoleAdmin, usance.RoleCreator}
 	brands    = []usance.Role{usance.RoleAdmin, usance.RoleBrand}

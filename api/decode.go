@@ -66,9 +66,6 @@ func fieldsOf(t reflect.Type) map[string]field {
 		}
 		f := field{name: name, index: sf.Index, required: !strings.Contains(opts, "omit")}
 		f.enum = wordsOf(sf.Type)
-		if enum := sf.Tag.Get("enum"); enum != "" {
-			f.enum = strings.Split(enum, ",")
-		}
 		f.min, f.max, f.maxLength = bound(sf, "minimum"), bound(sf, "maximum"), bound(sf, "maxLength")
 		if pattern := sf.Tag.Get("pattern"); pattern != "" {
 			f.pattern = regexp.MustCompile(pattern)

@@ -66,7 +66,7 @@ func (a *api) docsPage() []byte {
 		chapters[i].Operations = append(chapters[i].Operations, d)
 	}
 	var faults []docsError
-	for _, code := range codeOrder {
+	for _, code := range usance.Codes {
 		w := wireOf(code)
 		faults = append(faults, docsError{Code: string(code), Status: statusText(code), Title: w.title, TRPC: w.trpc, Retry: usance.NewError(code, "").Retryable})
 	}

@@ -49,16 +49,6 @@ var wires = map[usance.Code]wire{
 	usance.CodeInternal:            {500, "A fault of the server", "INTERNAL_SERVER_ERROR", -32603},
 }
 
-// codeOrder lists the codes as the documents do.
-var codeOrder = []usance.Code{
-	usance.CodeValidation, usance.CodeUnauthorized, usance.CodeForbidden, usance.CodeBackdateForbidden,
-	usance.CodeNotFound, usance.CodeLicenseNotFound, usance.CodeMethodNotAllowed,
-	usance.CodeLicenseNotActive, usance.CodeTrackingDisabled, usance.CodeOutOfTerm, usance.CodeLimitExceeded,
-	usance.CodeTooLate, usance.CodeIdempotencyConflict, usance.CodeAborted, usance.CodeConflict,
-	usance.CodeThresholdExists, usance.CodeInvalidState, usance.CodeTooLarge, usance.CodeUnsupportedMedia,
-	usance.CodeRateLimited, usance.CodeOverloaded, usance.CodeUnavailable, usance.CodeInternal,
-}
-
 func wireOf(code usance.Code) wire {
 	if w, ok := wires[code]; ok {
 		return w

@@ -8,9 +8,12 @@ import (
 	"go/format"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/usance/usance"
 )
 
 var update = flag.Bool("update", false, "write the files that derive from the table of operations")
@@ -143,12 +146,49 @@ func TestDocsPage(t *testing.T) {
 			t.Errorf("%s is not on the page", o.name)
 		}
 	}
-	for _, code := range codeOrder {
+	for _, code := range usance.Codes {
 		if !strings.Contains(r.body, `id="`+string(code)+`"`) {
 			t.Errorf("error %s is not on the page", code)
 		}
 	}
-	if len(codeOrder) != len(wires) {
-		t.Errorf("codeOrder has %d codes, wires %d", len(codeOrder), len(wires))
+	if len(usance.Codes) != len(wires) {
+		t.Errorf("usance.Codes has %d codes, wires %d", len(usance.Codes), len(wires))
 	}
+}
+
+// Closed sets of words come from the nouns alone: a list typed beside a field
+// would go on saying what the nouns no longer mean.
+func TestClosedSetsAreTheNouns(t *testing.T) {
+	var walk func(reflect.Type)
+	seen := make(map[reflect.Type]bool)
+	walk = func(typ reflect.Type) {
+		for typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice {
+			typ = typ.Elem()
+		}
+		if seen[typ] {
+			return
+		}
+		seen[typ] = true
+		if typ.Kind() == reflect.String && typ.Name() != "string" && wordsOf(typ) == nil {
+			t.Errorf("%s is a type of words, and nothing says which", typ)
+		}
+		if typ.Kind() != reflect.Struct {
+			return
+		}
+		for _, f := range reflect.VisibleFields(typ) {
+			if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); !f.IsExported() || name == "-" {
+				continue
+			}
+			if list, ok := f.Tag.Lookup("enum"); ok {
+				t.Errorf("%s.%s has a list of its own: %s", typ, f.Name, list)
+			}
+			walk(f.Type)
+		}
+	}
+	for _, o := range newAPI(Deps{}).ops {
+		walk(o.schemaIn())
+		walk(o.in)
+		walk(o.out)
+	}
+	walk(reflect.TypeFor[Problem]())
 }

@@ -52,81 +52,55 @@ func (durationSchema) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeInteger, Format: "int64", Description: "Nanoseconds."}
 }
 
-// Closed sets of words. Go has no enums to read them from.
+// Closed sets of words that are plain strings where they are kept.
 type (
-	periodSchema        struct{}
-	licenseStatusSchema struct{}
-	eventStatusSchema   struct{}
-	overageStatusSchema struct{}
-	codeSchema          struct{}
-	stateSchema         struct{}
-	roleSchema          struct{}
-	alertKindSchema     struct{}
+	platform   string
+	deviceType string
+	keyScope   string
 )
 
-func words[T ~string](values ...T) *huma.Schema {
+// closedSet is a type whose values are the words of a closed set. Go has no enums
+// to read them from.
+type closedSet struct {
+	of     reflect.Type
+	words  []string
+	schema reflect.Type
+}
+
+func setOf[T, W ~string](words []W) closedSet {
+	set := closedSet{of: reflect.TypeFor[T](), schema: reflect.TypeFor[wordSchema[T]]()}
+	for _, w := range words {
+		set.words = append(set.words, string(w))
+	}
+	return set
+}
+
+var closedSets = []closedSet{
+	setOf[platform](usance.Platforms),
+	setOf[deviceType](usance.DeviceTypes),
+	setOf[keyScope](usance.KeyScopes),
+	setOf[usance.PeriodType](usance.PeriodTypes),
+	setOf[usance.LicenseStatus](usance.LicenseStatuses),
+	setOf[usance.EventStatus](usance.EventStatuses),
+	setOf[usance.OverageStatus](usance.OverageStatuses),
+	setOf[usance.BackfillStatus](usance.BackfillStatuses),
+	setOf[usance.Code](usance.Codes),
+	setOf[usance.Role](usance.Roles),
+	setOf[usance.AlertKind](usance.AlertKinds),
+	setOf[usance.Dimension](usance.Dimensions),
+	setOf[query.State](query.States),
+	setOf[query.Granularity](query.Granularities),
+}
+
+// wordSchema is the schema of a closed set.
+type wordSchema[T ~string] struct{}
+
+func (wordSchema[T]) Schema(huma.Registry) *huma.Schema {
 	s := &huma.Schema{Type: huma.TypeString}
-	for _, v := range values {
-		s.Enum = append(s.Enum, string(v))
+	for _, w := range wordsOf(reflect.TypeFor[T]()) {
+		s.Enum = append(s.Enum, w)
 	}
 	return s
-}
-
-func (periodSchema) Schema(huma.Registry) *huma.Schema {
-	return words(usance.PeriodDaily, usance.PeriodWeekly, usance.PeriodMonthly, usance.PeriodQuarterly, usance.PeriodYearly, usance.PeriodTotal)
-}
-
-func (licenseStatusSchema) Schema(huma.Registry) *huma.Schema {
-	return words(usance.LicenseDraft, usance.LicensePendingApproval, usance.LicensePendingSignature, usance.LicenseActive,
-		usance.LicenseExpiringSoon, usance.LicenseExpired, usance.LicenseRenewed, usance.LicenseTerminated,
-		usance.LicenseDisputed, usance.LicenseCanceled, usance.LicenseSuspended)
-}
-
-func (eventStatusSchema) Schema(huma.Registry) *huma.Schema {
-	return words(usance.StatusCounted, usance.StatusBlocked, usance.StatusOutOfTerm, usance.StatusRefused, usance.StatusVoided)
-}
-
-func (overageStatusSchema) Schema(huma.Registry) *huma.Schema {
-	return words(usance.OverageDetected, usance.OveragePendingApproval, usance.OverageApproved, usance.OverageBilled,
-		usance.OveragePaid, usance.OverageDisputed, usance.OverageWaived)
-}
-
-func (codeSchema) Schema(huma.Registry) *huma.Schema { return words(codeOrder...) }
-
-func (stateSchema) Schema(huma.Registry) *huma.Schema {
-	return words(query.StateOK, query.StateWarning, query.StateLimitReached, query.StateGrace, query.StateBlocked, query.StateOverage)
-}
-
-func (roleSchema) Schema(huma.Registry) *huma.Schema {
-	return words(usance.RoleAdmin, usance.RoleBrand, usance.RoleCreator, usance.RoleIngest)
-}
-
-func (alertKindSchema) Schema(huma.Registry) *huma.Schema {
-	return words(usance.AlertThreshold, usance.AlertOverage)
-}
-
-// schemaAliases are the types whose schemas are those of others.
-var schemaAliases = map[reflect.Type]reflect.Type{
-	reflect.TypeFor[usance.Date]():          reflect.TypeFor[dateSchema](),
-	reflect.TypeFor[usance.ID]():            reflect.TypeFor[idSchema](),
-	reflect.TypeFor[usance.Rate]():          reflect.TypeFor[rateSchema](),
-	reflect.TypeFor[usance.RawJSON]():       reflect.TypeFor[rawSchema](),
-	reflect.TypeFor[time.Duration]():        reflect.TypeFor[durationSchema](),
-	reflect.TypeFor[usance.PeriodType]():    reflect.TypeFor[periodSchema](),
-	reflect.TypeFor[usance.LicenseStatus](): reflect.TypeFor[licenseStatusSchema](),
-	reflect.TypeFor[usance.EventStatus]():   reflect.TypeFor[eventStatusSchema](),
-	reflect.TypeFor[usance.OverageStatus](): reflect.TypeFor[overageStatusSchema](),
-	reflect.TypeFor[usance.Code]():          reflect.TypeFor[codeSchema](),
-	reflect.TypeFor[query.State]():          reflect.TypeFor[stateSchema](),
-	reflect.TypeFor[usance.Role]():          reflect.TypeFor[roleSchema](),
-	reflect.TypeFor[usance.AlertKind]():     reflect.TypeFor[alertKindSchema](),
-	reflect.TypeFor[usance.Tier]():          reflect.TypeFor[Tier](),
-}
-
-// Tier documents a tier as it is sent: the last one may leave its bound out.
-type Tier struct {
-	UpTo      int64       `json:"upTo,omitempty" minimum:"0" maximum:"1000000000000000" doc:"The last unit that costs this rate; left out or 0 on the last tier, which has no bound."`
-	RateCents usance.Rate `json:"rateCents"`
 }
 
 // wordsOf gives the closed set of words that a type, or that of its elements,
@@ -135,19 +109,28 @@ func wordsOf(t reflect.Type) []string {
 	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
 		t = t.Elem()
 	}
-	alias, ok := schemaAliases[t]
-	if !ok {
-		return nil
+	for i := range closedSets {
+		if closedSets[i].of == t {
+			return closedSets[i].words
+		}
 	}
-	provider, ok := reflect.TypeAssert[huma.SchemaProvider](reflect.Zero(alias))
-	if !ok {
-		return nil
-	}
-	var out []string
-	for _, w := range provider.Schema(nil).Enum {
-		out = append(out, w.(string)) // words makes them
-	}
-	return out
+	return nil
+}
+
+// schemaAliases are the types whose schemas are those of others.
+var schemaAliases = map[reflect.Type]reflect.Type{
+	reflect.TypeFor[usance.Date]():    reflect.TypeFor[dateSchema](),
+	reflect.TypeFor[usance.ID]():      reflect.TypeFor[idSchema](),
+	reflect.TypeFor[usance.Rate]():    reflect.TypeFor[rateSchema](),
+	reflect.TypeFor[usance.RawJSON](): reflect.TypeFor[rawSchema](),
+	reflect.TypeFor[time.Duration]():  reflect.TypeFor[durationSchema](),
+	reflect.TypeFor[usance.Tier]():    reflect.TypeFor[Tier](),
+}
+
+// Tier documents a tier as it is sent: the last one may leave its bound out.
+type Tier struct {
+	UpTo      int64       `json:"upTo,omitempty" minimum:"0" maximum:"1000000000000000" doc:"The last unit that costs this rate; left out or 0 on the last tier, which has no bound."`
+	RateCents usance.Rate `json:"rateCents"`
 }
 
 // noNullLists says that lists are [] here, never null: a setting of the package.
@@ -165,6 +148,9 @@ func newRegistry() huma.Registry {
 	})
 	for t, alias := range schemaAliases {
 		r.RegisterTypeAlias(t, alias)
+	}
+	for _, set := range closedSets {
+		r.RegisterTypeAlias(set.of, set.schema)
 	}
 	return r
 }
@@ -331,7 +317,7 @@ func roleNote(o *operation) string {
 
 func rolesOf(need access.Need) []string {
 	var out []string
-	for _, role := range []usance.Role{usance.RoleAdmin, usance.RoleBrand, usance.RoleCreator, usance.RoleIngest} {
+	for _, role := range usance.Roles {
 		if (access.Principal{Key: usance.APIKey{Role: role}}).May(need) {
 			out = append(out, string(role))
 		}

@@ -139,8 +139,8 @@ type EventInput struct {
 	UsageType          string         `json:"usageType" pattern:"^[a-z][a-z0-9_.-]{0,49}$" doc:"view, download, impression, click, play, stream, print, custom, or any slug of your own."`
 	Quantity           int64          `json:"quantity,omitempty" minimum:"1" maximum:"1000000000000" default:"1" doc:"Units; a whole number in digits."`
 	OccurredAt         time.Time      `json:"occurredAt,omitzero" doc:"RFC 3339 with any offset, kept to the microsecond; at most five minutes ahead. The server's clock when left out."`
-	Platform           string         `json:"platform,omitempty" enum:"web,mobile,tv,print,social,other"`
-	DeviceType         string         `json:"deviceType,omitempty" enum:"desktop,mobile,tablet,tv,other"`
+	Platform           platform       `json:"platform,omitempty"`
+	DeviceType         deviceType     `json:"deviceType,omitempty"`
 	GeographicLocation string         `json:"geographicLocation,omitempty" maxLength:"100" doc:"Country, region or place, as you name them."`
 	Referrer           string         `json:"referrer,omitempty" maxLength:"2048" doc:"Where the use came from; its host is the source in breakdowns."`
 	SessionID          string         `json:"sessionId,omitempty" maxLength:"255" doc:"Kept as a keyed hash only, for unique sessions."`
@@ -184,7 +184,7 @@ type eventsInput struct {
 	UsageType string             `json:"usageType,omitempty" pattern:"^[a-z][a-z0-9_.-]{0,49}$" doc:"Only this usage type."`
 	StartDate *usance.Date       `json:"startDate,omitempty" doc:"First local day."`
 	EndDate   *usance.Date       `json:"endDate,omitempty" doc:"Last local day, inclusive."`
-	Status    usance.EventStatus `json:"status,omitempty" enum:"COUNTED,VOIDED,BLOCKED,OUT_OF_TERM,REFUSED" doc:"COUNTED or VOIDED of events; BLOCKED, OUT_OF_TERM or REFUSED of evidence."`
+	Status    usance.EventStatus `json:"status,omitempty" doc:"COUNTED or VOIDED of events; BLOCKED, OUT_OF_TERM or REFUSED of evidence."`
 	Paging
 }
 
@@ -223,15 +223,15 @@ func (in *UsageRange) types() []string {
 
 type analyticsInput struct {
 	UsageRange
-	Granularity     string `json:"granularity,omitempty" enum:"hourly,daily,weekly,monthly" doc:"Length of the buckets; daily unless told."`
-	ComparePrevious *bool  `json:"comparePrevious,omitempty" doc:"Compare with the range of equal length before; true unless told."`
-	Top             int    `json:"top,omitempty" minimum:"1" maximum:"100" doc:"Values of each top list; 10 unless told."`
+	Granularity     query.Granularity `json:"granularity,omitempty" doc:"Length of the buckets; daily unless told."`
+	ComparePrevious *bool             `json:"comparePrevious,omitempty" doc:"Compare with the range of equal length before; true unless told."`
+	Top             int               `json:"top,omitempty" minimum:"1" maximum:"100" doc:"Values of each top list; 10 unless told."`
 }
 
 type breakdownInput struct {
 	UsageRange
-	Dimensions []string `json:"dimensions,omitempty" enum:"hour,platform,device,geography,source" doc:"All that are known for the range when left out."`
-	Limit      int      `json:"limit,omitempty" minimum:"1" maximum:"1000" doc:"Values of each dimension; 50 unless told."`
+	Dimensions []usance.Dimension `json:"dimensions,omitempty" doc:"All that are known for the range when left out."`
+	Limit      int                `json:"limit,omitempty" minimum:"1" maximum:"1000" doc:"Values of each dimension; 50 unless told."`
 }
 
 type compareInput struct {
@@ -285,11 +285,10 @@ func (a *api) usageOperations() []*operation {
 			summary: "Usage by hour, platform, device, geography and source",
 			example: `{"licenseId":"lic_123","startDate":"2024-10-01","endDate":"2024-10-31","dimensions":["platform","device"]}`,
 		}, (*breakdownInput).target, func(ctx context.Context, c *Call, in *breakdownInput) (query.UsageBreakdown, error) {
-			req := query.BreakdownRequest{Viewer: a.viewer(c), LicenseID: in.LicenseID, UsageTypes: in.types(), StartDate: in.StartDate, EndDate: in.EndDate, Limit: in.Limit}
-			for _, d := range in.Dimensions {
-				req.Dimensions = append(req.Dimensions, usance.Dimension(d))
-			}
-			return a.d.Query.Breakdown(ctx, req)
+			return a.d.Query.Breakdown(ctx, query.BreakdownRequest{
+				Viewer: a.viewer(c), LicenseID: in.LicenseID, UsageTypes: in.types(), StartDate: in.StartDate, EndDate: in.EndDate,
+				Dimensions: in.Dimensions, Limit: in.Limit,
+			})
 		}),
 		op(operation{
 			name: "usage.getAnalytics", kind: isQuery, method: "GET", path: "/v1/licenses/{licenseId}/analytics", need: access.ReadUsage, tag: tagUsage,
@@ -298,7 +297,7 @@ func (a *api) usageOperations() []*operation {
 		}, (*analyticsInput).target, func(ctx context.Context, c *Call, in *analyticsInput) (query.Analytics, error) {
 			return a.d.Query.Analytics(ctx, query.AnalyticsRequest{
 				Viewer: a.viewer(c), LicenseID: in.LicenseID, UsageTypes: in.types(), StartDate: in.StartDate, EndDate: in.EndDate,
-				Granularity: query.Granularity(in.Granularity), ComparePrevious: in.ComparePrevious, Top: in.Top,
+				Granularity: in.Granularity, ComparePrevious: in.ComparePrevious, Top: in.Top,
 			})
 		}),
 		op(operation{

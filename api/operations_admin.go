@@ -199,11 +199,11 @@ type licenseAuditInput struct {
 
 type keyInput struct {
 	Name       string      `json:"name,omitempty" maxLength:"200" doc:"What it is for."`
-	Role       usance.Role `json:"role" enum:"admin,brand,creator,ingest"`
+	Role       usance.Role `json:"role"`
 	PartyID    string      `json:"partyId,omitempty" doc:"The brand or creator of a key of that role."`
 	BrandIDs   []string    `json:"brandIds,omitempty" doc:"Brands that an ingest key may send for; all when neither these nor licenseIds are given."`
 	LicenseIDs []string    `json:"licenseIds,omitempty" doc:"Licences that an ingest key may send for."`
-	Scopes     []string    `json:"scopes,omitempty" enum:"backdate" doc:"backdate: events older than the late grace."`
+	Scopes     []keyScope  `json:"scopes,omitempty" doc:"backdate: events older than the late grace."`
 	ExpiresAt  *time.Time  `json:"expiresAt,omitempty"`
 }
 
@@ -265,10 +265,13 @@ func (a *api) adminOperations() []*operation {
 			summary: "Make an API key",
 			example: `{"name":"web tracker","role":"ingest","brandIds":["brand_1"]}`,
 		}, nil, func(ctx context.Context, c *Call, in *keyInput) (NewKey, error) {
-			k, secret, err := a.d.Catalog.CreateKey(ctx, usance.APIKey{
-				Name: in.Name, Role: in.Role, PartyID: in.PartyID, BrandIDs: in.BrandIDs, LicenseIDs: in.LicenseIDs,
-				Scopes: in.Scopes, ExpiresAt: in.ExpiresAt,
-			}, c.actor())
+			key := usance.APIKey{
+				Name: in.Name, Role: in.Role, PartyID: in.PartyID, BrandIDs: in.BrandIDs, LicenseIDs: in.LicenseIDs, ExpiresAt: in.ExpiresAt,
+			}
+			for _, s := range in.Scopes {
+				key.Scopes = append(key.Scopes, string(s))
+			}
+			k, secret, err := a.d.Catalog.CreateKey(ctx, key, c.actor())
 			return NewKey{Key: k, Secret: secret}, err
 		}),
 		op(operation{

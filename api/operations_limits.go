@@ -83,7 +83,7 @@ type ThresholdCheck struct {
 
 type alertsInput struct {
 	LicenseID string           `json:"licenseId,omitempty" doc:"Only of this licence."`
-	Kind      usance.AlertKind `json:"kind,omitempty" enum:"threshold,overage"`
+	Kind      usance.AlertKind `json:"kind,omitempty"`
 	Unread    bool             `json:"unread,omitempty" doc:"Only those not acknowledged."`
 	Paging
 }
@@ -299,7 +299,7 @@ type reasonInput struct {
 type overagesInput struct {
 	LicenseID   string               `json:"licenseId,omitempty" doc:"Only of this licence."`
 	ThresholdID string               `json:"thresholdId,omitempty" doc:"Only of this threshold."`
-	Status      usance.OverageStatus `json:"status,omitempty" enum:"DETECTED,PENDING_APPROVAL,APPROVED,BILLED,PAID,DISPUTED,WAIVED"`
+	Status      usance.OverageStatus `json:"status,omitempty"`
 	Paging
 }
 

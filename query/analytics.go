@@ -82,10 +82,8 @@ func (q *Query) Analytics(ctx context.Context, req AnalyticsRequest) (out Analyt
 	if req.Granularity == "" {
 		req.Granularity = Daily
 	}
-	switch req.Granularity {
-	case Hourly, Daily, Weekly, Monthly:
-	default:
-		return out, usance.Invalid("granularity", "must be hourly, daily, weekly or monthly")
+	if err := usance.ValidateWord("granularity", req.Granularity, Granularities); err != nil {
+		return out, err
 	}
 	if req.Top, err = topOf("top", req.Top, defaultTop, maxTop); err != nil {
 		return out, err

@@ -59,8 +59,8 @@ func (q *Query) Breakdown(ctx context.Context, req BreakdownRequest) (out UsageB
 		return out, err
 	}
 	for _, d := range req.Dimensions {
-		if !slices.Contains(usance.Dimensions, d) {
-			return out, usance.Invalid("dimensions", "must be among hour, platform, device, geography and source")
+		if err := usance.ValidateWord("dimensions", d, usance.Dimensions); err != nil {
+			return out, err
 		}
 	}
 	if req.Limit, err = topOf("limit", req.Limit, defaultLimit, maxLimit); err != nil {

@@ -20,6 +20,9 @@ const (
 	whole Granularity = "" // one bucket
 )
 
+// Granularities are all of them.
+var Granularities = []Granularity{Hourly, Daily, Weekly, Monthly}
+
 // MaxHourlyBuckets bounds an hourly answer: 31 days of 25 hours.
 const MaxHourlyBuckets = 31 * usance.MaxHourSlots
 

@@ -28,6 +28,9 @@ const (
 	StateOverage      State = "overage"       // what comes is billed
 )
 
+// States are all of them.
+var States = []State{StateOK, StateWarning, StateLimitReached, StateGrace, StateBlocked, StateOverage}
+
 // ThresholdStatus is a threshold with the state of its current period, or, when
 // it is to judge from a later one on, of that.
 type ThresholdStatus struct {

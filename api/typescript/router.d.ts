@@ -93,7 +93,7 @@ export interface Analytics {
   currency: string;
   end: string;
   endDate: string;
-  granularity: string;
+  granularity: "hourly" | "daily" | "weekly" | "monthly";
   licenseId: string;
   notes?: string[];
   start: string;
@@ -162,7 +162,7 @@ export interface BackfillState {
   skipped: number;
   startDate: string;
   startedAt: string;
-  status: string;
+  status: "RUNNING" | "DONE" | "FAILED";
   updatedAt: string;
 }
 
@@ -281,7 +281,7 @@ export interface DailyUsage {
 }
 
 export interface DimensionUsage {
-  dimension: string;
+  dimension: "hour" | "platform" | "device" | "geography" | "source";
   distinct: number;
   rest: Tally;
   values: Value[];
@@ -367,7 +367,7 @@ export interface Evidence {
   referrer?: string;
   revenueCents: number;
   sessionId?: string;
-  status: "COUNTED" | "BLOCKED" | "OUT_OF_TERM" | "REFUSED" | "VOIDED";
+  status: "COUNTED" | "VOIDED" | "BLOCKED" | "OUT_OF_TERM" | "REFUSED";
   thresholdId?: string;
   usageType: string;
   voidOf?: string;
@@ -622,7 +622,7 @@ export interface Result {
   eventId?: string;
   idempotencyKey?: string;
   licenseId?: string;
-  status: "COUNTED" | "BLOCKED" | "OUT_OF_TERM" | "REFUSED" | "VOIDED";
+  status: "COUNTED" | "VOIDED" | "BLOCKED" | "OUT_OF_TERM" | "REFUSED";
   tracked: boolean;
   usage?: Usage[];
 }
@@ -740,7 +740,7 @@ export interface TotalResult {
   idempotencyKey?: string;
   licenseId?: string;
   revision?: number;
-  status: "COUNTED" | "BLOCKED" | "OUT_OF_TERM" | "REFUSED" | "VOIDED";
+  status: "COUNTED" | "VOIDED" | "BLOCKED" | "OUT_OF_TERM" | "REFUSED";
   tracked: boolean;
   usage?: Usage[];
   voidedEvent?: string;

@@ -26,7 +26,7 @@ import (
 
 // importCmd is usance import.
 type importCmd struct {
-	Format   string        `default:"auto" help:"Format of the logs: ${enum}." enum:"auto,combined,common,cloudfront"`
+	Format   string        `default:"auto" help:"Format of the logs: ${enum}." enum:"${formats}"`
 	Map      string        `required:"" placeholder:"FILE" help:"Which paths are whose usage: lines of path pattern, licence and usage type."`
 	Final    bool          `help:"The logs are complete: count the clicks at their end too, which else wait for the next import while the log is younger than an hour."`
 	Disorder time.Duration `default:"2m" help:"How far out of order in time the lines of a log may be; 0s when they are in order."`

@@ -78,7 +78,7 @@ func (s *usageServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func importLogs(t *testing.T, url string, stdin io.Reader, args ...string) (out, errOut string, err error) {
 	t.Helper()
 	var c importCmd
-	parser, err := kong.New(&c, kong.Exit(func(int) { t.Error("exit") }))
+	parser, err := kong.New(&c, vocabulary(), kong.Exit(func(int) { t.Error("exit") }))
 	if err != nil {
 		t.Fatal(err)
 	}

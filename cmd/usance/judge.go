@@ -24,18 +24,30 @@ const (
 	enoughQueries    = 20
 )
 
+// checks are what a deployment is judged by.
+var checks = []struct {
+	name  string
+	judge func(*findings) []measure
+}{
+	{"events", (*findings).events}, {"aggregation", (*findings).aggregation}, {"thresholds", (*findings).thresholds},
+	{"queries", (*findings).queries}, {"errors", (*findings).errors}, {"cache", (*findings).cache},
+	{"jobs", (*findings).queue}, {"books", (*findings).rightBooks}, {"file", (*findings).wholeFile},
+}
+
+func checkNames() []string {
+	out := make([]string, len(checks))
+	for i, c := range checks {
+		out[i] = c.name
+	}
+	return out
+}
+
 // judge holds what was found against the thresholds, check by check.
 func (f *findings) judge(wants func(check string) bool) []measure {
 	var out []measure
-	for _, c := range []struct {
-		name  string
-		judge func() []measure
-	}{
-		{"events", f.events}, {"aggregation", f.aggregation}, {"thresholds", f.thresholds}, {"queries", f.queries},
-		{"errors", f.errors}, {"cache", f.cache}, {"jobs", f.queue}, {"books", f.rightBooks}, {"file", f.wholeFile},
-	} {
+	for _, c := range checks {
 		if wants(c.name) {
-			out = append(out, c.judge()...)
+			out = append(out, c.judge(f)...)
 		}
 	}
 	return out

@@ -19,7 +19,7 @@ type keysCmd struct {
 }
 
 type keysCreateCmd struct {
-	Role     string        `required:"" enum:"admin,brand,creator,ingest" help:"What it may do: admin, brand, creator or ingest."`
+	Role     string        `required:"" enum:"${roles}" help:"What it may do: ${enum}."`
 	Party    string        `help:"The brand or creator that a key of those roles is bound to." placeholder:"ID"`
 	Name     string        `help:"What it is for."`
 	Brand    []string      `help:"Bind an ingest key to this brand; may be repeated." placeholder:"ID"`

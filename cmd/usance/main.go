@@ -17,7 +17,9 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/mattn/go-isatty"
 
+	"github.com/usance/usance"
 	"github.com/usance/usance/bench"
+	"github.com/usance/usance/weblog"
 )
 
 func main() {
@@ -87,7 +89,7 @@ func run(ctx context.Context, args, environ []string, in io.Reader, out, errOut 
 	cli.Demo.Plugins = kong.Plugins{flagsOf(slices.DeleteFunc(settings(), func(s setting) bool { return isCommon(s.Variable) }))}
 	parser, err := kong.New(&cli,
 		kong.Name("usance"),
-		kong.Vars{"cases": strings.Join(bench.Cases(), ", ")},
+		vocabulary(),
 		kong.Description("Usance counts each use of licensed creative work exactly once, holds limits at the moment of use, and turns what passes them into approved overages."),
 		kong.Writers(out, errOut),
 		kong.Exit(func(code int) { panic(exit(code)) }),
@@ -120,6 +122,14 @@ func run(ctx context.Context, args, environ []string, in io.Reader, out, errOut 
 		return exitFault
 	}
 	return exitOK
+}
+
+// vocabulary is what the command line's help and closed sets of words are made of.
+func vocabulary() kong.Vars {
+	return kong.Vars{
+		"cases": strings.Join(bench.Cases(), ", "), "checks": strings.Join(checkNames(), ", "),
+		"formats": strings.Join(weblog.Formats, ", "), "roles": usance.JoinWords(usance.Roles),
+	}
 }
 
 // isCommon tells which settings every command takes as flags.

@@ -23,7 +23,7 @@ type verifyCmd struct {
 	JSON bool     `help:"Print JSON instead of tables."`
 	Days int      `default:"35" help:"Local days back whose rollups and counters are compared with raw events, 1 to 3660; default 35."`
 	Deep bool     `help:"Compare all days whose raw events are kept, instead."`
-	Only []string `enum:"events,aggregation,thresholds,queries,errors,cache,jobs,books,file" help:"Only these checks: events, aggregation, thresholds, queries, errors, cache, jobs, books, file."`
+	Only []string `enum:"${checks}" help:"Only these checks: ${enum}."`
 }
 
 // measure is one thing that was measured and what it was held against.
