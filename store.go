@@ -70,6 +70,7 @@ type View interface {
 	PartyView
 	UsageView
 	LimitView
+	ForecastView
 	// APIKey finds a key by its id.
 	APIKey(ctx context.Context, id string) (APIKey, error)
 }
@@ -300,10 +301,12 @@ type OverageFilter struct {
 
 // AlertFilter narrows a listing of alerts; zero fields do not.
 type AlertFilter struct {
-	Scope     Scope
-	LicenseID string
-	Kind      AlertKind
-	Unread    bool // only those not acknowledged
+	Scope       Scope
+	LicenseID   string
+	ThresholdID string
+	UsageType   string
+	Kind        AlertKind
+	Unread      bool // only those not acknowledged
 }
 
 // AuditFilter narrows the audit trail; zero fields do not.
@@ -315,6 +318,7 @@ type AuditFilter struct {
 // Tx reads and writes within one transaction, its own writes included.
 type Tx interface {
 	View
+	ForecastTx
 
 	PutBrand(ctx context.Context, b Brand) error
 	PutCreator(ctx context.Context, c Creator) error

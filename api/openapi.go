@@ -87,6 +87,8 @@ var closedSets = []closedSet{
 	setOf[usance.Code](usance.Codes),
 	setOf[usance.Role](usance.Roles),
 	setOf[usance.AlertKind](usance.AlertKinds),
+	setOf[usance.Severity](usance.Severities),
+	setOf[usance.ForecastStatus](usance.ForecastStatuses),
 	setOf[usance.Dimension](usance.Dimensions),
 	setOf[query.State](query.States),
 	setOf[query.Granularity](query.Granularities),

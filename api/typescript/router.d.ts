@@ -73,16 +73,20 @@ export interface AggregationStatus {
 export interface Alert {
   acknowledgedAt?: string;
   acknowledgedBy?: string;
+  breachProbability?: number;
   createdAt: string;
   id: string;
-  kind: "threshold" | "overage";
+  kind: "threshold" | "overage" | "forecast" | "spike" | "drop" | "flat" | "concentration";
   level?: number;
   licenseId: string;
-  limitQuantity: number;
+  limitQuantity?: number;
   periodEnd: string;
   periodStart: string;
+  predictedBreachDate?: string;
   quantity: number;
-  thresholdId: string;
+  reason?: string;
+  severity?: "info" | "warning" | "critical";
+  thresholdId?: string;
   usageType: string;
 }
 
@@ -1339,7 +1343,7 @@ export interface Procedures {
     listAlerts: TRPCQueryProcedure<{ input: {
       /** nextCursor of the page before; empty for the first. */
       cursor?: string;
-      kind?: "threshold" | "overage";
+      kind?: "threshold" | "overage" | "forecast" | "spike" | "drop" | "flat" | "concentration";
       /** Only of this licence. */
       licenseId?: string;
       /** Rows of a page; 100 unless told. */

@@ -159,6 +159,22 @@ func (z *zeroTime) ScanTimestamptz(v pgtype.Timestamptz) error {
 	return nil
 }
 
+func optFloat(f float64) *float64 {
+	if f == 0 {
+		return nil
+	}
+	return &f
+}
+
+// toFloat reads NULL as 0.
+type toFloat struct{ f *float64 }
+
+// ScanFloat64 is what pgx calls.
+func (d toFloat) ScanFloat64(v pgtype.Float8) error {
+	*d.f = v.Float64
+	return nil
+}
+
 func ptrRate(r *usance.Rate) *string {
 	if r == nil {
 		return nil

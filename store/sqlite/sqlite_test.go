@@ -121,7 +121,8 @@ func TestNoDatabase(t *testing.T) {
 const (
 	first  = "20241012000001_add_license_usage_tracking"
 	second = "20261124000001_add_license_usage_backfills"
-	last   = "20261124000002_add_api_key_use"
+	third  = "20261124000002_add_api_key_use"
+	last   = "20261124000003_add_foresight"
 )
 
 func TestMigrations(t *testing.T) {
@@ -163,14 +164,16 @@ func TestMigrations(t *testing.T) {
 	}
 	check("left as it is", true)
 	applied, err := m.Up(ctx)
-	do("Up", applied, err, []string{first, second, last})
+	do("Up", applied, err, []string{first, second, third, last})
 	check("up", false)
 	applied, err = m.Up(ctx)
 	do("Up again", applied, err, []string(nil))
 	undone, err := m.Down(ctx)
 	do("Down", undone, err, last)
 	undone, err = m.Down(ctx)
-	do("Down again", undone, err, second)
+	do("Down again", undone, err, third)
+	undone, err = m.Down(ctx)
+	do("Down a third time", undone, err, second)
 	undone, err = m.Down(ctx)
 	do("Down once more", undone, err, first)
 	check("down", true)
@@ -180,7 +183,7 @@ func TestMigrations(t *testing.T) {
 		t.Errorf("Resolve of what is not applied: %v", err)
 	}
 	applied, err = m.Up(ctx)
-	do("Up once more", applied, err, []string{first, second, last})
+	do("Up once more", applied, err, []string{first, second, third, last})
 	if err := m.Resolve(ctx, "20200101000000_none"); usance.ErrorCode(err) != usance.CodeNotFound {
 		t.Errorf("Resolve of nothing: %v", err)
 	}

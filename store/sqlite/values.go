@@ -48,6 +48,27 @@ func ptrInt[T ~int | ~int32 | ~int64](n *T) any {
 	return int64(*n)
 }
 
+func optFloat(f float64) any {
+	if f == 0 {
+		return nil
+	}
+	return f
+}
+
+func ptrFloat(f *float64) any {
+	if f == nil {
+		return nil
+	}
+	return *f
+}
+
+func ptrBool(b *bool) any {
+	if b == nil {
+		return nil
+	}
+	return *b
+}
+
 func ptrRate(r *usance.Rate) any {
 	if r == nil {
 		return nil
@@ -159,6 +180,23 @@ func (d toID) Scan(src any) error {
 		copy(d.id[:], v)
 	default:
 		return fmt.Errorf("an id is stored as %T", src)
+	}
+	return nil
+}
+
+// toFloat reads NULL as 0.
+type toFloat struct{ f *float64 }
+
+func (d toFloat) Scan(src any) error {
+	switch v := src.(type) {
+	case nil:
+		*d.f = 0
+	case float64:
+		*d.f = v
+	case int64:
+		*d.f = float64(v)
+	default:
+		return fmt.Errorf("a number is stored as %T", src)
 	}
 	return nil
 }

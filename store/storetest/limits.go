@@ -313,6 +313,7 @@ func testAlerts(t *testing.T, s usance.Store) {
 	putLicenses(t, s, "l1", "l2")
 	whole := alert(1, "l1")
 	whole.AcknowledgedAt, whole.AcknowledgedBy = ptr(now), "key_1"
+	whole.PredictedBreachDate, whole.BreachProbability, whole.Severity, whole.Reason = ptr(today+3), 0.8, usance.SeverityCritical, "why"
 	full(t, whole)
 	base := alert(2, "l1")
 	vary := func(n int, change func(*usance.Alert)) usance.Alert {
@@ -332,7 +333,9 @@ func testAlerts(t *testing.T, s usance.Store) {
 	update(t, s, func(tx usance.Tx) error { return tx.AddAlerts(ctx, distinct) })
 	// The same alert once more, told of another quantity at another time.
 	update(t, s, func(tx usance.Tx) error {
-		return tx.AddAlerts(ctx, []usance.Alert{vary(9, func(a *usance.Alert) { a.Quantity, a.CreatedAt = 999, now.Add(time.Hour) })})
+		return tx.AddAlerts(ctx, []usance.Alert{vary(9, func(a *usance.Alert) {
+			a.Quantity, a.CreatedAt, a.Severity, a.Reason = 999, now.Add(time.Hour), usance.SeverityInfo, "told twice"
+		})})
 	})
 	view(t, s, func(v usance.View) error {
 		got, _, err := v.Alerts(ctx, usance.AlertFilter{}, usance.Page{Limit: 100})
