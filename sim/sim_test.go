@@ -47,7 +47,7 @@ func openPostgres(ctx context.Context, _ string) (usance.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := postgres.Open(ctx, url+" synchronous_commit=off", postgres.Options{Conns: 8, LeaveSchema: true})
+	s, err := postgres.Open(ctx, url, postgres.Options{Conns: 8, LeaveSchema: true, Volatile: true})
 	if err != nil {
 		return nil, errors.Join(err, drop())
 	}

@@ -18,6 +18,9 @@ type backupCmd struct {
 // Run copies the database file as it is at one instant: every event that was
 // acknowledged before is in the copy. The server may go on meanwhile.
 func (c backupCmd) Run(ctx context.Context, p *program) error {
+	if p.cfg.onPostgres() {
+		return errors.New("DATABASE_URL names PostgreSQL, which has tools of its own: pg_dump --format=custom --file=FILE, and pg_restore; see docs/postgresql.md")
+	}
 	path, err := p.cfg.databasePath()
 	if err != nil {
 		return err

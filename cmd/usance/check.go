@@ -14,7 +14,6 @@ import (
 
 	"github.com/usance/usance"
 	"github.com/usance/usance/jobs"
-	"github.com/usance/usance/store/sqlite"
 )
 
 type checkCmd struct{}
@@ -105,17 +104,21 @@ func (c *checklist) database(ctx context.Context, p *program) {
 		}
 		return
 	}
-	path, err := p.cfg.databasePath()
-	if err != nil {
-		c.fault("database", "%v", err)
-		return
+	where := p.cfg.where()
+	if !p.cfg.onPostgres() {
+		path, err := p.cfg.databasePath()
+		if err != nil {
+			c.fault("database", "%v", err)
+			return
+		}
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			c.note("database", "there is none at %s yet; the first start makes it", path)
+			c.throwAway(ctx, p)
+			return
+		}
+		where = path
 	}
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		c.note("database", "there is none at %s yet; the first start makes it", path)
-		c.throwAway(ctx, p)
-		return
-	}
-	store, err := sqlite.Open(ctx, path, sqlite.Options{LeaveSchema: true})
+	store, err := openStore(ctx, p.cfg, opening{leave: true})
 	if err != nil {
 		r, err := p.running(err)
 		if err != nil {
@@ -125,7 +128,7 @@ func (c *checklist) database(ctx context.Context, p *program) {
 		c.running(ctx, r)
 		return
 	}
-	c.ok("database", "%s opens", path)
+	c.ok("database", "%s opens", where)
 	current := c.migrations(ctx, store)
 	if err := store.Close(); err != nil {
 		c.fault("database", "%v", err)
@@ -135,11 +138,11 @@ func (c *checklist) database(ctx context.Context, p *program) {
 		c.note("test event", "not tried before the migrations are applied")
 		return
 	}
-	c.stages(ctx, p.cfg)
+	c.stages(ctx, p.cfg, opening{current: true})
 }
 
-func (c *checklist) migrations(ctx context.Context, store *sqlite.Store) (current bool) {
-	list, err := store.Migrations().Status(ctx)
+func (c *checklist) migrations(ctx context.Context, store usance.Store) (current bool) {
+	list, err := migrationsOf(store).Status(ctx)
 	if err != nil {
 		c.fault("migrations", "%v", err)
 		return false
@@ -168,13 +171,14 @@ func (c *checklist) throwAway(ctx context.Context, p *program) {
 	defer os.RemoveAll(dir)
 	cfg := p.cfg
 	cfg.DataDir, cfg.DatabaseURL = dir, ""
-	c.stages(ctx, cfg)
+	c.stages(ctx, cfg, opening{volatile: true})
 }
 
 // stages sets everything up as serve does, and tries it.
-func (c *checklist) stages(ctx context.Context, cfg config) {
+func (c *checklist) stages(ctx context.Context, cfg config, how opening) {
 	first := cfg.AdminKey == "" && !hasAdminKey(cfg)
-	s, err := newServer(ctx, withKey(cfg), slog.New(slog.DiscardHandler), time.Now)
+	cfg.DatabaseWait = 0
+	s, err := newServer(ctx, withKey(cfg), slog.New(slog.DiscardHandler), time.Now, how)
 	if err != nil {
 		c.fault("stages", "%v", err)
 		return

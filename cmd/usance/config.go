@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -68,15 +67,16 @@ func (n *networks) UnmarshalText(b []byte) error {
 // config is the settings of the program. Each comes from the environment
 // variable named; a flag of the same name comes first.
 type config struct {
-	DatabaseURL       secret `env:"DATABASE_URL" about:"where the data is kept: sqlite:PATH; empty: usance.db in USANCE_DATA_DIR"`
-	DatabaseURLPooled secret `env:"DATABASE_URL_POOLED" about:"a pooler in front of DATABASE_URL; not for SQLite"`
-	RedisURL          secret `env:"REDIS_URL" about:"a cache that several nodes share; this build caches in process"`
-	DataDir           string `env:"USANCE_DATA_DIR" envDefault:"usance-data" about:"folder of the data and of the admin key"`
-	Addr              string `env:"USANCE_ADDR" envDefault:"127.0.0.1:8080" about:"address to serve on"`
-	AdminKey          secret `env:"USANCE_ADMIN_KEY" about:"a secret that is an admin's, at least 16 characters; empty: made on the first start and kept in the data folder"`
-	MetricsKey        secret `env:"USANCE_METRICS_KEY" about:"the bearer token of /metrics; empty: open on a loopback address, else for admin keys"`
-	LogLevel          string `env:"USANCE_LOG_LEVEL" envDefault:"info" about:"debug, info, warn or error"`
-	LogFormat         string `env:"USANCE_LOG_FORMAT" envDefault:"auto" about:"json, text, or auto: text on a terminal"`
+	DatabaseURL       secret        `env:"DATABASE_URL" about:"where the data is kept: sqlite:PATH or postgres://user:password@host:5432/database; empty: usance.db in USANCE_DATA_DIR"`
+	DatabaseURLPooled secret        `env:"DATABASE_URL_POOLED" about:"a pooler in front of DATABASE_URL; this build speaks with PostgreSQL directly"`
+	DatabaseWait      time.Duration `env:"USANCE_DATABASE_WAIT" envDefault:"1m" about:"how long a start waits for a PostgreSQL that is not up yet"`
+	RedisURL          secret        `env:"REDIS_URL" about:"a cache that several nodes share; this build caches in process"`
+	DataDir           string        `env:"USANCE_DATA_DIR" envDefault:"usance-data" about:"folder of the data and of the admin key; on PostgreSQL nothing is kept there"`
+	Addr              string        `env:"USANCE_ADDR" envDefault:"127.0.0.1:8080" about:"address to serve on"`
+	AdminKey          secret        `env:"USANCE_ADMIN_KEY" about:"a secret that is an admin's, at least 16 characters; required on PostgreSQL; empty: made on the first start and kept in the data folder"`
+	MetricsKey        secret        `env:"USANCE_METRICS_KEY" about:"the bearer token of /metrics; empty: open on a loopback address, else for admin keys"`
+	LogLevel          string        `env:"USANCE_LOG_LEVEL" envDefault:"info" about:"debug, info, warn or error"`
+	LogFormat         string        `env:"USANCE_LOG_FORMAT" envDefault:"auto" about:"json, text, or auto: text on a terminal"`
 
 	LateGrace        time.Duration `env:"USANCE_LATE_GRACE" envDefault:"24h" about:"how far back ordinary keys may date an event, and how long a period stays open after its end"`
 	AutoApproveCents int64         `env:"USANCE_AUTO_APPROVE_CENTS" envDefault:"0" about:"overage fees up to this need no approval by a person"`
@@ -228,11 +228,14 @@ func (c *config) check(unread []fault) []fault {
 			bad(name, "must be from %d to %d, not %d", low, high, n)
 		}
 	}
-	if _, err := c.databasePath(); err != nil {
+	if err := c.checkDatabase(); err != nil {
 		bad("DATABASE_URL", "%v", err)
 	}
 	if c.DatabaseURLPooled != "" {
-		bad("DATABASE_URL_POOLED", "this build stores in SQLite only, which has no pooler; unset it")
+		bad("DATABASE_URL_POOLED", "this build speaks with PostgreSQL directly, without a pooler; unset it")
+	}
+	if c.onPostgres() && c.AdminKey == "" {
+		bad("USANCE_ADMIN_KEY", "is required on PostgreSQL, where all nodes must share it; make one with: openssl rand -hex 32")
 	}
 	if c.RedisURL != "" {
 		bad("REDIS_URL", "this build caches in process only; unset it")
@@ -264,6 +267,9 @@ func (c *config) check(unread []fault) []fault {
 	if c.ShutdownTimeout < time.Second || c.ShutdownTimeout > 10*time.Minute {
 		bad("USANCE_SHUTDOWN_TIMEOUT", "must be from 1s to 10m, not %s", c.ShutdownTimeout)
 	}
+	if c.DatabaseWait < 0 || c.DatabaseWait > time.Hour {
+		bad("USANCE_DATABASE_WAIT", "must be from 0s to 1h, not %s", c.DatabaseWait)
+	}
 	within("USANCE_RATE_LIMIT_CALLS", int64(c.RateLimitCalls), 0, 1_000_000)
 	within("USANCE_RATE_LIMIT_EVENTS", int64(c.RateLimitEvents), 0, 100_000_000)
 	within("USAGE_TRACKING_BATCH_SIZE", int64(c.BatchSize), 1, 10_000)
@@ -288,36 +294,6 @@ func (c *config) idle() []string {
 	}
 	slices.Sort(out)
 	return out
-}
-
-// databasePath is the file that DATABASE_URL names.
-func (c *config) databasePath() (string, error) {
-	u := string(c.DatabaseURL)
-	if u == "" {
-		return filepath.Join(c.DataDir, "usance.db"), nil
-	}
-	scheme, rest, ok := strings.Cut(u, ":")
-	switch {
-	case ok && (scheme == "postgres" || scheme == "postgresql"):
-		return "", errors.New("this build stores in SQLite only; unset DATABASE_URL or use sqlite:PATH")
-	case !ok || scheme != "sqlite" && scheme != "file":
-		return "", errors.New("must be sqlite:PATH, such as sqlite:/var/lib/usance/usance.db")
-	}
-	path := strings.TrimPrefix(rest, "//")
-	if path == "" || path == ":memory:" || strings.ContainsAny(path, "?#\x00") {
-		return "", errors.New("must name a file: sqlite:PATH, without ? and #; memory alone keeps nothing")
-	}
-	return path, nil
-}
-
-// folder is where the data file lies: the admin key and the address of the
-// running server are kept there too.
-func (c *config) folder() string {
-	path, err := c.databasePath()
-	if err != nil {
-		return c.DataDir
-	}
-	return filepath.Dir(path)
 }
 
 // nearest proposes the setting that a mistyped name is likely to mean.

@@ -42,7 +42,7 @@ func TestConfigDefaults(t *testing.T) {
 func TestConfigReportsEveryFaultAtOnce(t *testing.T) {
 	t.Parallel()
 	_, err := loadConfig([]string{
-		"DATABASE_URL=postgresql://u:hunter2@db/usance", "DATABASE_URL_POOLED=postgres://pool", "REDIS_URL=redis://:hunter2@cache",
+		"DATABASE_URL=postgresql://u:hunter2@db:5432", "DATABASE_URL_POOLED=postgres://pool", "REDIS_URL=redis://:hunter2@cache",
 		"USAGE_TRACKING_BATCH_SIZE=many", "USAGE_EVENT_RETENTION_DAYS=0", "USAGE_CACHE_TTL_SECONDS=-1", "USAGE_EVENT_RETENTION_DAY=30",
 		"USANCE_LATE_GRACE=yesterday", "USANCE_ADDR=8080", "USANCE_ADMIN_KEY=hunter2", "USANCE_JOB_CHECK_USAGE_THRESHOLDS_SCHEDULE=at noon",
 		"USANCE_FOO=1", "USANCE_LOG_LEVEL=loud", "USANCE_LOG_FORMAT=xml", "USANCE_URL=localhost",
@@ -60,7 +60,7 @@ func TestConfigReportsEveryFaultAtOnce(t *testing.T) {
 		got[f.Variable] = f.Problem
 	}
 	for name, want := range map[string]string{
-		"DATABASE_URL":                               "this build stores in SQLite only; unset DATABASE_URL or use sqlite:PATH",
+		"DATABASE_URL":                               "must name a database",
 		"DATABASE_URL_POOLED":                        "unset it",
 		"REDIS_URL":                                  "unset it",
 		"USAGE_TRACKING_BATCH_SIZE":                  `"many" is not a whole number`,
@@ -101,6 +101,43 @@ func TestFlagsComeBeforeTheEnvironment(t *testing.T) {
 		map[string]string{"USANCE_ADDR": ":2", "USAGE_CACHE_TTL_SECONDS": "7"})
 	if err != nil || c.Addr != ":2" || c.CacheTTLSeconds != 7 {
 		t.Errorf("got %q, %d, %v", c.Addr, c.CacheTTLSeconds, err)
+	}
+}
+
+// What PostgreSQL asks of the settings, and where a URL says that the data are.
+func TestPostgresSettings(t *testing.T) {
+	t.Parallel()
+	const key = "USANCE_ADMIN_KEY=0123456789abcdef"
+	for _, c := range []struct {
+		environ []string
+		where   string
+		faults  []string
+	}{
+		{[]string{"DATABASE_URL=postgres://app:hunter2@db/usance", key}, "PostgreSQL at db:5432, database usance", nil},
+		{[]string{"DATABASE_URL=postgresql://app:hunter2@[::1]:6432/usance?sslmode=require", key}, "PostgreSQL at [::1]:6432, database usance", nil},
+		{[]string{"DATABASE_URL=postgres://app@/usance?host=/run/postgresql&password=hunter2", key}, "PostgreSQL at /run/postgresql, database usance", nil},
+		{[]string{"DATABASE_URL=postgres://app:hunter2@db/usance"}, "", []string{"USANCE_ADMIN_KEY is required on PostgreSQL"}},
+		{[]string{"DATABASE_URL=postgres://app:hun%ter2@db/usance", key}, "", []string{"DATABASE_URL cannot be read as a PostgreSQL URL"}},
+		{[]string{"DATABASE_URL=postgres://app:hunter2@db/usance?sslmode=perhaps", key}, "", []string{"DATABASE_URL cannot be read as a PostgreSQL URL"}},
+		{[]string{"DATABASE_URL=postgres://app:hunter2@db/usance", "USANCE_DATABASE_WAIT=2h", key}, "", []string{"USANCE_DATABASE_WAIT must be from 0s to 1h"}},
+	} {
+		got, err := loadConfig(c.environ, nil)
+		var faults configError
+		if errors.As(err, &faults) != (c.faults != nil) || len(faults) != len(c.faults) {
+			t.Errorf("%q: %v", c.environ, err)
+			continue
+		}
+		for i, want := range c.faults {
+			if text := faults[i].Variable + " " + faults[i].Problem; !strings.HasPrefix(text, want) {
+				t.Errorf("%q: %s, want %s", c.environ, text, want)
+			}
+		}
+		if c.faults == nil && (!got.onPostgres() || got.where() != c.where) {
+			t.Errorf("%q: %s, want %s", c.environ, got.where(), c.where)
+		}
+		if text := fmt.Sprintf("%v %+v", err, got); strings.Contains(text, "hunter2") {
+			t.Errorf("%q: a secret is printed: %s", c.environ, text)
+		}
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/usance/usance/store/sqlite"
+	"github.com/usance/usance"
 )
 
 type demoCmd struct {
@@ -28,7 +28,10 @@ const demoFile = "demo.json"
 // Run makes the year unless it is there, and serves it.
 func (d demoCmd) Run(ctx context.Context, p *program) (err error) {
 	c := p.cfg
-	c.DataDir, c.DatabaseURL = d.Dir, ""
+	c.DataDir = d.Dir
+	if !c.onPostgres() {
+		c.DatabaseURL = ""
+	}
 	if d.Dir == "" {
 		if c.DataDir, err = os.MkdirTemp("", "usance-demo-"); err != nil {
 			return err
@@ -40,11 +43,13 @@ func (d demoCmd) Run(ctx context.Context, p *program) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := newServer(ctx, c, p.log, time.Now)
+	f := newFront(ctx, c, p.log)
+	defer f.close()
+	s, err := newServer(f.ctx, c, p.log, time.Now, opening{})
 	if err != nil {
-		return err
+		return f.stopped(err)
 	}
-	return s.serve(ctx, func(url string) {
+	return s.serve(f, func(url string) {
 		p.printf("\nThe demo serves %s after %s.\n%s", url, time.Since(began).Round(100*time.Millisecond), demoText(url, s.adminKey, keys))
 	})
 }
@@ -59,23 +64,19 @@ func demoYear(ctx context.Context, c config, p *program) (keys demoKeys, err err
 	if !errors.Is(err, fs.ErrNotExist) {
 		return keys, err
 	}
-	path, err := c.databasePath()
-	if err != nil {
-		return keys, err
-	}
-	if _, err := os.Stat(path); err == nil {
-		return keys, fmt.Errorf("%s holds data that is no complete demo; name another folder with --dir, or remove it", c.DataDir)
-	}
-	p.printf("Making a year of usage: 4 brands, 5 creators, 12 assets, 16 licences …\n")
+	quiet := slog.New(slog.DiscardHandler)
 	began := time.Now()
 	clock := &demoClock{t: began}
-	quiet := slog.New(slog.DiscardHandler)
 	// Without waiting for the disk: data that is made anew in seconds needs no
 	// durability, and the marker comes last.
-	s, err := newServerOn(ctx, c, quiet, clock.now, path, sqlite.Options{Volatile: true})
+	s, err := newServer(ctx, c, quiet, clock.now, opening{volatile: true})
 	if err != nil {
 		return keys, err
 	}
+	if err := mustBeEmpty(ctx, s.store, c.where()); err != nil {
+		return keys, errors.Join(err, s.close())
+	}
+	p.printf("Making a year of usage: 4 brands, 5 creators, 12 assets, 16 licences …\n")
 	keys, n, err := makeDemo(ctx, s, clock, began.UTC().Truncate(time.Second))
 	if err = errors.Join(err, s.close()); err != nil {
 		return keys, fmt.Errorf("making the demo: %w", err)
@@ -85,6 +86,17 @@ func demoYear(ctx context.Context, c config, p *program) (keys demoKeys, err err
 		return keys, err
 	}
 	return keys, os.WriteFile(marker, b, 0o600)
+}
+
+// mustBeEmpty refuses a store that holds licences, which a demo would mix with.
+func mustBeEmpty(ctx context.Context, store usance.Viewer, where string) error {
+	return store.View(ctx, func(v usance.View) error {
+		found, _, err := v.Licenses(ctx, usance.LicenseFilter{Deleted: true}, usance.Page{Limit: 1})
+		if err == nil && len(found) > 0 {
+			err = fmt.Errorf("%s holds data that is no complete demo; name its folder, or another, with --dir, or take another database", where)
+		}
+		return err
+	})
 }
 
 // demoText is what to open and to paste.

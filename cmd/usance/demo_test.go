@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/usance/usance"
-	"github.com/usance/usance/store/sqlite"
 )
 
 // The demo's year holds something of everything, no rollup differs from its
@@ -24,13 +23,9 @@ func TestDemo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path, err := c.databasePath()
-	if err != nil {
-		t.Fatal(err)
-	}
 	end := time.Date(2026, 9, 17, 16, 45, 0, 0, time.UTC)
 	clock := &demoClock{t: end}
-	s, err := newServerOn(t.Context(), c, newLogger(new(lockedBuffer), c), clock.now, path, sqlite.Options{Volatile: true})
+	s, err := newServer(t.Context(), c, newLogger(new(lockedBuffer), c), clock.now, opening{volatile: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +82,7 @@ func (s *server) speed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &remote{url: "http://usance.invalid", key: s.adminKey, http: &http.Client{Transport: inProcess{handler}}}
+	r := &remote{url: "http://usance.invalid", key: s.adminKey, http: &http.Client{Transport: direct{handler}}}
 	took := make(map[string][]time.Duration)
 	for range 10 {
 		for _, l := range demoLicenses {

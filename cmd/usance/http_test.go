@@ -107,7 +107,7 @@ func TestAdminKeyRotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	call := func(key, operation string, in, out any) error {
-		r := &remote{url: "http://usance.invalid", key: key, http: &http.Client{Transport: inProcess{h}}}
+		r := &remote{url: "http://usance.invalid", key: key, http: &http.Client{Transport: direct{h}}}
 		return r.call(t.Context(), operation, in, out)
 	}
 	var first, second newKey

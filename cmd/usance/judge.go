@@ -288,6 +288,9 @@ func (f *findings) faults() []fold.Discrepancy {
 
 // wholeFile: the database file is sound.
 func (f *findings) wholeFile() []measure {
+	if f.noFile {
+		return []measure{notApplicable("file", "is sound", "the data are in PostgreSQL; pg_amcheck checks it")}
+	}
 	if f.serving {
 		return []measure{notApplicable("file", "is sound", "a server has the file open; usance backup reads all of it and checks the copy")}
 	}

@@ -171,14 +171,22 @@ func flagValues(line *kong.Context) map[string]string {
 // of the server are no matter of the client's commands.
 func tolerable(command string, c config, err error) error {
 	var faults configError
-	if !errors.As(err, &faults) || command == "serve" || command == "demo" {
+	if !errors.As(err, &faults) || command == "serve" {
 		return err
+	}
+	if command == "demo" { // keeps a key of its own
+		faults = slices.DeleteFunc(slices.Clone(faults), func(f fault) bool { return f.Variable == "USANCE_ADMIN_KEY" && c.AdminKey == "" })
+		if len(faults) == 0 {
+			return nil
+		}
+		return faults
 	}
 	if command == "version" || command == "check" || command == "forecast" {
 		return nil
 	}
 	faults = slices.DeleteFunc(slices.Clone(faults), func(f fault) bool {
-		return f.Variable == "REDIS_URL" || f.Variable == "DATABASE_URL_POOLED" || f.Variable == "DATABASE_URL" && c.URL != ""
+		return slices.Contains([]string{"REDIS_URL", "DATABASE_URL_POOLED"}, f.Variable) || f.Variable == "DATABASE_URL" && c.URL != "" ||
+			f.Variable == "USANCE_ADMIN_KEY" && c.AdminKey == "" // needed to serve only
 	})
 	if len(faults) == 0 {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -15,7 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/usance/usance/store/postgres/pgtest"
 )
 
 // TestMain lets this test binary be the program, for tests that need a process
@@ -27,13 +31,45 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"usance": main})
 }
 
+// TestScripts runs the scripts of a store, and those of both on each.
 func TestScripts(t *testing.T) {
+	for _, c := range []struct{ dir, store string }{
+		{"script", "sqlite"}, {"both", "sqlite"}, {"both", "postgres"}, {"postgres", "postgres"},
+	} {
+		t.Run(c.dir+" on "+c.store, func(t *testing.T) { scripts(t, "testdata/"+c.dir, c.store) })
+	}
+}
+
+// scriptKey is the admin key of scripts on PostgreSQL.
+const scriptKey = "scripts-admin-key-0123456789"
+
+func scripts(t *testing.T, dir, store string) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+		Dir: dir,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("USANCE_DATA_DIR", filepath.Join(e.WorkDir, "data"))
 			e.Setenv("USANCE_LOG_LEVEL", "error")
+			if store != "postgres" {
+				return nil
+			}
+			url, drop, err := pgtest.CreateEmpty(context.Background())
+			if err != nil {
+				return err
+			}
+			e.Defer(func() {
+				if err := drop(); err != nil {
+					t.Error(err)
+				}
+			})
+			e.Setenv("DATABASE_URL", url)
+			e.Setenv("USANCE_ADMIN_KEY", scriptKey)
 			return nil
+		},
+		Condition: func(name string) (bool, error) {
+			if name != "postgres" && name != "sqlite" {
+				return false, fmt.Errorf("there is no condition %q", name)
+			}
+			return name == store, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			// await FILE waits until a program has written the file.
@@ -50,8 +86,36 @@ func TestScripts(t *testing.T) {
 					ts.Fatalf("%s has mode %v, want 0600", args[0], info.Mode().Perm())
 				}
 			},
+			// sql FILE runs statements in the PostgreSQL database, as another program
+			// would, and keeps what the last one answers as the standard output.
+			"sql": func(ts *testscript.TestScript, neg bool, args []string) {
+				answer, err := runSQL(ts.Getenv("DATABASE_URL"), ts.ReadFile(args[0]))
+				if neg != (err != nil) {
+					ts.Fatalf("%s: %v", args[0], err)
+				}
+				fmt.Fprintln(ts.Stdout(), answer)
+			},
 		},
 	})
+}
+
+// runSQL gives the rows that the last of the statements answers, a line each.
+func runSQL(url, statements string) (string, error) {
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close(ctx)
+	results, err := conn.PgConn().Exec(ctx, statements).ReadAll()
+	if err != nil || len(results) == 0 {
+		return "", err
+	}
+	var lines []string
+	for _, row := range results[len(results)-1].Rows {
+		lines = append(lines, string(bytes.Join(row, []byte(" "))))
+	}
+	return strings.Join(lines, "\n"), nil
 }
 
 // awaitFile gives the content of a file once it is there.

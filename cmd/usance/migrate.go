@@ -5,10 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"text/tabwriter"
 
+	"github.com/usance/usance"
+	"github.com/usance/usance/store/postgres"
+	"github.com/usance/usance/store/schema"
 	"github.com/usance/usance/store/sqlite"
 )
 
@@ -16,20 +20,44 @@ type migrateCmd struct {
 	Status  migrateStatusCmd  `cmd:"" help:"List the migrations, and which are applied; exits with 1 when one is pending."`
 	Up      migrateUpCmd      `cmd:"" help:"Apply the migrations that are pending; serve does it too."`
 	Down    migrateDownCmd    `cmd:"" help:"Take back the latest migration and all that its tables hold."`
+	Show    migrateShowCmd    `cmd:"" help:"Print the SQL that is to come, or that of the migration named."`
 	Resolve migrateResolveCmd `cmd:"" help:"Mark a migration as rolled back that was undone by hand."`
 	Reset   migrateResetCmd   `cmd:"" help:"Take back every migration and apply them anew: all data is lost."`
 }
 
-// openSchema opens the database as it is. No server may have it open.
-func openSchema(ctx context.Context, p *program, makeIt bool) (*sqlite.Store, error) {
-	path, err := p.cfg.databasePath()
+// migrations are what can be done with the schema of either store.
+type migrations interface {
+	Status(ctx context.Context) ([]schema.Migration, error)
+	Up(ctx context.Context) (applied []string, err error)
+	Down(ctx context.Context) (undone string, err error)
+	Resolve(ctx context.Context, migration string) error
+}
+
+func migrationsOf(store usance.Store) migrations {
+	if s, ok := store.(*postgres.Store); ok {
+		return s.Migrations()
+	}
+	return store.(*sqlite.Store).Migrations() //nolint:revive // there are two stores
+}
+
+// schemaStore is a store that is opened for its schema alone.
+type schemaStore struct {
+	usance.Store
+	migrations
+}
+
+// openSchema opens the database as it is. No server may have a SQLite file open.
+func openSchema(ctx context.Context, p *program, makeIt bool) (*schemaStore, error) {
+	if path, err := p.cfg.databasePath(); err == nil && !p.cfg.onPostgres() && !makeIt {
+		if _, err := os.Stat(path); err != nil {
+			return nil, fmt.Errorf("there is no database at %s; usance migrate up makes it", path)
+		}
+	}
+	store, err := awaitStore(ctx, p.cfg, p.log, opening{leave: true})
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(path); err != nil && !makeIt {
-		return nil, fmt.Errorf("there is no database at %s; usance migrate up makes it", path)
-	}
-	return sqlite.Open(ctx, path, sqlite.Options{LeaveSchema: true})
+	return &schemaStore{store, migrationsOf(store)}, nil
 }
 
 type migrateStatusCmd struct{}
@@ -41,7 +69,7 @@ func (migrateStatusCmd) Run(ctx context.Context, p *program) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	list, err := store.Migrations().Status(ctx)
+	list, err := store.Status(ctx)
 	if err != nil {
 		return err
 	}
@@ -65,6 +93,53 @@ func (migrateStatusCmd) Run(ctx context.Context, p *program) (err error) {
 	return nil
 }
 
+type migrateShowCmd struct {
+	Name string `arg:"" optional:"" help:"A migration, applied or not; all that are pending unless told."`
+}
+
+// Run prints what migrations are made of, to be reviewed.
+func (c migrateShowCmd) Run(ctx context.Context, p *program) error {
+	list, err := c.list(ctx, p)
+	if err != nil {
+		return err
+	}
+	shown := 0
+	for _, m := range list {
+		if m.Name != c.Name && (c.Name != "" || !m.Pending()) {
+			continue
+		}
+		shown++
+		state := "pending"
+		if !m.Pending() {
+			state = "applied " + stamp(m.AppliedAt)
+		}
+		p.printf("-- %s, %s\n\n%s\n", m.Name, state, m.SQL)
+	}
+	switch {
+	case shown > 0:
+	case c.Name != "":
+		return fmt.Errorf("there is no migration %q; usance migrate status lists them", c.Name)
+	default:
+		p.printf("nothing is pending\n")
+	}
+	return nil
+}
+
+// list gives the migrations, of a SQLite file that does not exist yet too.
+func (c migrateShowCmd) list(ctx context.Context, p *program) (list []schema.Migration, err error) {
+	if path, err := p.cfg.databasePath(); err == nil && !p.cfg.onPostgres() {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return sqlite.Steps()
+		}
+	}
+	store, err := openSchema(ctx, p, false)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	return store.Status(ctx)
+}
+
 type migrateUpCmd struct{}
 
 // Run applies what is pending.
@@ -74,7 +149,7 @@ func (migrateUpCmd) Run(ctx context.Context, p *program) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	applied, err := store.Migrations().Up(ctx)
+	applied, err := store.Up(ctx)
 	for _, name := range applied {
 		p.printf("applied %s\n", name)
 	}
@@ -116,7 +191,7 @@ func (c migrateDownCmd) Run(ctx context.Context, p *program) (err error) {
 	if err := c.confirm(p, "This drops the tables of the latest migration with all that they hold."); err != nil {
 		return err
 	}
-	name, err := store.Migrations().Down(ctx)
+	name, err := store.Down(ctx)
 	switch {
 	case err != nil:
 		return err
@@ -139,7 +214,7 @@ func (c migrateResolveCmd) Run(ctx context.Context, p *program) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	if err := store.Migrations().Resolve(ctx, c.RolledBack); err != nil {
+	if err := store.Resolve(ctx, c.RolledBack); err != nil {
 		return err
 	}
 	p.printf("%s is marked as rolled back; usance migrate up applies it again\n", c.RolledBack)
@@ -161,7 +236,7 @@ func (c migrateResetCmd) Run(ctx context.Context, p *program) (err error) {
 	if err := c.confirm(p, "This drops every table with all usage, limits, overages and keys."); err != nil {
 		return err
 	}
-	m := store.Migrations()
+	m := store.migrations
 	for {
 		name, err := m.Down(ctx)
 		if err != nil {

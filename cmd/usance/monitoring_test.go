@@ -38,7 +38,7 @@ func TestEveryMonitoredLineMoves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &remote{url: "http://usance.invalid", key: s.adminKey, http: &http.Client{Transport: inProcess{handler}}}
+	r := &remote{url: "http://usance.invalid", key: s.adminKey, http: &http.Client{Transport: direct{handler}}}
 	do := func(operation string, in any) {
 		t.Helper()
 		if err := r.call(t.Context(), operation, in, nil); err != nil {

@@ -32,11 +32,15 @@ type remote struct {
 	local *server // set when there is no other process
 }
 
-// connect finds the server: USANCE_URL; else the data file, opened here when
-// nobody holds it; else the process that does.
+// connect finds the server: USANCE_URL; else PostgreSQL, of which this process
+// becomes a node; else the data file, opened here when nobody holds it; else the
+// process that does.
 func (p *program) connect(ctx context.Context) (*remote, error) {
 	if p.cfg.URL != "" {
 		return p.over(p.cfg.URL)
+	}
+	if p.cfg.onPostgres() {
+		return p.inProcess(ctx)
 	}
 	path, err := p.cfg.databasePath()
 	if err != nil {
@@ -45,23 +49,37 @@ func (p *program) connect(ctx context.Context) (*remote, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no database at %s; start usance serve, or name the server with USANCE_URL or the folder with USANCE_DATA_DIR", path)
 	}
-	// A command of a newer program must not bring the schema of a server up to
-	// date that is stopped for a moment only.
-	s, err := newServerOn(ctx, withKey(p.cfg), slog.New(slog.DiscardHandler), time.Now, path, sqlite.Options{CurrentSchema: true})
+	r, err := p.inProcess(ctx)
 	if err != nil {
 		return p.running(err)
+	}
+	return r, nil
+}
+
+// inProcess makes a node of this process, which answers the command alone. A
+// command of a newer program must not bring the schema of servers up to date
+// that go on with theirs, or are stopped for a moment only.
+func (p *program) inProcess(ctx context.Context) (*remote, error) {
+	cfg := withKey(p.cfg)
+	cfg.DatabaseWait = 0 // who types a command is there to try again
+	s, err := newServer(ctx, cfg, slog.New(slog.DiscardHandler), time.Now, opening{current: true})
+	if err != nil {
+		return nil, err
 	}
 	handler, err := s.handler()
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	return &remote{url: "http://usance.invalid", key: s.adminKey, http: &http.Client{Transport: inProcess{handler}}, local: s}, nil
+	return &remote{url: "http://usance.invalid", key: s.adminKey, http: &http.Client{Transport: direct{handler}}, local: s}, nil
 }
 
 // withKey gives a command that works in process an admin key of its own where
 // there is none yet: the one that is kept is made, and shown, by serve.
 func withKey(c config) config {
-	if key, err := readAdminKey(c); c.AdminKey == "" && key == "" && err == nil {
+	if c.AdminKey != "" {
+		return c
+	}
+	if key, err := readAdminKey(c); c.onPostgres() || key == "" && err == nil {
 		key, _ = access.NewSecret()
 		c.AdminKey = secret(key)
 	}
@@ -153,11 +171,11 @@ func (r *remote) page(ctx context.Context, path string) ([]byte, error) {
 	return b, nil
 }
 
-// inProcess answers requests by a handler, without a network.
-type inProcess struct{ handler http.Handler }
+// direct answers requests by a handler, without a network.
+type direct struct{ handler http.Handler }
 
 // RoundTrip answers one request.
-func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	if r.Body == nil {
 		r.Body = http.NoBody

@@ -8,19 +8,18 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/usance/usance"
 	"github.com/usance/usance/access"
 	"github.com/usance/usance/api"
 	"github.com/usance/usance/billing"
@@ -29,7 +28,6 @@ import (
 	"github.com/usance/usance/ingest"
 	"github.com/usance/usance/jobs"
 	"github.com/usance/usance/query"
-	"github.com/usance/usance/store/sqlite"
 )
 
 type serveCmd struct {
@@ -48,16 +46,23 @@ func (serveCmd) Run(ctx context.Context, p *program) error {
 	for _, name := range p.cfg.idle() {
 		p.log.Warn("the setting has no effect in this build", "variable", name)
 	}
-	s, err := newServer(ctx, p.cfg, p.log, time.Now)
+	f := newFront(ctx, p.cfg, p.log)
+	defer f.close()
+	if p.cfg.onPostgres() { // which may not be up yet
+		if err := f.listen(); err != nil {
+			return err
+		}
+	}
+	s, err := newServer(f.ctx, p.cfg, p.log, time.Now, opening{})
 	if err != nil {
-		return err
+		return f.stopped(err)
 	}
 	if s.firstStart { // before anything can fail: it is shown this once
 		p.printf("The admin key, printed this once and kept in %s:\n\n    %s\n\n", filepath.Join(p.cfg.folder(), adminKeyFile), s.adminKey)
 	}
-	return s.serve(ctx, func(url string) {
+	return s.serve(f, func(url string) {
 		v, _ := buildVersion()
-		p.printf("usance %s serves %s (docs at %[2]s/docs), data in %s\n", v, url, p.cfg.folder())
+		p.printf("usance %s serves %s (docs at %[2]s/docs), data in %s\n", v, url, p.cfg.where())
 	})
 }
 
@@ -65,7 +70,7 @@ func (serveCmd) Run(ctx context.Context, p *program) error {
 type server struct {
 	cfg      config
 	log      *slog.Logger
-	store    *sqlite.Store
+	store    usance.Store
 	access   *access.Access
 	ingest   *ingest.Ingester
 	fold     *fold.Folder
@@ -83,18 +88,10 @@ type server struct {
 	firstStart bool // the key was made by this start
 }
 
-// newServer opens the store, which nobody else may have open, takes or makes
-// the admin key, and sets the stages up; close takes it all down.
-func newServer(ctx context.Context, c config, log *slog.Logger, now func() time.Time) (*server, error) {
-	path, err := c.databasePath()
-	if err != nil {
-		return nil, err
-	}
-	return newServerOn(ctx, c, log, now, path, sqlite.Options{})
-}
-
-func newServerOn(ctx context.Context, c config, log *slog.Logger, now func() time.Time, path string, o sqlite.Options) (*server, error) {
-	store, err := sqlite.Open(ctx, path, o)
+// newServer opens the store, takes or makes the admin key, and sets the stages
+// up; close takes it all down.
+func newServer(ctx context.Context, c config, log *slog.Logger, now func() time.Time, how opening) (*server, error) {
+	store, err := awaitStore(ctx, c, log, how)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +103,7 @@ func newServerOn(ctx context.Context, c config, log *slog.Logger, now func() tim
 	return s, nil
 }
 
-func newStages(ctx context.Context, c config, log *slog.Logger, now func() time.Time, store *sqlite.Store) (*server, error) {
+func newStages(ctx context.Context, c config, log *slog.Logger, now func() time.Time, store usance.Store) (*server, error) {
 	s := &server{cfg: c, log: log, store: store, now: now}
 	var err error
 	if s.adminKey, s.firstStart, err = adminKey(c); err != nil {
@@ -117,7 +114,7 @@ func newStages(ctx context.Context, c config, log *slog.Logger, now func() time.
 		return nil, err
 	}
 	s.fold = fold.New(store, fold.Options{Now: now, Interval: c.FoldInterval, LateGrace: c.LateGrace, Logger: log})
-	s.backfill = fold.NewBackfiller(s.fold, true) // nobody else can have the file open
+	s.backfill = fold.NewBackfiller(s.fold, !c.onPostgres()) // nobody else can have a file open
 	s.catalog = catalog.New(store, catalog.Options{Now: now, LateGrace: c.LateGrace, NewSecret: access.NewSecret})
 	s.billing = billing.New(store, billing.Options{Now: now, LateGrace: c.LateGrace, AutoApproveCents: c.AutoApproveCents, Logger: log})
 	s.query = query.New(store, query.Options{Now: now, TTL: time.Duration(c.CacheTTLSeconds) * time.Second})
@@ -163,25 +160,22 @@ func (s *server) handler() (http.Handler, error) {
 	return inFlight(s.requests, a), nil
 }
 
-// serve answers requests until ctx ends or a signal comes, and then stops in
-// such an order that nothing acknowledged is lost: no new requests, those under
-// way to their end, what is queued committed, what is pending folded, the store
-// closed. A second signal ends the program at once; that loses nothing either,
-// since whatever was acknowledged is on the disk.
-func (s *server) serve(ctx context.Context, ready func(url string)) (err error) {
+// serve answers requests until a signal comes, or what f was made of ends, and
+// then stops in such an order that nothing acknowledged is lost: no new requests,
+// those under way to their end, what is queued committed, what is pending folded,
+// the store closed. A second signal ends the program at once; that loses nothing
+// either, since whatever was acknowledged is on the disk.
+func (s *server) serve(f *front, ready func(url string)) (err error) {
 	defer func() { err = errors.Join(err, s.store.Close()) }()
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.cfg.Addr)
-	if err != nil {
-		return errors.Join(fmt.Errorf("USANCE_ADDR: %w", err), s.drain())
+	if err := f.listen(); err != nil {
+		return errors.Join(err, s.drain())
 	}
-	s.open = isLoopback(listener.Addr())
+	s.open = isLoopback(f.listener.Addr())
 	handler, err := s.handler()
 	if err != nil {
-		return errors.Join(err, listener.Close(), s.drain())
+		return errors.Join(err, s.drain())
 	}
-
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	ctx := f.ctx
 	// What runs in the background stops after the last request, not with the first signal.
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
@@ -191,33 +185,27 @@ func (s *server) serve(ctx context.Context, ready func(url string)) (err error) 
 	loops.Go(func() { s.report("jobs", s.jobs.Run(background)) })
 	loops.Go(func() { s.report("keys", s.access.Run(background, s.log)) })
 
-	base, cutOff := context.WithCancel(context.WithoutCancel(ctx))
-	defer cutOff()
-	hs := newHTTPServer(base, handler, s.log)
-	served := make(chan error, 1)
-	go func() { served <- hs.Serve(listener) }()
-
-	url := urlOf(listener.Addr())
+	f.become(handler)
+	url := urlOf(f.listener.Addr())
 	if err := announce(s.cfg, url); err != nil {
 		s.log.Warn("the address cannot be written to the data folder; commands need USANCE_URL", "error", err)
 	}
 	defer retract(s.cfg)
-	s.log.Info("serving", "url", url, "data", s.cfg.folder())
+	s.log.Info("serving", "url", url, "data", s.cfg.where())
 	ready(url)
 
 	select {
-	case err = <-served:
+	case err = <-f.served:
 		err = fmt.Errorf("serving: %w", err)
 	case <-ctx.Done():
-		stop() // a second signal meets the default: the end
+		f.release() // a second signal meets the default: the end
 		s.log.Info("stopping: answering what is under way", "atMost", s.cfg.ShutdownTimeout)
 	}
 	grace, done := context.WithTimeout(context.Background(), s.cfg.ShutdownTimeout)
 	defer done()
-	if e := hs.Shutdown(grace); e != nil {
+	if e := f.http.Shutdown(grace); e != nil {
 		s.log.Warn("requests were cut off; what they were not told is not lost if they retry", "error", e)
-		cutOff()
-		_ = hs.Close()
+		f.close()
 	}
 	last, done := context.WithTimeout(context.Background(), time.Minute) // what is queued is durable soon, or the disk is stuck
 	defer done()
@@ -253,11 +241,19 @@ func (s *server) report(what string, err error) {
 // urlFile names the server that has the data folder open.
 const urlFile = "server.url"
 
+// On PostgreSQL there may be many, and none is named.
 func announce(c config, url string) error {
+	if c.onPostgres() {
+		return nil
+	}
 	return os.WriteFile(filepath.Join(c.folder(), urlFile), []byte(url+"\n"), 0o600)
 }
 
-func retract(c config) { _ = os.Remove(filepath.Join(c.folder(), urlFile)) }
+func retract(c config) {
+	if !c.onPostgres() {
+		_ = os.Remove(filepath.Join(c.folder(), urlFile))
+	}
+}
 
 // urlOf is how this machine reaches an address that is listened on.
 func urlOf(a net.Addr) string {

@@ -277,7 +277,7 @@ func stages(t *testing.T, clock *demoClock, environ ...string) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := newServer(t.Context(), c, slog.New(slog.DiscardHandler), clock.now)
+	s, err := newServer(t.Context(), c, slog.New(slog.DiscardHandler), clock.now, opening{})
 	if err != nil {
 		t.Fatal(err)
 	}

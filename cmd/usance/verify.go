@@ -17,6 +17,7 @@ import (
 	"github.com/usance/usance"
 	"github.com/usance/usance/fold"
 	"github.com/usance/usance/query"
+	"github.com/usance/usance/store/sqlite"
 )
 
 type verifyCmd struct {
@@ -53,6 +54,7 @@ type findings struct {
 	asked    map[string][]time.Duration // by operation: how long questions took just now
 	books    []fold.Books
 	file     error // of the database file, when it was opened here
+	noFile   bool  // the data are in PostgreSQL
 }
 
 // Run verifies a deployment that has been at work for a day: the checklist of
@@ -127,7 +129,11 @@ func (c verifyCmd) find(ctx context.Context, r *remote) (*findings, error) {
 		}
 	}
 	if !f.serving && c.wants("file") {
-		f.file = r.local.store.Check(ctx)
+		if store, ok := r.local.store.(*sqlite.Store); ok {
+			f.file = store.Check(ctx)
+		} else {
+			f.noFile = true
+		}
 	}
 	return f, nil
 }

@@ -6,15 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
-	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 
 	"github.com/usance/usance"
+	"github.com/usance/usance/store/schema"
 )
 
 //go:embed migrations/*.sql
@@ -23,14 +21,14 @@ var migrationFiles embed.FS
 // Migrations are the steps that brought the schema to where it is.
 type Migrations struct{ s *Store }
 
-// Migration is one step of the schema.
-type Migration struct {
-	Name      string    // such as 20241012000001_add_license_usage_tracking
-	AppliedAt time.Time // zero while it is pending
+// Steps gives every step of the schema, each as pending.
+func Steps() ([]schema.Migration, error) {
+	files, err := fs.Sub(migrationFiles, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	return schema.ReadAll(files)
 }
-
-// Pending tells whether the step was not taken yet.
-func (m Migration) Pending() bool { return m.AppliedAt.IsZero() }
 
 // Migrations gives the steps of the store's schema.
 func (s *Store) Migrations() Migrations { return Migrations{s} }
@@ -42,14 +40,14 @@ func (m Migrations) provider() (p *goose.Provider, done func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	locker, err := lock.NewPostgresSessionLocker()
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockID(lockClass), lock.WithLockTimeout(1, 300))
 	if err != nil {
 		return nil, nil, err
 	}
 	db := stdlib.OpenDBFromPool(m.s.pool)
 	// A step that was marked as rolled back by hand may lie before others.
 	p, err = goose.NewProvider(goose.DialectPostgres, db, files, goose.WithDisableGlobalRegistry(true), goose.WithAllowOutofOrder(true),
-		goose.WithSessionLocker(locker))
+		goose.WithSessionLocker(locker), goose.WithTableName(versionTable))
 	if err != nil {
 		db.Close()
 		return nil, nil, err
@@ -57,9 +55,13 @@ func (m Migrations) provider() (p *goose.Provider, done func(), err error) {
 	return p, func() { db.Close() }, nil
 }
 
+// versionTable holds which steps are applied. A host platform that shares the
+// database may have a table of goose's own name.
+const versionTable = "usance_schema_versions"
+
 // check refuses a schema that a newer program made, and brings an older one up
-// to date when up is set.
-func (m Migrations) check(ctx context.Context, up bool) error {
+// to date unless the options say otherwise.
+func (m Migrations) check(ctx context.Context, o Options) error {
 	return m.run(ctx, func(p *goose.Provider) error {
 		current, known, err := p.GetVersions(ctx)
 		if err != nil {
@@ -69,7 +71,16 @@ func (m Migrations) check(ctx context.Context, up bool) error {
 			return usance.NewError(usance.CodeUnavailable,
 				"the database's schema %d is newer than this program, which knows %d; start the newer program", current, known)
 		}
-		if up {
+		if o.LeaveSchema {
+			return nil
+		}
+		pending, err := p.HasPending(ctx)
+		switch {
+		case err != nil || !pending: // nothing to wait for others with
+		case o.CurrentSchema:
+			err = usance.NewError(usance.CodeUnavailable,
+				"the database's schema is older than this program; run usance migrate up, or start usance serve, first")
+		default:
 			_, err = p.Up(ctx)
 		}
 		return err
@@ -77,15 +88,16 @@ func (m Migrations) check(ctx context.Context, up bool) error {
 }
 
 // Status lists every step in order.
-func (m Migrations) Status(ctx context.Context) (out []Migration, err error) {
+func (m Migrations) Status(ctx context.Context) (out []schema.Migration, err error) {
+	if out, err = Steps(); err != nil {
+		return nil, err
+	}
 	err = m.run(ctx, func(p *goose.Provider) error {
 		steps, err := p.Status(ctx)
-		for _, s := range steps {
-			step := Migration{Name: name(s.Source.Path)}
+		for i, s := range steps { // both in the order of their names
 			if s.State == goose.StateApplied {
-				step.AppliedAt = s.AppliedAt.UTC()
+				out[i].AppliedAt = s.AppliedAt.UTC()
 			}
-			out = append(out, step)
 		}
 		return err
 	})
@@ -97,7 +109,7 @@ func (m Migrations) Up(ctx context.Context) (applied []string, err error) {
 	err = m.run(ctx, func(p *goose.Provider) error {
 		results, err := p.Up(ctx)
 		for _, r := range results {
-			applied = append(applied, name(r.Source.Path))
+			applied = append(applied, schema.Name(r.Source.Path))
 		}
 		return err
 	})
@@ -115,7 +127,7 @@ func (m Migrations) Down(ctx context.Context) (undone string, err error) {
 		if err != nil {
 			return err
 		}
-		undone = name(result.Source.Path)
+		undone = schema.Name(result.Source.Path)
 		return nil
 	})
 	return undone, err
@@ -126,11 +138,11 @@ func (m Migrations) Down(ctx context.Context) (undone string, err error) {
 func (m Migrations) Resolve(ctx context.Context, migration string) error {
 	return m.run(ctx, func(p *goose.Provider) error {
 		for _, s := range p.ListSources() {
-			if name(s.Path) != migration {
+			if schema.Name(s.Path) != migration {
 				continue
 			}
 			return m.s.update(ctx, usance.Locks{}, func(t *tx) error {
-				n, err := t.exec(ctx, `DELETE FROM goose_db_version WHERE version_id = $1`, s.Version)
+				n, err := t.exec(ctx, `DELETE FROM `+versionTable+` WHERE version_id = $1`, s.Version)
 				if err == nil && n == 0 {
 					err = usance.NewError(usance.CodeConflict, "the migration %s is not applied", migration)
 				}
@@ -159,5 +171,3 @@ func (m Migrations) run(ctx context.Context, fn func(*goose.Provider) error) err
 	}
 	return nil
 }
-
-func name(file string) string { return strings.TrimSuffix(path.Base(file), ".sql") }

@@ -160,7 +160,7 @@ func TestSessionsTogether(t *testing.T) {
 func TestDeadlock(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	s := open(t, pgtest.URL(t)+" deadlock_timeout=20ms")
+	s := open(t, pgtest.URL(t)+"&deadlock_timeout=20ms")
 	meet := make(chan bool)
 	errs := make(chan error, 2)
 	for _, order := range [][]string{{"a", "b"}, {"b", "a"}} {

@@ -34,6 +34,11 @@ type Options struct {
 	Conns int
 	// LeaveSchema opens the database as it is, without migrating it.
 	LeaveSchema bool
+	// CurrentSchema refuses a database whose schema is older than the program's.
+	CurrentSchema bool
+	// Volatile lets commits return before they are on the disk: for data that is
+	// made anew in seconds.
+	Volatile bool
 }
 
 // Store is a usance.Store in a PostgreSQL database. Its methods may be called
@@ -71,14 +76,16 @@ var sessionSettings = map[string]string{
 func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		// The cause may hold the password.
-		return nil, usance.NewError(usance.CodeUnavailable, "DATABASE_URL is no PostgreSQL URL; write postgres://user:password@host:5432/database")
+		return nil, errURL()
 	}
 	if o.Conns <= 0 {
 		o.Conns = 16
 	}
 	if config.MaxConns = int32(o.Conns); config.ConnConfig.Config.RuntimeParams == nil {
 		config.ConnConfig.Config.RuntimeParams = make(map[string]string)
+	}
+	if o.Volatile {
+		config.ConnConfig.Config.RuntimeParams["synchronous_commit"] = "off"
 	}
 	for name, value := range sessionSettings {
 		if _, given := config.ConnConfig.Config.RuntimeParams[name]; !given {
@@ -93,7 +100,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, failure(ctx, err)
 	}
-	if err := s.Migrations().check(ctx, !o.LeaveSchema); err != nil {
+	if err := s.Migrations().check(ctx, o); err != nil {
 		s.pool.Close()
 		return nil, err
 	}

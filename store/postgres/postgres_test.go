@@ -93,7 +93,7 @@ func TestNoDatabase(t *testing.T) {
 	for what, url := range map[string]string{
 		"no URL":      "postgres://usance:s3cret@[::1/x?sslmode=perhaps",
 		"no server":   "host=" + t.TempDir() + " user=usance password=s3cret dbname=usance",
-		"no database": url + "_none password=s3cret",
+		"no database": strings.ReplaceAll(url, "?", "_none?password=s3cret&"),
 	} {
 		_, err := postgres.Open(t.Context(), url, postgres.Options{})
 		if usance.ErrorCode(err) != usance.CodeUnavailable {
@@ -155,7 +155,7 @@ func TestMigrations(t *testing.T) {
 	}
 	check("down", true, false)
 	var left int
-	must(t, raw(t, url).QueryRow(ctx, `SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname NOT LIKE 'goose%'`).Scan(&left))
+	must(t, raw(t, url).QueryRow(ctx, `SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname NOT LIKE 'usance_schema%'`).Scan(&left))
 	if left != 0 {
 		t.Errorf("%d tables, indexes and views are left after Down", left)
 	}
@@ -201,7 +201,7 @@ func TestMigrateTogether(t *testing.T) {
 func TestNewerSchema(t *testing.T) {
 	t.Parallel()
 	url := pgtest.URL(t)
-	_, err := raw(t, url).Exec(t.Context(), `INSERT INTO goose_db_version (version_id, is_applied) VALUES (29990101000000, TRUE)`)
+	_, err := raw(t, url).Exec(t.Context(), `INSERT INTO usance_schema_versions (version_id, is_applied) VALUES (29990101000000, TRUE)`)
 	must(t, err)
 	for _, leave := range []bool{false, true} {
 		_, err := postgres.Open(t.Context(), url, postgres.Options{LeaveSchema: leave})

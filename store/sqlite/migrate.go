@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
-	"strings"
-	"time"
 
 	"github.com/pressly/goose/v3"
 
 	"github.com/usance/usance"
+	"github.com/usance/usance/store/schema"
 )
 
 //go:embed migrations/*.sql
@@ -21,14 +19,14 @@ var migrationFiles embed.FS
 // Migrations are the steps that brought the schema to where it is.
 type Migrations struct{ s *Store }
 
-// Migration is one step of the schema.
-type Migration struct {
-	Name      string    // such as 20241012000001_add_license_usage_tracking
-	AppliedAt time.Time // zero while it is pending
+// Steps gives every step of the schema, each as pending.
+func Steps() ([]schema.Migration, error) {
+	files, err := fs.Sub(migrationFiles, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	return schema.ReadAll(files)
 }
-
-// Pending tells whether the step was not taken yet.
-func (m Migration) Pending() bool { return m.AppliedAt.IsZero() }
 
 // Migrations gives the steps of the store's schema.
 func (s *Store) Migrations() Migrations { return Migrations{s} }
@@ -73,7 +71,7 @@ func (m Migrations) check(ctx context.Context, o Options) error {
 }
 
 // Status lists every step in order.
-func (m Migrations) Status(ctx context.Context) ([]Migration, error) {
+func (m Migrations) Status(ctx context.Context) ([]schema.Migration, error) {
 	p, err := m.provider()
 	if err != nil {
 		return nil, failure(err)
@@ -82,9 +80,11 @@ func (m Migrations) Status(ctx context.Context) ([]Migration, error) {
 	if err != nil {
 		return nil, failure(err)
 	}
-	out := make([]Migration, len(steps))
-	for i, s := range steps {
-		out[i].Name = name(s.Source.Path)
+	out, err := Steps()
+	if err != nil {
+		return nil, err
+	}
+	for i, s := range steps { // both in the order of their names
 		if s.State == goose.StateApplied {
 			out[i].AppliedAt = s.AppliedAt.UTC()
 		}
@@ -97,7 +97,7 @@ func (m Migrations) Up(ctx context.Context) (applied []string, err error) {
 	err = m.run(func(p *goose.Provider) error {
 		results, err := p.Up(ctx)
 		for _, r := range results {
-			applied = append(applied, name(r.Source.Path))
+			applied = append(applied, schema.Name(r.Source.Path))
 		}
 		return err
 	})
@@ -115,7 +115,7 @@ func (m Migrations) Down(ctx context.Context) (undone string, err error) {
 		if err != nil {
 			return err
 		}
-		undone = name(result.Source.Path)
+		undone = schema.Name(result.Source.Path)
 		return nil
 	})
 	return undone, err
@@ -126,7 +126,7 @@ func (m Migrations) Down(ctx context.Context) (undone string, err error) {
 func (m Migrations) Resolve(ctx context.Context, migration string) error {
 	return m.run(func(p *goose.Provider) error {
 		for _, s := range p.ListSources() {
-			if name(s.Path) != migration {
+			if schema.Name(s.Path) != migration {
 				continue
 			}
 			return m.s.update(ctx, func(t *tx) error {
@@ -157,5 +157,3 @@ func (m Migrations) run(fn func(*goose.Provider) error) error {
 	}
 	return nil
 }
-
-func name(file string) string { return strings.TrimSuffix(path.Base(file), ".sql") }

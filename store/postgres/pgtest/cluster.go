@@ -25,21 +25,30 @@ import (
 
 // cluster is a running server.
 type cluster struct {
-	folder string // holds the data, the socket and the log
-	life   *os.File
+	folder  string // holds the data, the socket and the log
+	life    *os.File
+	watcher int // the process that runs it
 }
 
 // theCluster starts at the first test that needs it and ends with the process.
 var theCluster = sync.OnceValues(start)
 
 // watch runs the server until its standard input ends, which is when the test
-// process does, however that comes about; then it leaves nothing behind.
+// process does, however that comes about; then it leaves nothing behind. Told
+// "again", it starts a server that ended anew, unless a file says not to.
 const watch = `
-"$1" -D "$2/data" >"$2/log" 2>&1 &
-server=$!
+serve() {
+	while "$1" -D "$2/data" >>"$2/log" 2>&1; [ "$3" = again ] && [ ! -e "$2/end" ]; do
+		while [ -e "$2/down" ] && [ ! -e "$2/end" ]; do sleep 0.05; done
+		sleep 0.05
+	done
+}
+serve "$@" &
+loop=$!
 cat >/dev/null
-kill -QUIT "$server"
-wait "$server"
+: >"$2/end"
+kill -QUIT "$(head -n 1 "$2/data/postmaster.pid")" 2>/dev/null
+wait "$loop"
 rm -rf "$2"
 `
 
@@ -55,7 +64,10 @@ checkpoint_timeout = '1h'
 max_wal_size = '256MB'
 `
 
-func start() (*cluster, error) {
+func start() (*cluster, error) { return startAs("once") }
+
+// startAs starts a server of its own, once or again and again.
+func startAs(often string) (*cluster, error) {
 	bin, err := binaries()
 	if err != nil {
 		return nil, err
@@ -65,7 +77,7 @@ func start() (*cluster, error) {
 		return nil, err
 	}
 	c := &cluster{folder: folder}
-	if err := c.run(bin); err != nil {
+	if err := c.run(bin, often); err != nil {
 		log, _ := os.ReadFile(filepath.Join(folder, "log")) // what there is of it
 		if c.life != nil {
 			c.life.Close()
@@ -138,7 +150,7 @@ func unprivileged() (*syscall.Credential, error) {
 	return nil, errors.New("PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
 }
 
-func (c *cluster) run(bin string) error {
+func (c *cluster) run(bin, often string) error {
 	as, err := unprivileged()
 	if err != nil {
 		return err
@@ -168,7 +180,7 @@ func (c *cluster) run(bin string) error {
 	if err != nil {
 		return err
 	}
-	watcher := exec.CommandContext(context.Background(), "/bin/sh", "-c", watch, "sh", filepath.Join(bin, "postgres"), c.folder) //nolint:gosec // likewise
+	watcher := exec.CommandContext(context.Background(), "/bin/sh", "-c", watch, "sh", filepath.Join(bin, "postgres"), c.folder, often) //nolint:gosec // likewise
 	watcher.Dir, watcher.SysProcAttr, watcher.Stdin = "/", attributes, read
 	err = watcher.Start()
 	read.Close()
@@ -177,23 +189,21 @@ func (c *cluster) run(bin string) error {
 		return err
 	}
 	c.life = life
-	return c.await(watcher.Process.Pid)
+	c.watcher = watcher.Process.Pid
+	return c.await(0)
 }
 
-// await returns when the server takes connections. It leaves no goroutine
-// behind, which some tests look for.
-func (c *cluster) await(watcher int) error {
+// await returns when a server other than the process named takes connections. It
+// leaves no goroutine behind, which some tests look for.
+func (c *cluster) await(not int) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	late := time.After(time.Minute)
 	for {
-		// The last line of the file says how far the server is.
-		pid, err := os.ReadFile(filepath.Join(c.folder, "data", "postmaster.pid"))
-		lines := strings.Split(strings.TrimSpace(string(pid)), "\n")
-		if err == nil && len(lines) >= 8 && strings.TrimSpace(lines[7]) == "ready" {
+		if pid, ready := c.pid(); ready && pid != not {
 			return nil
 		}
-		if pid, err := unix.Wait4(watcher, nil, unix.WNOHANG, nil); err != nil || pid == watcher {
+		if pid, err := unix.Wait4(c.watcher, nil, unix.WNOHANG, nil); err != nil || pid == c.watcher {
 			return errors.Join(errors.New("it ended before it was ready"), err)
 		}
 		select {
@@ -204,7 +214,18 @@ func (c *cluster) await(watcher int) error {
 	}
 }
 
+// pid is the process of the server, and whether it takes connections.
+func (c *cluster) pid() (pid int, ready bool) {
+	text, err := os.ReadFile(filepath.Join(c.folder, "data", "postmaster.pid"))
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	if err != nil || len(lines) < 8 { // the last line says how far the server is
+		return 0, false
+	}
+	pid, err = strconv.Atoi(lines[0])
+	return pid, err == nil && strings.TrimSpace(lines[7]) == "ready"
+}
+
 // url is that of a database of the cluster.
 func (c *cluster) url(database string) string {
-	return fmt.Sprintf("host=%s user=usance dbname=%s", c.folder, database)
+	return fmt.Sprintf("postgres://usance@/%s?host=%s", database, c.folder)
 }

@@ -77,6 +77,11 @@ func Create(ctx context.Context) (url string, drop func() error, err error) {
 	return create(ctx, template)
 }
 
+// CreateEmpty is EmptyURL for those who drop the database themselves.
+func CreateEmpty(ctx context.Context) (url string, drop func() error, err error) {
+	return create(ctx, "template0")
+}
+
 func create(ctx context.Context, from string) (url string, drop func() error, err error) {
 	if err := makeTemplate(); err != nil {
 		return "", nil, err
