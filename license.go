@@ -141,12 +141,13 @@ func termBound(field, s string, loc *time.Location, days int) (time.Time, error)
 }
 
 // Fixed names the field that differs between l and its earlier state old but
-// may not once usage exists; empty when none does.
+// may not once usage exists; empty when none does. A brand or asset that nobody
+// named yet, as of a host platform's own licence, may be named at any time.
 func (l *License) Fixed(old *License) string {
 	switch {
-	case l.BrandID != old.BrandID:
+	case l.BrandID != old.BrandID && old.BrandID != "":
 		return "brandId"
-	case l.AssetID != old.AssetID:
+	case l.AssetID != old.AssetID && old.AssetID != "":
 		return "assetId"
 	case l.Timezone != old.Timezone:
 		return "timezone"

@@ -255,7 +255,18 @@ func (in *Ingester) SelfTest(ctx context.Context) error {
 			func() error { return tx.PutAsset(ctx, usance.Asset{ID: id, Name: id, CreatedAt: now, UpdatedAt: now}) },
 			func() error { return tx.PutLicense(ctx, l) },
 		} {
-			if err := put(); err != nil {
+			err := put()
+			if usance.ErrorCode(err) == usance.CodeLicenseNotFound {
+				// Licences are a host platform's, and no test licence can be made among
+				// them: the event is recorded without being judged.
+				e := it.event
+				e.ID, e.LocalDate = usance.NewID(now), usance.DateOf(now, time.UTC)
+				if err := tx.AddEvents(ctx, usance.NewID(now), now, []usance.Event{e}); err != nil {
+					return err
+				}
+				return errRollback
+			}
+			if err != nil {
 				return err
 			}
 		}

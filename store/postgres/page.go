@@ -96,13 +96,13 @@ func (q *listing) after(kinds, condition string) {
 // licence's id.
 func (q *listing) inScope(s usance.Scope, column string) {
 	if s.BrandIDs != nil {
-		q.and(`EXISTS (SELECT 1 FROM licenses sl WHERE sl.id = `+column+` AND sl.brand_id = ANY(?))`, s.BrandIDs)
+		q.and(`EXISTS (SELECT 1 FROM license_usage_licenses sl WHERE sl.id = `+column+` AND sl.brand_id = ANY(?))`, s.BrandIDs)
 	}
 	if s.LicenseIDs != nil {
 		q.and(column+` = ANY(?)`, s.LicenseIDs)
 	}
 	if s.CreatorID != "" {
-		q.and(`EXISTS (SELECT 1 FROM licenses sl JOIN asset_owners so ON so.asset_id = sl.asset_id WHERE sl.id = `+column+` AND `+holdsShare+`)`,
+		q.and(`EXISTS (SELECT 1 FROM license_usage_licenses sl JOIN asset_owners so ON so.asset_id = sl.asset_id WHERE sl.id = `+column+` AND `+holdsShare+`)`,
 			s.CreatorID, s.Today, s.Today)
 	}
 }

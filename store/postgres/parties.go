@@ -27,6 +27,9 @@ func scanAsset(r *rows, a *usance.Asset) error {
 const licenseColumns = `l.id, l.name, l.brand_id, l.asset_id, l.status, l.timezone, l.billing_anchor_day, l.currency,
 	l.start_date, l.end_date, l.fee_cents, l.rev_share_bps, l.usage_tracking_enabled, l.deleted_at, l.created_at, l.updated_at`
 
+// licenseOrder sorts by bytes also where the ids are a host platform's.
+const licenseOrder = `l.id COLLATE "C"`
+
 func scanLicense(r *rows, l *usance.License) error { return r.Scan(intoLicense(l)...) }
 
 func intoLicense(l *usance.License) []any {
@@ -77,7 +80,7 @@ func (v *view) fillOwners(ctx context.Context, assets []usance.Asset) error {
 }
 
 func (v *view) License(ctx context.Context, id string) (usance.License, error) {
-	l, err := single(ctx, v, "licence", `SELECT `+licenseColumns+` FROM licenses l WHERE l.id = $1`, []any{id}, scanLicense)
+	l, err := single(ctx, v, "licence", `SELECT `+licenseColumns+` FROM license_usage_licenses l WHERE l.id = $1`, []any{id}, scanLicense)
 	if usance.ErrorCode(err) == usance.CodeNotFound {
 		err = usance.NewError(usance.CodeLicenseNotFound, "there is no such licence")
 	}
@@ -86,7 +89,7 @@ func (v *view) License(ctx context.Context, id string) (usance.License, error) {
 
 func (v *view) Facts(ctx context.Context, ids []string) ([]usance.Facts, error) {
 	facts, err := all(ctx, v, `SELECT `+licenseColumns+`, (SELECT max(d.date) FROM license_usage_days d WHERE d.license_id = l.id)
-		FROM licenses l WHERE l.id = ANY($1) ORDER BY l.id`, []any{ids},
+		FROM license_usage_licenses l WHERE l.id = ANY($1) ORDER BY `+licenseOrder, []any{ids},
 		func(r *rows, f *usance.Facts) error {
 			var closed *usance.Date
 			err := r.Scan(append(intoLicense(&f.License), &closed)...)
@@ -125,7 +128,7 @@ func (v *view) HasUsage(ctx context.Context, licenseID string) (has bool, err er
 }
 
 func (v *view) Visible(ctx context.Context, scope usance.Scope, licenseID string) (bool, error) {
-	q := newListing("", usance.Page{Limit: 1}, `SELECT 1 FROM licenses l WHERE l.id = ?`, licenseID)
+	q := newListing("", usance.Page{Limit: 1}, `SELECT 1 FROM license_usage_licenses l WHERE l.id = ?`, licenseID)
 	q.inScope(scope, "l.id")
 	var n int
 	return v.one(ctx, q.query.String(), q.args, &n)
@@ -140,7 +143,7 @@ func (v *view) Brands(ctx context.Context, scope usance.Scope, p usance.Page) ([
 	case scope.BrandIDs != nil && scope.LicenseIDs == nil && scope.CreatorID == "":
 		q.and(`b.id = ANY(?)`, scope.BrandIDs)
 	case narrows(scope):
-		q.and(`EXISTS (SELECT 1 FROM licenses l WHERE l.brand_id = b.id`)
+		q.and(`EXISTS (SELECT 1 FROM license_usage_licenses l WHERE l.brand_id = b.id`)
 		q.inScope(scope, "l.id")
 		q.query.WriteString(`)`)
 	}
@@ -167,7 +170,7 @@ func (v *view) Assets(ctx context.Context, scope usance.Scope, p usance.Page) ([
 		q.and(`EXISTS (SELECT 1 FROM asset_owners so WHERE so.asset_id = a.id AND `+holdsShare+`)`,
 			scope.CreatorID, scope.Today, scope.Today)
 	case narrows(scope):
-		q.and(`EXISTS (SELECT 1 FROM licenses l WHERE l.asset_id = a.id`)
+		q.and(`EXISTS (SELECT 1 FROM license_usage_licenses l WHERE l.asset_id = a.id`)
 		q.inScope(scope, "l.id")
 		q.query.WriteString(`)`)
 	}
@@ -179,14 +182,14 @@ func (v *view) Assets(ctx context.Context, scope usance.Scope, p usance.Page) ([
 }
 
 func (v *view) Licenses(ctx context.Context, f usance.LicenseFilter, p usance.Page) ([]usance.License, string, error) {
-	q := newListing("licenses", p, `SELECT `+licenseColumns+` FROM licenses l WHERE TRUE`)
-	q.after("t", `l.id > ?`)
+	q := newListing("licenses", p, `SELECT `+licenseColumns+` FROM license_usage_licenses l WHERE TRUE`)
+	q.after("t", licenseOrder+` > ?`)
 	q.inScope(f.Scope, "l.id")
 	q.andIf(f.BrandID != "", `l.brand_id = ?`, f.BrandID)
 	q.andIf(f.AssetID != "", `l.asset_id = ?`, f.AssetID)
 	q.andIf(f.Status != "", `l.status = ?`, string(f.Status))
 	q.andIf(!f.Deleted, `l.deleted_at IS NULL`)
-	return list(ctx, v, q, `l.id`, scanLicense, func(l *usance.License) []string { return []string{l.ID} })
+	return list(ctx, v, q, licenseOrder, scanLicense, func(l *usance.License) []string { return []string{l.ID} })
 }
 
 func (t *tx) PutBrand(ctx context.Context, b usance.Brand) error {
@@ -226,6 +229,13 @@ func (t *tx) PutAsset(ctx context.Context, a usance.Asset) error {
 }
 
 func (t *tx) PutLicense(ctx context.Context, l usance.License) error {
+	var adopted bool
+	if _, err := t.one(ctx, `SELECT to_regclass('license_usage_terms') IS NOT NULL`, nil, &adopted); err != nil {
+		return err
+	}
+	if adopted {
+		return t.putTerms(ctx, &l)
+	}
 	_, err := t.exec(ctx, `INSERT INTO licenses (id, name, brand_id, asset_id, status, timezone, billing_anchor_day, currency,
 			start_date, end_date, fee_cents, rev_share_bps, usage_tracking_enabled, deleted_at, created_at, updated_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)

@@ -16,7 +16,7 @@ func (v *view) Status(ctx context.Context) (usance.StoreStatus, error) {
 		return st, err
 	}
 	_, err = v.one(ctx, `SELECT
-		(SELECT count(*) FROM licenses WHERE status = 'ACTIVE' AND usage_tracking_enabled AND deleted_at IS NULL),
+		(SELECT count(*) FROM license_usage_licenses WHERE status = 'ACTIVE' AND usage_tracking_enabled AND deleted_at IS NULL),
 		coalesce((SELECT sum(events) FROM license_usage_received WHERE day = (SELECT max(day) FROM license_usage_received)), 0)::bigint`, nil,
 		&st.TrackedActive, &st.EventsLastDay)
 	if err != nil {
@@ -42,15 +42,15 @@ var activityDays = []struct {
 }{
 	// By the UTC day of the time itself: local days are at most one off.
 	{`SELECT (e.occurred_at AT TIME ZONE 'UTC')::date, count(*), count(DISTINCT e.license_id)
-		FROM licenses l CROSS JOIN LATERAL (
+		FROM license_usage_licenses l CROSS JOIN LATERAL (
 			SELECT license_id, occurred_at FROM license_usage_events WHERE license_id = l.id AND local_date >= $1::date - 1 AND occurred_at >= $2 OFFSET 0) e
 		GROUP BY 1`, true, func(d *usance.ActiveDay, a, b int64) { d.Events, d.Licenses = a, b }},
 	{`SELECT e.local_date, count(DISTINCT e.license_id), 0::bigint
-		FROM licenses l CROSS JOIN LATERAL (
+		FROM license_usage_licenses l CROSS JOIN LATERAL (
 			SELECT license_id, local_date FROM license_usage_events WHERE license_id = l.id AND local_date >= $1 OFFSET 0) e
 		GROUP BY 1`, false, func(d *usance.ActiveDay, a, _ int64) { d.Used = a }},
 	{`SELECT date, count(DISTINCT license_id), sum(quantity)::bigint FROM (
-			SELECT r.license_id, r.date, r.quantity FROM licenses l CROSS JOIN LATERAL (
+			SELECT r.license_id, r.date, r.quantity FROM license_usage_licenses l CROSS JOIN LATERAL (
 				SELECT license_id, date, quantity FROM license_usage_rollups WHERE license_id = l.id AND date >= $1 OFFSET 0) r
 			UNION ALL
 			SELECT e.license_id, e.local_date, e.quantity FROM license_usage_events e
@@ -61,7 +61,7 @@ var activityDays = []struct {
 func (v *view) Activity(ctx context.Context, now time.Time) (usance.Activity, error) {
 	var out usance.Activity
 	dayAgo := now.Add(-24 * time.Hour)
-	if _, err := v.one(ctx, `SELECT count(*), count(*) FILTER (WHERE usage_tracking_enabled) FROM licenses WHERE deleted_at IS NULL`,
+	if _, err := v.one(ctx, `SELECT count(*), count(*) FILTER (WHERE usage_tracking_enabled) FROM license_usage_licenses WHERE deleted_at IS NULL`,
 		nil, &out.Licenses, &out.TrackingEnabled); err != nil {
 		return out, err
 	}

@@ -6,6 +6,28 @@
 -- back by hand can be applied again.
 
 -- +goose Up
+
+-- The tables of a host platform that shares the database are its own. Where names
+-- clash, Usance needs a schema of its own; licenses alone is adopted (below).
+-- +goose StatementBegin
+DO $$
+DECLARE
+    taken text;
+BEGIN
+    IF to_regclass('license_usage_versions') IS NULL THEN
+        SELECT string_agg(name, ', ' ORDER BY name) INTO taken
+        FROM unnest(ARRAY['brands', 'creators', 'assets', 'asset_owners', 'pending_batches', 'alerts', 'audit_log', 'api_keys',
+            'api_keys_version', 'jobs', 'secrets']) AS name
+        WHERE EXISTS (SELECT 1 FROM pg_class c WHERE c.relname = name AND c.relnamespace = current_schema()::regnamespace);
+        IF taken IS NOT NULL THEN
+            RAISE EXCEPTION 'the schema % holds tables of other programs whose names are needed (%): CREATE SCHEMA usance, and add search_path=usance,% to DATABASE_URL',
+                current_schema(), taken, current_schema() USING ERRCODE = 'duplicate_table';
+        END IF;
+    END IF;
+END
+$$;
+-- +goose StatementEnd
+
 CREATE TABLE IF NOT EXISTS brands (
     id         text COLLATE "C" PRIMARY KEY,
     name       text NOT NULL,
@@ -41,29 +63,105 @@ CREATE TABLE IF NOT EXISTS asset_owners (
 );
 CREATE INDEX IF NOT EXISTS asset_owners_creator ON asset_owners (creator_id, asset_id);
 
--- The defaults let a host platform's own INSERT leave out what it does not know.
-CREATE TABLE IF NOT EXISTS licenses (
-    id                     text COLLATE "C" PRIMARY KEY,
-    name                   text,
-    brand_id               text COLLATE "C" NOT NULL,
-    asset_id               text COLLATE "C" NOT NULL,
-    status                 text NOT NULL,
-    timezone               text NOT NULL DEFAULT 'UTC',
-    billing_anchor_day     integer NOT NULL DEFAULT 1,
-    currency               text NOT NULL DEFAULT 'USD',
-    start_date             text, -- a local day, or an RFC 3339 instant
-    end_date               text, -- a local day (inclusive), or an RFC 3339 instant (exclusive)
-    fee_cents              bigint NOT NULL DEFAULT 0,
-    rev_share_bps          integer NOT NULL DEFAULT 0,
-    usage_tracking_enabled boolean NOT NULL DEFAULT TRUE,
-    deleted_at             timestamptz,
-    created_at             timestamptz NOT NULL DEFAULT now(),
-    updated_at             timestamptz NOT NULL DEFAULT now()
-);
-CREATE INDEX IF NOT EXISTS licenses_brand ON licenses (brand_id);
-CREATE INDEX IF NOT EXISTS licenses_asset ON licenses (asset_id);
-CREATE INDEX IF NOT EXISTS licenses_tracked ON licenses (usage_tracking_enabled)
-    WHERE status = 'ACTIVE' AND deleted_at IS NULL;
+-- A table licenses that a host platform has already is adopted as it is: what it
+-- has a column for is read there and never written, the rest is kept beside it in
+-- license_usage_terms, which exists only then. Everything is read through the view
+-- license_usage_licenses, which is the same in both cases.
+-- +goose StatementBegin
+DO $$
+DECLARE
+    host regclass := CASE WHEN to_regclass('license_usage_versions') IS NULL OR to_regclass('license_usage_terms') IS NOT NULL
+        THEN to_regclass('licenses') END;
+    field record;
+    kind text;
+    expressions text[];
+BEGIN
+    IF host IS NULL THEN
+        -- The defaults let a host platform's own INSERT leave out what it does not know.
+        CREATE TABLE IF NOT EXISTS licenses (
+            id                     text COLLATE "C" PRIMARY KEY,
+            name                   text,
+            brand_id               text COLLATE "C" NOT NULL,
+            asset_id               text COLLATE "C" NOT NULL,
+            status                 text NOT NULL,
+            timezone               text NOT NULL DEFAULT 'UTC',
+            billing_anchor_day     integer NOT NULL DEFAULT 1,
+            currency               text NOT NULL DEFAULT 'USD',
+            start_date             text, -- a local day, or an RFC 3339 instant
+            end_date               text, -- a local day (inclusive), or an RFC 3339 instant (exclusive)
+            fee_cents              bigint NOT NULL DEFAULT 0,
+            rev_share_bps          integer NOT NULL DEFAULT 0,
+            usage_tracking_enabled boolean NOT NULL DEFAULT TRUE,
+            deleted_at             timestamptz,
+            created_at             timestamptz NOT NULL DEFAULT now(),
+            updated_at             timestamptz NOT NULL DEFAULT now()
+        );
+        CREATE INDEX IF NOT EXISTS licenses_brand ON licenses (brand_id);
+        CREATE INDEX IF NOT EXISTS licenses_asset ON licenses (asset_id);
+        CREATE INDEX IF NOT EXISTS licenses_tracked ON licenses (usage_tracking_enabled)
+            WHERE status = 'ACTIVE' AND deleted_at IS NULL;
+        CREATE OR REPLACE VIEW license_usage_licenses AS
+            SELECT id, name, brand_id, asset_id, status, timezone, billing_anchor_day, currency, start_date, end_date, fee_cents,
+                rev_share_bps, usage_tracking_enabled, deleted_at, created_at, updated_at FROM licenses;
+        RETURN;
+    END IF;
+
+    IF to_regclass('license_usage_terms') IS NULL THEN
+        -- Of the collation of the host's ids, so that its index finds them.
+        CREATE TABLE license_usage_terms AS SELECT l.id::text AS license_id FROM licenses l WHERE FALSE;
+        ALTER TABLE license_usage_terms
+            ADD PRIMARY KEY (license_id),
+            ADD COLUMN name               text,
+            ADD COLUMN brand_id           text COLLATE "C",
+            ADD COLUMN asset_id           text COLLATE "C",
+            ADD COLUMN timezone           text,
+            ADD COLUMN billing_anchor_day integer,
+            ADD COLUMN currency           text,
+            ADD COLUMN start_date         text,
+            ADD COLUMN end_date           text,
+            ADD COLUMN fee_cents          bigint,
+            ADD COLUMN rev_share_bps      integer,
+            ADD COLUMN created_at         timestamptz,
+            ADD COLUMN updated_at         timestamptz;
+    END IF;
+
+    -- Each field with the types that a column of the host may have, and what it is
+    -- where nothing says so; the first four must be the host's.
+    FOR field IN
+        SELECT * FROM (VALUES
+            (1, 'id', 'text', NULL), (2, 'status', 'any', NULL), (3, 'usage_tracking_enabled', 'boolean', NULL), (4, 'deleted_at', 'time', NULL),
+            (5, 'name', 'text', NULL), (6, 'brand_id', 'text', ''), (7, 'asset_id', 'text', ''), (8, 'timezone', 'text', 'UTC'),
+            (9, 'billing_anchor_day', 'integer', '1'), (10, 'currency', 'text', 'USD'), (11, 'start_date', 'day', NULL),
+            (12, 'end_date', 'day', NULL), (13, 'fee_cents', 'bigint', '0'), (14, 'rev_share_bps', 'integer', '0'),
+            (15, 'created_at', 'time', 'epoch'), (16, 'updated_at', 'time', 'epoch')
+        ) AS f (place, name, wanted, otherwise) ORDER BY place
+    LOOP
+        SELECT CASE
+            WHEN field.wanted = 'any' THEN 'l.%1$I::text'
+            WHEN field.wanted IN ('text', 'day') AND a.type IN ('text', 'character varying', 'character') THEN 'l.%1$I::text'
+            WHEN field.wanted = 'day' AND a.type = 'date' THEN $f$to_char(l.%1$I, 'YYYY-MM-DD')$f$
+            WHEN field.wanted = 'day' AND a.type = 'timestamp without time zone' THEN $f$to_char(l.%1$I, 'YYYY-MM-DD"T"HH24:MI:SS"Z"')$f$
+            WHEN field.wanted = 'day' AND a.type = 'timestamp with time zone' THEN $f$to_char(l.%1$I AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')$f$
+            WHEN field.wanted = 'time' AND a.type = 'timestamp with time zone' THEN 'l.%1$I'
+            WHEN field.wanted = 'time' AND a.type = 'timestamp without time zone' THEN $f$l.%1$I AT TIME ZONE 'UTC'$f$
+            WHEN field.wanted = 'boolean' AND a.type = 'boolean' THEN 'coalesce(l.%1$I, FALSE)'
+            WHEN field.wanted IN ('integer', 'bigint') AND a.type IN ('smallint', 'integer', field.wanted) THEN 'l.%1$I::' || field.wanted
+        END INTO kind
+        FROM (SELECT format_type(atttypid, NULL) AS type FROM pg_attribute
+            WHERE attrelid = host AND attname = field.name AND attnum > 0 AND NOT attisdropped) a;
+        IF kind IS NULL AND field.place <= 4 THEN
+            RAISE EXCEPTION 'the table % has no column % of a fitting type, which Usance needs: id text, status text, usage_tracking_enabled boolean, deleted_at timestamptz',
+                host, field.name USING ERRCODE = 'undefined_column';
+        END IF;
+        expressions := expressions || format(
+            CASE WHEN field.otherwise IS NULL THEN coalesce(kind, 't.%1$I') ELSE 'coalesce(' || coalesce(kind, 't.%1$I') || ', %2$L)' END || ' AS %1$I',
+            field.name, field.otherwise);
+    END LOOP;
+    EXECUTE 'CREATE OR REPLACE VIEW license_usage_licenses AS SELECT ' || array_to_string(expressions, ', ')
+        || ' FROM licenses l LEFT JOIN license_usage_terms t ON t.license_id = l.id';
+END
+$$;
+-- +goose StatementEnd
 
 -- What was counted, and the voids of it. A batch is the events of one ingest
 -- transaction. key is the idempotency key when shorter than 32 bytes, else its
@@ -407,7 +505,18 @@ DROP TABLE license_usage_evidence;
 DROP TABLE license_usage_received;
 DROP TABLE pending_batches;
 DROP TABLE license_usage_events;
-DROP TABLE licenses;
+DROP VIEW license_usage_licenses;
+-- +goose StatementBegin
+DO $$
+BEGIN
+    IF to_regclass('license_usage_terms') IS NULL THEN
+        DROP TABLE licenses;
+    ELSE -- licenses is the host platform's
+        DROP TABLE license_usage_terms;
+    END IF;
+END
+$$;
+-- +goose StatementEnd
 DROP TABLE asset_owners;
 DROP TABLE assets;
 DROP TABLE creators;
