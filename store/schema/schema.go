@@ -24,6 +24,7 @@ func Read(files fs.FS, file string) (Migration, error) {
 	text, err := fs.ReadFile(files, file)
 	_, up, _ := strings.Cut(string(text), "-- +goose Up\n")
 	up, _, _ = strings.Cut(up, "-- +goose Down")
+	up = strings.NewReplacer("-- +goose StatementBegin\n", "", "-- +goose StatementEnd\n", "").Replace(up)
 	return Migration{Name: Name(file), SQL: strings.TrimSpace(up) + "\n"}, err
 }
 
