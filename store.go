@@ -325,10 +325,10 @@ type Tx interface {
 	PutAsset(ctx context.Context, a Asset) error // replaces its owners
 	PutLicense(ctx context.Context, l License) error
 
-	// AddEvents records counted events under one batch and leaves the batch
-	// pending; ErrKeyExists when any is there already. The events carry
-	// everything but their licence's existence, which the caller has checked.
-	AddEvents(ctx context.Context, batch ID, at time.Time, events []Event) error
+	// AddEvents records the counted events of batches and leaves those pending;
+	// ErrKeyExists when any event is there already. The events carry everything
+	// but their licence's existence, which the caller has checked.
+	AddEvents(ctx context.Context, batches []Batch) error
 	// PutEvidence adds or refreshes one row per licence and key: the attempts
 	// are added up, FirstAt and ID are kept, the rest is of the latest attempt.
 	PutEvidence(ctx context.Context, rows []Evidence) error

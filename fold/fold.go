@@ -31,7 +31,8 @@ type Options struct {
 	Now       func() time.Time // the clock; time.Now
 	Interval  time.Duration    // between folds while little is pending; 1 s
 	Bite      int              // events folded in one transaction at most, about; 50,000
-	LightBite int              // the same of small batches, while few wait; 100
+	LightBite int              // the same while few wait; 100
+	Few       int              // events that may wait at an interval and are all folded then, however often more come; 1,000
 	Waiting   int              // events that may wait under load, to be folded many at a time; 100,000
 	Memory    int              // events kept in memory for the next folds; 150,000
 	AdoptAge  time.Duration    // age at which a batch of another node is taken over; 5 s
@@ -66,6 +67,9 @@ func New(store Store, o Options) *Folder {
 	}
 	if o.LightBite == 0 {
 		o.LightBite = 100
+	}
+	if o.Few == 0 {
+		o.Few = 1000
 	}
 	if o.Waiting == 0 {
 		o.Waiting = 100_000
@@ -106,8 +110,8 @@ const pause = 20 * time.Millisecond
 // A fold keeps writers waiting while it lasts, and rewrites a row once however
 // many events it takes. So a transaction folds one group of licences, of which
 // as many events as may wait are left to gather while more keep coming; when
-// nothing comes any more, all is folded. Small batches, which belong to no one
-// group, go in bites that grow with their number.
+// nothing comes any more, or few came within an interval, all is folded. Batches
+// that belong to no one group go in bites that grow with their number.
 func (f *Folder) Run(ctx context.Context) error {
 	tick := time.NewTicker(f.o.Interval)
 	defer tick.Stop()
@@ -118,6 +122,7 @@ func (f *Folder) Run(ctx context.Context) error {
 	for {
 		var err error
 		idle := false
+		next := func(q *queue) []kept { return q.next(f.o, idle) }
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -126,12 +131,14 @@ func (f *Folder) Run(ctx context.Context) error {
 		case <-quiet.C:
 			idle = true
 		case <-tick.C: // little comes, yet too often for a pause
-			idle = f.few()
+			if last, few := f.few(); few {
+				next = func(q *queue) []kept { return q.before(last, f.o.LightBite) }
+			}
 		case <-adopt.C:
 			_, err = f.adopt(ctx, f.o.Now().Add(-f.o.AdoptAge))
 		}
 		for more := true; more && err == nil; {
-			_, more, err = f.foldNext(ctx, func(q *queue) []kept { return q.next(f.o, idle) })
+			_, more, err = f.foldNext(ctx, next)
 			if idle && len(f.more) > 0 {
 				break // to gather again
 			}
@@ -144,11 +151,14 @@ func (f *Folder) Run(ctx context.Context) error {
 	}
 }
 
-// few tells whether all that waits makes one light bite.
-func (f *Folder) few() bool {
+// few tells whether few events wait, and the number of the last batch.
+func (f *Folder) few() (last uint64, few bool) {
+	f.folding.Lock()
+	defer f.folding.Unlock()
+	last = f.file()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.queue.waiting+f.queue.events[0] <= f.o.LightBite
+	return last, f.queue.waiting+f.queue.events[0] <= f.o.Few
 }
 
 // Flush folds all that is pending, batches of other nodes too, and tells how

@@ -81,7 +81,11 @@ func (q *queue) next(o Options, idle bool) []kept {
 		return q.take(0, min(max(o.LightBite, small/share), o.Bite), q.last)
 	}
 	if idle {
-		return q.take(q.fullest(), o.Bite, q.last)
+		bite := q.take(q.fullest(), o.Bite, q.last)
+		for n := eventsOf(bite); n < o.LightBite && q.waiting > 0; n = eventsOf(bite) {
+			bite = append(bite, q.take(q.fullest(), o.LightBite-n, q.last)...)
+		}
+		return bite
 	}
 	// Writers and folds take turns, so that folds have to take what comes between.
 	const share = 8
@@ -94,12 +98,22 @@ func (q *queue) next(o Options, idle bool) []kept {
 
 // before takes a bite of what was filed up to the number.
 func (q *queue) before(last uint64, size int) []kept {
+	var bite []kept
 	for group := range q.groups {
-		if bite := q.take(group, size, last); len(bite) > 0 {
-			return bite
+		n := eventsOf(bite)
+		if n >= size {
+			break
 		}
+		bite = append(bite, q.take(group, size-n, last)...)
 	}
-	return nil
+	return bite
+}
+
+func eventsOf(bite []kept) (n int) {
+	for i := range bite {
+		n += bite[i].count
+	}
+	return n
 }
 
 func (q *queue) fullest() int {

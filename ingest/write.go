@@ -20,10 +20,8 @@ func (g *group) write(ctx context.Context, tx usance.Tx) error {
 		return nil
 	}
 	g.split()
-	for _, b := range g.batches {
-		if err := tx.AddEvents(ctx, b.ID, b.At, b.Events); err != nil {
-			return err
-		}
+	if err := tx.AddEvents(ctx, g.batches); err != nil {
+		return err
 	}
 	if len(g.audit) > 0 {
 		if err := tx.AddAudit(ctx, g.audit); err != nil {
@@ -37,19 +35,16 @@ func (g *group) write(ctx context.Context, tx usance.Tx) error {
 	return g.follow(ctx, tx, after)
 }
 
-// splitFrom is how many events are written as a batch for each group of
-// licences: folded by groups, a few rows at a time take many events each. Fewer
-// are not worth the batches.
-const splitFrom = 16 * usance.Groups
-
-// split puts what is staged into batches, the events of a licence together.
+// split puts what is staged into batches, the events of a licence together: one
+// for each group of licences, since folded by groups, a few rows at a time take
+// many events each. Where pending batches cost much, few events are not worth it.
 func (g *group) split() {
 	n := len(g.staged)
 	groups := make([]int, n) // all 0 where there are too few
 	order := make([]int, n)
 	for i := range g.staged {
 		order[i] = i
-		if n >= splitFrom {
+		if n >= g.in.o.SplitFrom {
 			groups[i] = usance.GroupOf(g.staged[i].LicenseID)
 		}
 	}

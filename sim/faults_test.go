@@ -148,8 +148,8 @@ func (t *crashTx) AddAudit(ctx context.Context, rows []usance.AuditEntry) error 
 	return one(t.s, "AddAudit", func() error { return t.Tx.AddAudit(ctx, rows) })
 }
 
-func (t *crashTx) AddEvents(ctx context.Context, batch usance.ID, at time.Time, events []usance.Event) error {
-	return one(t.s, "AddEvents", func() error { return t.Tx.AddEvents(ctx, batch, at, events) })
+func (t *crashTx) AddEvents(ctx context.Context, batches []usance.Batch) error {
+	return one(t.s, "AddEvents", func() error { return t.Tx.AddEvents(ctx, batches) })
 }
 
 func (t *crashTx) AddToCounters(ctx context.Context, deltas []usance.CounterDelta) ([]usance.Counter, error) {

@@ -85,7 +85,7 @@ func benchmarkIngest(b *testing.B, counters bool, without ...string) {
 					return err
 				}
 			}
-			if err := tx.AddEvents(ctx, usance.NewID(events[size-1].ReceivedAt), events[size-1].ReceivedAt, events); err != nil {
+			if err := tx.AddEvents(ctx, []usance.Batch{{ID: usance.NewID(events[size-1].ReceivedAt), At: events[size-1].ReceivedAt, Events: events}}); err != nil {
 				return err
 			}
 			if !counters {

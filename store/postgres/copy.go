@@ -19,11 +19,11 @@ const copyEvents = `COPY license_usage_events (quantity, revenue_cents, occurred
 
 const copyColumns = 21
 
-// appendCopy writes the events, in the order given, as the data of copyEvents.
-func appendCopy(b []byte, batch usance.ID, events []usance.Event, order []storedKey) []byte {
+// appendCopy writes rows as the data of copyEvents.
+func appendCopy(b []byte, rows []newRow) []byte {
 	b = append(b, "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"...) // no flags, no extension
-	for _, k := range order {
-		b = appendEvent(b, batch, &events[k.at], k.key)
+	for _, r := range rows {
+		b = appendEvent(b, *r.batch, r.event, r.key)
 	}
 	return binary.BigEndian.AppendUint16(b, 0xffff)
 }

@@ -16,22 +16,27 @@ import (
 // isVoided is the derived state of event e.
 const isVoided = `EXISTS (SELECT 1 FROM license_usage_events v WHERE v.license_id = e.license_id AND v.void_of = e.id)`
 
-// storedKey is the key column of the event at an index.
-type storedKey struct {
-	key string
-	at  int
+// newRow is an event to be written.
+type newRow struct {
+	key   string // the column
+	batch *usance.ID
+	event *usance.Event
 }
 
 // byKey gives the order in which events are written: that of the primary key.
 // Two transactions with the same keys then wait for each other in a line, never
 // in a circle, and neighbours of the index are written together.
-func byKey(events []usance.Event) []storedKey {
-	out := make([]storedKey, len(events))
-	for i := range events {
-		out[i] = storedKey{usance.Key(events[i].IdempotencyKey), i}
+func byKey(batches []usance.Batch) []newRow {
+	var out []newRow
+	for i := range batches {
+		b := &batches[i]
+		for j := range b.Events {
+			e := &b.Events[j]
+			out = append(out, newRow{usance.Key(e.IdempotencyKey), &b.ID, e})
+		}
 	}
-	slices.SortFunc(out, func(a, b storedKey) int {
-		if c := cmp.Compare(events[a.at].LicenseID, events[b.at].LicenseID); c != 0 {
+	slices.SortFunc(out, func(a, b newRow) int {
+		if c := cmp.Compare(a.event.LicenseID, b.event.LicenseID); c != 0 {
 			return c
 		}
 		return cmp.Compare(a.key, b.key)
@@ -43,17 +48,17 @@ var copyBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // AddEvents inserts as if all keys were new, which is the rule; when one is
 // not, the statement fails and the transaction with it.
-func (t *tx) AddEvents(ctx context.Context, batch usance.ID, at time.Time, events []usance.Event) error {
-	if len(events) == 0 {
+func (t *tx) AddEvents(ctx context.Context, batches []usance.Batch) error {
+	rows := byKey(batches)
+	if len(rows) == 0 {
 		return nil
 	}
 	if err := t.c.ready(ctx); err != nil {
 		return err
 	}
-	order := byKey(events)
 	buffer := copyBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool holds nothing else
 	defer copyBuffers.Put(buffer)
-	*buffer = appendCopy((*buffer)[:0], batch, events, order)
+	*buffer = appendCopy((*buffer)[:0], rows)
 	_, err := t.c.PgConn().CopyFrom(ctx, bytes.NewReader(*buffer), copyEvents)
 	if isKey(err) {
 		err = usance.ErrKeyExists
@@ -64,14 +69,32 @@ func (t *tx) AddEvents(ctx context.Context, batch usance.ID, at time.Time, event
 	if t.received == nil {
 		t.received = make(map[usance.Date]int64, 1)
 	}
-	for i := range events {
-		t.received[usance.DateOf(events[i].ReceivedAt, time.UTC)]++
+	for _, r := range rows {
+		t.received[usance.DateOf(r.event.ReceivedAt, time.UTC)]++
 	}
-	// A transaction may add to a batch once more.
-	_, err = t.exec(ctx, `INSERT INTO pending_batches (license_id, batch_id, at, count) VALUES ($1, $2, $3, $4)
+	return t.leavePending(ctx, batches)
+}
+
+// leavePending records batches, each under one of its licences. One that the
+// transaction adds to once more is lengthened.
+func (t *tx) leavePending(ctx context.Context, batches []usance.Batch) error {
+	batches = slices.DeleteFunc(slices.Clone(batches), func(b usance.Batch) bool { return len(b.Events) == 0 })
+	_, err := t.exec(ctx, `INSERT INTO pending_batches (license_id, batch_id, at, count)
+		SELECT * FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::bigint[])
 		ON CONFLICT (license_id, batch_id) DO UPDATE SET count = pending_batches.count + excluded.count`,
-		events[order[0].at].LicenseID, batch, at, len(events))
+		column(batches, firstLicense),
+		column(batches, func(b *usance.Batch) usance.ID { return b.ID }),
+		column(batches, func(b *usance.Batch) time.Time { return b.At }),
+		column(batches, func(b *usance.Batch) int64 { return int64(len(b.Events)) }))
 	return err
+}
+
+func firstLicense(b *usance.Batch) string {
+	first := b.Events[0].LicenseID
+	for i := range b.Events {
+		first = min(first, b.Events[i].LicenseID)
+	}
+	return first
 }
 
 // slots is more than there are connections, as a rule: see license_usage_received.

@@ -232,7 +232,7 @@ func TestDailyAggregates(t *testing.T) {
 	yesterday.LocalDate = -1
 	whole := append(batch, void, yesterday, other)
 	must(t, s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
-		return tx.AddEvents(ctx, void.ID, clock, whole)
+		return tx.AddEvents(ctx, []usance.Batch{{ID: void.ID, At: clock, Events: whole}})
 	}))
 	var sketch usance.DaySketch
 	sketch.LicenseID, sketch.Date = "l1", today

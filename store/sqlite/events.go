@@ -88,13 +88,18 @@ const (
 var insertOne, insertMany = insertEvents + eventValues, insertEvents + strings.Repeat(eventValues+", ", rowsPerInsert-1) + eventValues
 
 // AddEvents appends the events, so that their rows have neighbouring numbers.
-func (t *tx) AddEvents(ctx context.Context, batch usance.ID, at time.Time, events []usance.Event) error {
+func (t *tx) AddEvents(ctx context.Context, batches []usance.Batch) error {
+	received := make(map[int64]int64, 1) // UTC day → events
+	var events []*usance.Event
+	for i := range batches {
+		for j := range batches[i].Events {
+			e := &batches[i].Events[j]
+			events = append(events, e)
+			received[floorDay(e.ReceivedAt)]++
+		}
+	}
 	if len(events) == 0 {
 		return nil
-	}
-	received := make(map[int64]int64, 1) // UTC day → events
-	for i := range events {
-		received[floorDay(events[i].ReceivedAt)]++
 	}
 	many := len(events) / rowsPerInsert * rowsPerInsert
 	first, err := t.insertEvents(ctx, insertMany, rowsPerInsert, events[:many])
@@ -111,12 +116,12 @@ func (t *tx) AddEvents(ctx context.Context, batch usance.ID, at time.Time, event
 	if err := t.countReceived(ctx, received); err != nil {
 		return err
 	}
-	return t.leavePending(ctx, batch, at, seqRange{first, first + int64(len(events)) - 1})
+	return t.leavePending(ctx, batches, first)
 }
 
 // insertEvents inserts events, rows of them by a statement, and gives the
 // number of the first.
-func (t *tx) insertEvents(ctx context.Context, query string, rows int, events []usance.Event) (first int64, err error) {
+func (t *tx) insertEvents(ctx context.Context, query string, rows int, events []*usance.Event) (first int64, err error) {
 	if len(events) == 0 {
 		return 0, nil
 	}
@@ -125,7 +130,7 @@ func (t *tx) insertEvents(ctx context.Context, query string, rows int, events []
 		for i := 0; i < len(events); i += rows {
 			args = args[:0]
 			for j := range rows {
-				args = appendEvent(args, &events[i+j])
+				args = appendEvent(args, events[i+j])
 			}
 			res, err := s.ExecContext(ctx, args...)
 			if isUnique(err) {
@@ -180,17 +185,30 @@ func (t *tx) countReceived(ctx context.Context, days map[int64]int64) error {
 	return nil
 }
 
-// leavePending records the batch, or lengthens it when the transaction adds to
-// it once more.
-func (t *tx) leavePending(ctx context.Context, batch usance.ID, at time.Time, r seqRange) error {
-	n, err := t.exec(ctx, `INSERT INTO pending_batches (batch_id, at, count, first_seq, last_seq) VALUES (?, ?, ?, ?, ?)
+// leavePending records batches whose events follow each other from the number
+// first on. One that the transaction adds to once more is lengthened.
+func (t *tx) leavePending(ctx context.Context, batches []usance.Batch, first int64) error {
+	return t.writing(ctx, `INSERT INTO pending_batches (batch_id, at, count, first_seq, last_seq) VALUES (?, ?, ?, ?, ?)
 		ON CONFLICT (batch_id) DO UPDATE SET count = count + excluded.count, last_seq = excluded.last_seq
 			WHERE last_seq + 1 = excluded.first_seq`,
-		batch[:], at.UnixMicro(), r.last-r.first+1, r.first, r.last)
-	if err == nil && n == 0 {
-		err = t.fail(fmt.Errorf("sqlite: the batch %s exists", batch))
-	}
-	return err
+		func(ctx context.Context, s *sql.Stmt) error {
+			for i := range batches {
+				b := &batches[i]
+				n := int64(len(b.Events))
+				if n == 0 {
+					continue
+				}
+				res, err := s.ExecContext(ctx, b.ID[:], b.At.UnixMicro(), n, first, first+n-1)
+				if err != nil {
+					return err
+				}
+				if written, err := res.RowsAffected(); err != nil || written == 0 {
+					return fmt.Errorf("sqlite: the batch %s exists", b.ID)
+				}
+				first += n
+			}
+			return nil
+		})
 }
 
 func (v *view) EventByKey(ctx context.Context, licenseID, idempotencyKey string) (usance.Event, error) {
@@ -357,8 +375,9 @@ const (
 
 // tail gives the better of the two.
 func (v *view) tail(ctx context.Context) (string, error) {
+	// Far from each other, few batches look like many events, and are found by day.
 	var pending int64
-	if _, err := v.one(ctx, `SELECT coalesce(sum(count), 0) FROM pending_batches`, nil, &pending); err != nil {
+	if _, err := v.one(ctx, `SELECT coalesce((SELECT max(first_seq) FROM pending_batches) - (SELECT min(first_seq) FROM pending_batches), 0)`, nil, &pending); err != nil {
 		return "", err
 	}
 	if pending <= shortTail {

@@ -175,7 +175,7 @@ func TestCrash(t *testing.T) {
 	add := func(n int, during func()) {
 		t.Helper()
 		err := s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
-			if err := tx.AddEvents(ctx, usance.NewID(clock), clock, events("l1", n)); err != nil {
+			if err := tx.AddEvents(ctx, []usance.Batch{{ID: usance.NewID(clock), At: clock, Events: events("l1", n)}}); err != nil {
 				return err
 			}
 			during()

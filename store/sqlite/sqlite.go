@@ -23,6 +23,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"modernc.org/sqlite" // also the driver "sqlite"
@@ -52,6 +53,9 @@ type Store struct {
 	synchronous string
 	writer      chan *conn // holds the one connection that writes, while nobody uses it
 	readers     chan *conn // holds idle ones; a nil one is opened when taken
+	log         atomic.Int64  // pages written and not copied into the file, about
+	long        chan struct{} // told when the log is long
+	copied      chan struct{} // closed when nothing copies it any more
 	closed      chan struct{}
 	closing     sync.Once
 	failed      error // what Close said
@@ -89,6 +93,8 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 		lock:    lock,
 		writer:  make(chan *conn, 1),
 		readers: make(chan *conn, o.Readers),
+		long:    make(chan struct{}, 1),
+		copied:  make(chan struct{}),
 		closed:  make(chan struct{}),
 
 		synchronous: "FULL",
@@ -131,6 +137,11 @@ func (s *Store) start(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	copier, err := s.connect(ctx, readerCache)
+	if err != nil {
+		return errors.Join(err, c.close())
+	}
+	go s.copyLogs(copier)
 	s.writer <- c
 	for range o.Readers {
 		s.readers <- nil
@@ -158,9 +169,7 @@ func dsn(path, synchronous string) string {
 			"foreign_keys(ON)",
 			"temp_store(MEMORY)",
 			"mmap_size(0)",
-			// Fewer, larger checkpoints write a page once that many transactions
-			// touched: 10,000 pages are 40 MB of log.
-			"wal_autocheckpoint(10000)",
+			"wal_autocheckpoint(0)", // copyLogs does it
 			"journal_size_limit(67108864)",
 		},
 	}
@@ -173,6 +182,7 @@ func (s *Store) Close() error {
 	s.closing.Do(func() {
 		close(s.closed)
 		var errs []error
+		<-s.copied
 		// The writer last: the last connection to close moves the log into the file.
 		for _, pool := range []chan *conn{s.readers, s.writer} {
 			for range cap(pool) {
@@ -317,6 +327,7 @@ func (s *Store) updateOnce(ctx context.Context, lazy bool, fn func(*tx) error) e
 	}
 	err = c.commit()
 	committed = err == nil
+	s.lengthen(c)
 	return err
 }
 

@@ -257,7 +257,7 @@ func TestDailyAggregates(t *testing.T) {
 	yesterday, other := events("l1", 1)[0], events("l2", 1)[0]
 	yesterday.LocalDate = -1
 	must(s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
-		return tx.AddEvents(ctx, void.ID, clock, append(batch, void, yesterday, other))
+		return tx.AddEvents(ctx, []usance.Batch{{ID: void.ID, At: clock, Events: append(batch, void, yesterday, other)}})
 	}))
 	var sketch usance.DaySketch
 	sketch.LicenseID, sketch.Date = "l1", 20527

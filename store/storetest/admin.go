@@ -36,7 +36,7 @@ func testStatus(t *testing.T, s usance.Store) {
 	yesterday.ReceivedAt = now.Add(-13 * time.Hour) // before UTC midnight
 	addEvents(t, s, 100, yesterday, event("l1", 2, today))
 	update(t, s, func(tx usance.Tx) error {
-		return tx.AddEvents(ctx, id(101), now.Add(-time.Minute), []usance.Event{event("l1", 3, today-5), event("l1", 4, today)})
+		return tx.AddEvents(ctx, []usance.Batch{{ID: id(101), At: now.Add(-time.Minute), Events: []usance.Event{event("l1", 3, today-5), event("l1", 4, today)}}})
 	})
 	want := usance.StoreStatus{PendingBatches: 2, PendingEvents: 4, OldestPending: now.Add(-time.Minute), TrackedActive: 1, EventsLastDay: 3,
 		Overages: map[usance.OverageStatus]int64{usance.OverageDetected: 2, usance.OverageWaived: 1}}
@@ -84,18 +84,18 @@ func testActivity(t *testing.T, s usance.Store) {
 	}
 	const day = 24 * time.Hour
 	update(t, s, func(tx usance.Tx) error {
-		return tx.AddEvents(ctx, id(100), now.Add(-30*time.Hour), []usance.Event{
+		return tx.AddEvents(ctx, []usance.Batch{{ID: id(100), At: now.Add(-30*time.Hour), Events: []usance.Event{
 			at("l1", 1, today-9, now.Add(-9*day), now.Add(-30*time.Hour)),
 			at("l1", 2, today-7, now.Add(-7*day-time.Second), now.Add(-30*time.Hour)), // the day counts, the time not
 			at("l1", 3, today-7, now.Add(-7*day+time.Second), now.Add(-29*time.Hour)),
 			at("l3", 4, today+1, now, now.Add(-28*time.Hour)), // a zone ahead: tomorrow there
-		})
+		}}})
 	})
 	update(t, s, func(tx usance.Tx) error { return fold(ctx, tx, id(100)) })
 	update(t, s, func(tx usance.Tx) error {
-		return tx.AddEvents(ctx, id(101), now, []usance.Event{
+		return tx.AddEvents(ctx, []usance.Batch{{ID: id(101), At: now, Events: []usance.Event{
 			at("l1", 5, today, now, now.Add(-23*time.Hour)), at("l1", 6, today, now, now), at("l2", 7, today, now, now),
-		})
+		}}})
 	})
 	want := usance.Activity{
 		Licenses: 3, TrackingEnabled: 2, EventsLastDay: 3, LicensesLastDay: 2, ActiveThresholds: 2, WarningsLastDay: 1,

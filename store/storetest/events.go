@@ -108,10 +108,10 @@ func testKeyExists(t *testing.T, s usance.Store) {
 			if err := tx.PutBrand(ctx, usance.Brand{ID: "new", Name: "N", CreatedAt: now, UpdatedAt: now}); err != nil {
 				return err
 			}
-			if err := tx.AddEvents(ctx, id(101), now, []usance.Event{event("l2", 1, today)}); err != nil {
+			if err := tx.AddEvents(ctx, []usance.Batch{{ID: id(101), At: now, Events: []usance.Event{event("l2", 1, today)}}}); err != nil {
 				return err
 			}
-			return tx.AddEvents(ctx, id(102), now, events)
+			return tx.AddEvents(ctx, []usance.Batch{{ID: id(102), At: now, Events: events}})
 		})
 		if !errors.Is(err, usance.ErrKeyExists) {
 			t.Errorf("a key that exists, %s: error %v", what, err)
@@ -151,7 +151,7 @@ func testKeyExistsSwallowed(t *testing.T, s usance.Store) {
 	putLicenses(t, s, "l1")
 	addEvents(t, s, 100, event("l1", 1, today))
 	err := s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
-		if err := tx.AddEvents(ctx, id(101), now, []usance.Event{event("l1", 2, today), event("l1", 1, today)}); err == nil {
+		if err := tx.AddEvents(ctx, []usance.Batch{{ID: id(101), At: now, Events: []usance.Event{event("l1", 2, today), event("l1", 1, today)}}}); err == nil {
 			t.Error("a key that exists was added")
 		}
 		return nil

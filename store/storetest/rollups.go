@@ -25,10 +25,10 @@ func testPending(t *testing.T, s usance.Store) {
 			for i := range n {
 				events = append(events, event("l1", 10*n+i, today))
 			}
-			return tx.AddEvents(ctx, id(n), now.Add(time.Duration(n)*time.Second), events)
+			return tx.AddEvents(ctx, []usance.Batch{{ID: id(n), At: now.Add(time.Duration(n)*time.Second), Events: events}})
 		})
 	}
-	update(t, s, func(tx usance.Tx) error { return tx.AddEvents(ctx, id(9), now, nil) })
+	update(t, s, func(tx usance.Tx) error { return tx.AddEvents(ctx, []usance.Batch{{ID: id(9), At: now, Events: nil}}) })
 	batch := func(n int) usance.Batch {
 		return usance.Batch{ID: id(n), At: now.Add(time.Duration(n) * time.Second), Count: n}
 	}
@@ -318,7 +318,7 @@ func testFoldingUnderReaders(t *testing.T, s usance.Store) {
 				events = append(events, event("l1", b*size+i+1, today))
 			}
 			err := s.Update(ctx, usance.Locks{Shared: []string{"l1"}}, func(tx usance.Tx) error {
-				return tx.AddEvents(ctx, id(1000+b), now, events)
+				return tx.AddEvents(ctx, []usance.Batch{{ID: id(1000+b), At: now, Events: events}})
 			})
 			if err != nil {
 				t.Errorf("adding: %v", err)
@@ -439,7 +439,7 @@ func (m *model) add(rt *rapid.T) {
 		fresh[ref] = e
 		events = append(events, e)
 	}
-	err := m.s.Update(m.ctx, usance.Locks{}, func(tx usance.Tx) error { return tx.AddEvents(m.ctx, batch, now, events) })
+	err := m.s.Update(m.ctx, usance.Locks{}, func(tx usance.Tx) error { return tx.AddEvents(m.ctx, []usance.Batch{{ID: batch, At: now, Events: events}}) })
 	switch {
 	case exists && !errors.Is(err, usance.ErrKeyExists):
 		rt.Fatalf("a key exists, but adding said %v", err)

@@ -65,7 +65,7 @@ func testOwnWrites(t *testing.T, s usance.Store) {
 		if _, err := tx.Brand(ctx, "new"); err != nil {
 			return err
 		}
-		if err := tx.AddEvents(ctx, id(100), now, []usance.Event{event("l1", 1, today)}); err != nil {
+		if err := tx.AddEvents(ctx, []usance.Batch{{ID: id(100), At: now, Events: []usance.Event{event("l1", 1, today)}}}); err != nil {
 			return err
 		}
 		got, err := tail(ctx, tx, "l1", today, today+1)
