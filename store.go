@@ -230,21 +230,25 @@ type Batch struct {
 	ID     ID
 	At     time.Time
 	Count  int
-	Group  int // of all its licences, from 1 on; 0: it was not split by groups
+	Group  int // of all its licences, from 1 to MaxGroups; 0: it was not split by groups
 	Events []Event
 }
 
-// Groups is how many groups licences fall into.
-const Groups = 64
+// Groups is how many groups of licences are locked apart, and MaxGroups into how
+// many their events may be split for folding.
+const (
+	Groups    = 64
+	MaxGroups = 256
+)
 
-// GroupOf gives a licence's group, 1 to Groups.
-func GroupOf(licenseID string) int {
+// GroupOf gives a licence's group of so many, from 1 on.
+func GroupOf(licenseID string, groups int) int {
 	const offset, prime = 2166136261, 16777619 // FNV-1a
 	h := uint32(offset)
 	for i := range len(licenseID) {
 		h = (h ^ uint32(licenseID[i])) * prime
 	}
-	return 1 + int((h>>16^h)%Groups)
+	return 1 + int((h>>16^h)%uint32(groups))
 }
 
 // StoreStatus is the state of counting as a whole.

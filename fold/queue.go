@@ -8,14 +8,14 @@ import (
 
 // queue holds the pending batches of this node, by groups of licences.
 type queue struct {
-	memory  int                       // events whose counts may be kept
-	fresh   []usance.Batch            // as they were offered, not filed yet
-	groups  [usance.Groups + 1][]kept // oldest first
-	events  [usance.Groups + 1]int    // that wait in each group
-	waiting int                       // in all groups but the one of small batches
-	held    int                       // events that are in memory
-	ids     map[usance.ID]bool        // of all that is here or being folded
-	last    uint64                    // number of the last batch that was offered
+	memory  int                          // events whose counts may be kept
+	fresh   []usance.Batch               // as they were offered, not filed yet
+	groups  [usance.MaxGroups + 1][]kept // oldest first
+	events  [usance.MaxGroups + 1]int    // that wait in each group
+	waiting int                          // in all groups but the one of small batches
+	held    int                          // events that are in memory
+	ids     map[usance.ID]bool           // of all that is here or being folded
+	last    uint64                       // number of the last batch that was offered
 }
 
 // kept is a batch that waits. parts is nil when its events were let go.

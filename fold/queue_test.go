@@ -102,7 +102,7 @@ func TestWhatIsFoldedNext(t *testing.T) {
 	for range 12 {
 		q.done(q.next(o, true))
 	}
-	if q.waiting != 0 || q.events != [usance.Groups + 1]int{} {
+	if q.waiting != 0 || q.events != [usance.MaxGroups + 1]int{} {
 		t.Errorf("%d wait, %v, after all was taken", q.waiting, q.events)
 	}
 }

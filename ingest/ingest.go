@@ -37,7 +37,8 @@ type Options struct {
 	MaxBatch   int                // events of a group, about; 4,000
 	MaxWait    time.Duration      // how long a group waits for company under load; 1 ms
 	Queue      int                // events that may wait; 100,000
-	SplitFrom  int                // events from which a group's are left pending by groups of licences; 1,024
+	Split      int                // groups of licences whose events are left pending apart, at most MaxGroups; 64
+	SplitFrom  int                // where there are so many in a transaction; 1,024
 	SessionKey []byte             // the key of session hashes; required
 	Committed  func(usance.Batch) // told of every batch that is pending, with its events
 	Logger     *slog.Logger
@@ -103,8 +104,11 @@ func New(store Store, o Options) *Ingester {
 	if o.Queue == 0 {
 		o.Queue = 100_000
 	}
+	if o.Split == 0 {
+		o.Split = 64
+	}
 	if o.SplitFrom == 0 {
-		o.SplitFrom = 16 * usance.Groups
+		o.SplitFrom = 1024
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -45,7 +45,7 @@ func (g *group) split() {
 	for i := range g.staged {
 		order[i] = i
 		if n >= g.in.o.SplitFrom {
-			groups[i] = usance.GroupOf(g.staged[i].LicenseID)
+			groups[i] = usance.GroupOf(g.staged[i].LicenseID, g.in.o.Split)
 		}
 	}
 	slices.SortFunc(order, func(a, b int) int {

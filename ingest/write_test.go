@@ -14,8 +14,10 @@ import (
 func TestSplit(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	const splitFrom, groups = 20, 16
+	in := &Ingester{o: Options{Split: groups, SplitFrom: splitFrom}}
 	for _, n := range []int{1, 5, splitFrom - 1, splitFrom, 5000} {
-		g := &group{now: now}
+		g := &group{in: in, now: now}
 		for i := range n {
 			g.staged = append(g.staged, usance.Event{LicenseID: fmt.Sprint("lic_", i*7%300), Quantity: int64(i + 1)})
 		}
@@ -31,7 +33,7 @@ func TestSplit(t *testing.T) {
 			}
 			total += b.Count
 			for _, e := range b.Events {
-				if want := usance.GroupOf(e.LicenseID); n >= splitFrom && b.Group != want || n < splitFrom && b.Group != 0 {
+				if want := usance.GroupOf(e.LicenseID, groups); n >= splitFrom && b.Group != want || n < splitFrom && b.Group != 0 {
 					t.Errorf("%d events: %s, of group %d, is in a batch of group %d", n, e.LicenseID, want, b.Group)
 				}
 				if e.Quantity <= last[e.LicenseID] {

@@ -110,7 +110,9 @@ func (f *fixture) stamp(e usance.Event) usance.Event {
 // track records events as one batch, which stays pending.
 func (f *fixture) track(events ...usance.Event) {
 	f.t.Helper()
-	f.update(func(tx usance.Tx) error { return tx.AddEvents(f.ctx, []usance.Batch{{ID: usance.NewID(f.now()), At: f.now(), Events: events}}) })
+	f.update(func(tx usance.Tx) error {
+		return tx.AddEvents(f.ctx, []usance.Batch{{ID: usance.NewID(f.now()), At: f.now(), Events: events}})
+	})
 }
 
 // fold folds all that is pending, by the contract's steps.

@@ -128,7 +128,7 @@ func newStages(ctx context.Context, c config, log *slog.Logger, now func() time.
 	// Ingest starts last: it has a goroutine that an error above would leave behind.
 	s.ingest = ingest.New(store, ingest.Options{
 		Now: now, LateGrace: c.LateGrace, SessionKey: sessionKey, Committed: s.fold.Offer, Logger: log,
-		SplitFrom: 2, // a pending batch costs little here
+		Split: usance.MaxGroups, SplitFrom: 2, // a pending batch costs little here
 	})
 	return s, nil
 }

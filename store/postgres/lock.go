@@ -18,10 +18,10 @@ const lockClass = 0x75736167
 func lockStatement(locks usance.Locks) string {
 	var wanted [usance.Groups + 1]byte
 	for _, id := range locks.Shared {
-		wanted[usance.GroupOf(id)] = 's'
+		wanted[usance.GroupOf(id, usance.Groups)] = 's'
 	}
 	for _, id := range locks.Exclusive {
-		wanted[usance.GroupOf(id)] = 'x'
+		wanted[usance.GroupOf(id, usance.Groups)] = 'x'
 	}
 	var b strings.Builder
 	for group, how := range wanted {

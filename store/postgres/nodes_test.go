@@ -58,7 +58,7 @@ func TestGroupLocks(t *testing.T) {
 	if !waits(b, usance.Locks{Shared: []string{one}}) {
 		t.Error("usage was added while its licence's facts were being changed")
 	}
-	for n := 0; usance.GroupOf(other) == usance.GroupOf(one); n++ {
+	for n := 0; usance.GroupOf(other, usance.Groups) == usance.GroupOf(one, usance.Groups); n++ {
 		other = fmt.Sprint("other", n)
 	}
 	must(t, b.Update(t.Context(), usance.Locks{Exclusive: []string{other}}, nothing)) // or it fails by lock_timeout
@@ -82,7 +82,9 @@ func TestTakePendingTwice(t *testing.T) {
 	a, b := open(t, url), open(t, url)
 	batches := []usance.ID{usance.NewID(clock), usance.NewID(clock)}
 	for _, id := range batches {
-		must(t, a.Update(ctx, usance.Locks{}, func(tx usance.Tx) error { return tx.AddEvents(ctx, []usance.Batch{{ID: id, At: clock, Events: events("l1", 3)}}) }))
+		must(t, a.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+			return tx.AddEvents(ctx, []usance.Batch{{ID: id, At: clock, Events: events("l1", 3)}})
+		}))
 	}
 	var got []usance.ID
 	end := held(t, a, usance.Locks{}, func(tx usance.Tx) (err error) {
@@ -112,7 +114,9 @@ func TestSameKeyTwice(t *testing.T) {
 	url := pgtest.URL(t)
 	a, b := open(t, url), open(t, url)
 	batch := events("l1", 2)
-	add := func(tx usance.Tx) error { return tx.AddEvents(ctx, []usance.Batch{{ID: usance.NewID(clock), At: clock, Events: batch}}) }
+	add := func(tx usance.Tx) error {
+		return tx.AddEvents(ctx, []usance.Batch{{ID: usance.NewID(clock), At: clock, Events: batch}})
+	}
 	end := held(t, a, usance.Locks{Shared: []string{"l1"}}, add)
 	second := make(chan error, 1)
 	go func() { second <- b.Update(ctx, usance.Locks{Shared: []string{"l1"}}, add) }()
@@ -233,7 +237,9 @@ func TestQueriesWithin(t *testing.T) {
 	const n = 3000
 	batch := events("l1", n)
 	batch[0].Metadata = usance.RawJSON(`{"a": 1}`)
-	must(t, s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error { return tx.AddEvents(ctx, []usance.Batch{{ID: usance.NewID(clock), At: clock, Events: batch}}) }))
+	must(t, s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+		return tx.AddEvents(ctx, []usance.Batch{{ID: usance.NewID(clock), At: clock, Events: batch}})
+	}))
 	must(t, s.View(ctx, func(v usance.View) error {
 		seen := make(map[usance.ID]bool)
 		err := v.Tail(ctx, "l1", today, today+1, func(e *usance.Event) error {

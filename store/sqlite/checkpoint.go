@@ -72,6 +72,10 @@ func (s *Store) copyLog(ctx context.Context, c *sql.Conn) error {
 		defer func() { s.writer <- w }()
 		err := checkpoint(ctx, c)
 		s.log.Store(0)
+		select { // it was told again meanwhile
+		case <-s.long:
+		default:
+		}
 		return err
 	}
 }

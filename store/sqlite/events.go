@@ -305,24 +305,35 @@ func (v *view) Pending(ctx context.Context, limit int) ([]usance.Batch, error) {
 }
 
 func (t *tx) TakePending(ctx context.Context, ids []usance.ID) ([]usance.ID, error) {
-	var out []usance.ID
+	if len(ids) == 0 {
+		return nil, nil
+	}
 	if t.taken == nil {
 		t.taken = make(map[usance.ID]seqRange)
 	}
-	err := t.writing(ctx, `DELETE FROM pending_batches WHERE batch_id = ? RETURNING first_seq, last_seq`,
+	b := make([]byte, 0, 36*len(ids))
+	for i := range ids {
+		b = append(b, "[,"[min(i, 1)], '"')
+		b = append(hex.AppendEncode(b, ids[i][:]), '"')
+	}
+	var out []usance.ID
+	err := t.writing(ctx, `DELETE FROM pending_batches WHERE batch_id IN (SELECT unhex(value) FROM json_each(?)) RETURNING batch_id, first_seq, last_seq`,
 		func(ctx context.Context, s *sql.Stmt) error {
-			for _, id := range ids {
+			rows, err := s.QueryContext(ctx, string(append(b, ']')))
+			if err != nil {
+				return err
+			}
+			defer rows.Close()
+			for rows.Next() {
+				var id usance.ID
 				var r seqRange
-				found, err := t.returning(ctx, s, []any{id[:]}, &r.first, &r.last)
-				if err != nil {
+				if err := rows.Scan(toID{&id}, &r.first, &r.last); err != nil {
 					return err
 				}
-				if found {
-					t.taken[id] = r
-					out = append(out, id)
-				}
+				t.taken[id] = r
+				out = append(out, id)
 			}
-			return nil
+			return rows.Err()
 		})
 	return out, err
 }

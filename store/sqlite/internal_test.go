@@ -79,7 +79,9 @@ func TestTailWays(t *testing.T) {
 				OccurredAt: now, ReceivedAt: now, LocalDate: usance.Date((b + n) % 4), IdempotencyKey: id.String()})
 		}
 		batches = append(batches, usance.NewID(now))
-		err := s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error { return tx.AddEvents(ctx, []usance.Batch{{ID: batches[b], At: now, Events: events}}) })
+		err := s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+			return tx.AddEvents(ctx, []usance.Batch{{ID: batches[b], At: now, Events: events}})
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -51,8 +51,8 @@ type Store struct {
 	lock *fileLock
 	// synchronous is how commits wait for the disk, those that are not lazy.
 	synchronous string
-	writer      chan *conn // holds the one connection that writes, while nobody uses it
-	readers     chan *conn // holds idle ones; a nil one is opened when taken
+	writer      chan *conn    // holds the one connection that writes, while nobody uses it
+	readers     chan *conn    // holds idle ones; a nil one is opened when taken
 	log         atomic.Int64  // pages written and not copied into the file, about
 	long        chan struct{} // told when the log is long
 	copied      chan struct{} // closed when nothing copies it any more

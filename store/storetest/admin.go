@@ -84,7 +84,7 @@ func testActivity(t *testing.T, s usance.Store) {
 	}
 	const day = 24 * time.Hour
 	update(t, s, func(tx usance.Tx) error {
-		return tx.AddEvents(ctx, []usance.Batch{{ID: id(100), At: now.Add(-30*time.Hour), Events: []usance.Event{
+		return tx.AddEvents(ctx, []usance.Batch{{ID: id(100), At: now.Add(-30 * time.Hour), Events: []usance.Event{
 			at("l1", 1, today-9, now.Add(-9*day), now.Add(-30*time.Hour)),
 			at("l1", 2, today-7, now.Add(-7*day-time.Second), now.Add(-30*time.Hour)), // the day counts, the time not
 			at("l1", 3, today-7, now.Add(-7*day+time.Second), now.Add(-29*time.Hour)),

@@ -80,7 +80,7 @@ func listings() []listing {
 			}),
 			add: func(ctx context.Context, tx usance.Tx, n int) (string, error) {
 				e := event("l1", n, today+usance.Date(n/3))
-				return e.IdempotencyKey, tx.AddEvents(ctx, []usance.Batch{{ID: id(1000+n), At: now, Events: []usance.Event{e}}})
+				return e.IdempotencyKey, tx.AddEvents(ctx, []usance.Batch{{ID: id(1000 + n), At: now, Events: []usance.Event{e}}})
 			}},
 		{name: "evidence", descending: true,
 			list: viewed(func(e usance.Evidence) string { return e.IdempotencyKey }, func(ctx context.Context, v usance.View, p usance.Page) ([]usance.Evidence, string, error) {

@@ -25,7 +25,7 @@ func testPending(t *testing.T, s usance.Store) {
 			for i := range n {
 				events = append(events, event("l1", 10*n+i, today))
 			}
-			return tx.AddEvents(ctx, []usance.Batch{{ID: id(n), At: now.Add(time.Duration(n)*time.Second), Events: events}})
+			return tx.AddEvents(ctx, []usance.Batch{{ID: id(n), At: now.Add(time.Duration(n) * time.Second), Events: events}})
 		})
 	}
 	update(t, s, func(tx usance.Tx) error { return tx.AddEvents(ctx, []usance.Batch{{ID: id(9), At: now, Events: nil}}) })
@@ -318,7 +318,7 @@ func testFoldingUnderReaders(t *testing.T, s usance.Store) {
 				events = append(events, event("l1", b*size+i+1, today))
 			}
 			err := s.Update(ctx, usance.Locks{Shared: []string{"l1"}}, func(tx usance.Tx) error {
-				return tx.AddEvents(ctx, []usance.Batch{{ID: id(1000+b), At: now, Events: events}})
+				return tx.AddEvents(ctx, []usance.Batch{{ID: id(1000 + b), At: now, Events: events}})
 			})
 			if err != nil {
 				t.Errorf("adding: %v", err)
@@ -439,7 +439,9 @@ func (m *model) add(rt *rapid.T) {
 		fresh[ref] = e
 		events = append(events, e)
 	}
-	err := m.s.Update(m.ctx, usance.Locks{}, func(tx usance.Tx) error { return tx.AddEvents(m.ctx, []usance.Batch{{ID: batch, At: now, Events: events}}) })
+	err := m.s.Update(m.ctx, usance.Locks{}, func(tx usance.Tx) error {
+		return tx.AddEvents(m.ctx, []usance.Batch{{ID: batch, At: now, Events: events}})
+	})
 	switch {
 	case exists && !errors.Is(err, usance.ErrKeyExists):
 		rt.Fatalf("a key exists, but adding said %v", err)

@@ -214,7 +214,9 @@ func event(licenseID string, n int, day usance.Date) usance.Event {
 // addEvents adds the events as one batch, whose id it gives.
 func addEvents(t *testing.T, s usance.Store, n int, events ...usance.Event) usance.ID {
 	t.Helper()
-	update(t, s, func(tx usance.Tx) error { return tx.AddEvents(t.Context(), []usance.Batch{{ID: id(n), At: now, Events: events}}) })
+	update(t, s, func(tx usance.Tx) error {
+		return tx.AddEvents(t.Context(), []usance.Batch{{ID: id(n), At: now, Events: events}})
+	})
 	return id(n)
 }
 
