@@ -31,7 +31,7 @@ func (c *conn) wrote() (pages int64, err error) {
 // lengthen has the log copied when it is long.
 func (s *Store) lengthen(c *conn) {
 	n, err := c.wrote()
-	if err != nil || s.log.Add(n) < logPages {
+	if err != nil || s.log.Add(n) < s.logPages {
 		return
 	}
 	select {
@@ -41,7 +41,7 @@ func (s *Store) lengthen(c *conn) {
 }
 
 // copyLogs copies the log whenever it is long, until the store is closed.
-func (s *Store) copyLogs(c *conn) {
+func (s *Store) copyLogs(ctx context.Context, c *conn) {
 	defer close(s.copied)
 	defer c.close()
 	for {
@@ -51,7 +51,7 @@ func (s *Store) copyLogs(c *conn) {
 		case <-s.long:
 		}
 		// What fails, as on a full disk, is tried again when more was written.
-		_ = s.copyLog(context.Background(), c.c)
+		_ = s.copyLog(ctx, c.c)
 	}
 }
 

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,6 +63,62 @@ func TestDiskFull(t *testing.T) {
 	limit(1_000_000)
 	if err := put("freed"); err != nil {
 		t.Errorf("after space was freed: %v", err)
+	}
+}
+
+// The log is copied while writers go on, and begins anew: it stays far shorter
+// than what was written.
+func TestLogIsCopied(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "usance.db")
+	s, err := Open(ctx, path, Options{Volatile: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.logPages = 100
+	const writers, commits, size = 4, 200, 8 << 10
+	now := time.Date(2026, 3, 15, 12, 0, 0, 0, time.UTC)
+	var running sync.WaitGroup
+	for range writers {
+		running.Go(func() {
+			for range commits {
+				id := usance.NewID(now)
+				e := usance.Event{ID: id, LicenseID: "l", UsageType: "view", Quantity: 1, OccurredAt: now, ReceivedAt: now, LocalDate: 1,
+					IdempotencyKey: id.String(), Metadata: usance.RawJSON(`"` + strings.Repeat("x", size) + `"`)}
+				err := s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+					return tx.AddEvents(ctx, []usance.Batch{{ID: usance.NewID(now), At: now, Events: []usance.Event{e}}})
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	running.Wait()
+	log, err := os.Stat(path + "-wal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if written := int64(writers * commits * size); log.Size() > written/4 {
+		t.Errorf("the log grew to %d bytes of the %d that were written", log.Size(), written)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Open(ctx, path, Options{Volatile: true}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	err = s.view(ctx, func(v *view) error {
+		used, err := v.DayUsage(ctx, "l", 1, 2)
+		if err == nil && (len(used) != 1 || used[0].Events != writers*commits) {
+			t.Errorf("after closing and opening: %+v, want %d events", used, writers*commits)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

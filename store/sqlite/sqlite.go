@@ -54,6 +54,7 @@ type Store struct {
 	writer      chan *conn    // holds the one connection that writes, while nobody uses it
 	readers     chan *conn    // holds idle ones; a nil one is opened when taken
 	log         atomic.Int64  // pages written and not copied into the file, about
+	logPages    int64         // of them from which on they are copied
 	long        chan struct{} // told when the log is long
 	copied      chan struct{} // closed when nothing copies it any more
 	closed      chan struct{}
@@ -94,8 +95,10 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 		writer:  make(chan *conn, 1),
 		readers: make(chan *conn, o.Readers),
 		long:    make(chan struct{}, 1),
-		copied:  make(chan struct{}),
-		closed:  make(chan struct{}),
+
+		logPages: logPages,
+		copied:   make(chan struct{}),
+		closed:   make(chan struct{}),
 
 		synchronous: "FULL",
 	}
@@ -141,7 +144,7 @@ func (s *Store) start(ctx context.Context, o Options) error {
 	if err != nil {
 		return errors.Join(err, c.close())
 	}
-	go s.copyLogs(copier)
+	go s.copyLogs(context.WithoutCancel(ctx), copier)
 	s.writer <- c
 	for range o.Readers {
 		s.readers <- nil
