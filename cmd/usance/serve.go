@@ -125,11 +125,12 @@ func newStages(ctx context.Context, c config, log *slog.Logger, now func() time.
 	s.requests = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "usance_http_requests_in_flight", Help: "Requests being answered.",
 	})
+	taking := ingest.Options{Now: now, LateGrace: c.LateGrace, SessionKey: sessionKey, Committed: s.fold.Offer, Logger: log}
+	if !c.onPostgres() { // where reads look into each pending batch
+		taking.Split, taking.SplitFrom = usance.MaxGroups, 2
+	}
 	// Ingest starts last: it has a goroutine that an error above would leave behind.
-	s.ingest = ingest.New(store, ingest.Options{
-		Now: now, LateGrace: c.LateGrace, SessionKey: sessionKey, Committed: s.fold.Offer, Logger: log,
-		Split: usance.MaxGroups, SplitFrom: 2, // a pending batch costs little here
-	})
+	s.ingest = ingest.New(store, taking)
 	return s, nil
 }
 

@@ -207,6 +207,22 @@ func (t *tx) writing(ctx context.Context, query string, fn func(context.Context,
 	return t.fail(failure(fn(ctx, s)))
 }
 
+// returning runs one write that answers at most one row.
+func (t *tx) returning(ctx context.Context, s *sql.Stmt, args []any, dest ...any) (found bool, err error) {
+	rows, err := s.QueryContext(ctx, args...)
+	if err != nil {
+		return false, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		found = true
+		if err := rows.Scan(dest...); err != nil {
+			return false, err
+		}
+	}
+	return found, rows.Err()
+}
+
 func (t *tx) fail(err error) error {
 	if err != nil && t.err == nil {
 		t.err = err
