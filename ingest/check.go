@@ -261,7 +261,7 @@ func (in *Ingester) SelfTest(ctx context.Context) error {
 				// them: the event is recorded without being judged.
 				e := it.event
 				e.ID, e.LocalDate = usance.NewID(now), usance.DateOf(now, time.UTC)
-				if err := tx.AddEvents(ctx, usance.NewID(now), now, []usance.Event{e}); err != nil {
+				if err := tx.AddEvents(ctx, []usance.Batch{{ID: usance.NewID(now), At: now, Events: []usance.Event{e}}}); err != nil {
 					return err
 				}
 				return errRollback
