@@ -20,6 +20,7 @@ import (
 	"github.com/usance/usance/billing"
 	"github.com/usance/usance/catalog"
 	"github.com/usance/usance/fold"
+	"github.com/usance/usance/forecast/watch"
 	"github.com/usance/usance/ingest"
 	"github.com/usance/usance/store/storetest"
 )
@@ -53,6 +54,7 @@ type script struct {
 	fold    *fold.Folder
 	catalog *catalog.Catalog
 	billing *billing.Billing
+	watch   *watch.Watch
 	now     time.Time
 	names   map[string]string // threshold names of the script → ids
 }
@@ -64,6 +66,7 @@ func runScript(t *testing.T, file string, store usance.Store, eager bool) {
 	s.in = ingest.New(store, ingest.Options{Now: clock, SessionKey: []byte("test"), Committed: s.fold.Offer})
 	s.catalog = catalog.New(store, catalog.Options{Now: clock})
 	s.billing = billing.New(store, billing.Options{Now: clock})
+	s.watch = watch.New(store, watch.Options{Now: clock})
 	t.Cleanup(func() {
 		if err := s.in.Close(context.Background()); err != nil {
 			t.Error(err)
@@ -161,6 +164,17 @@ func (s *script) run(step string) ([]string, error) {
 		return s.events(ctx, words, verb)
 	case "totals":
 		return s.totals(ctx, rest)
+	case "history":
+		return s.history(ctx, words)
+	case "forecast":
+		made, err := s.watch.Generate(ctx)
+		return []string{fmt.Sprint("made ", made)}, err
+	case "warn":
+		raised, err := s.watch.Warn(ctx)
+		return []string{fmt.Sprint("raised ", raised)}, err
+	case "score":
+		scored, err := s.watch.Score(ctx)
+		return []string{fmt.Sprint("scored ", scored)}, err
 	case "void":
 		res, err := s.in.Void(ctx, ingest.VoidRequest{LicenseID: words[0], IdempotencyKey: words[1], Actor: "script"})
 		return []string{show(&res)}, err
@@ -306,6 +320,34 @@ func (s *script) totals(ctx context.Context, text string) ([]string, error) {
 	return out, err
 }
 
+// history sends daily totals of LICENSE TYPE FROM TO QUANTITY, TO inclusive.
+func (s *script) history(ctx context.Context, words []string) ([]string, error) {
+	from, err := usance.ParseDate(words[2])
+	if err != nil {
+		return nil, err
+	}
+	to, err := usance.ParseDate(words[3])
+	if err != nil {
+		return nil, err
+	}
+	quantity, err := strconv.ParseInt(words[4], 10, 64)
+	if err != nil {
+		return nil, err
+	}
+	var totals []usance.DailyTotal
+	for d := from; d <= to; d++ {
+		totals = append(totals, usance.DailyTotal{LicenseID: words[0], Date: d, UsageType: words[1], Quantity: quantity})
+	}
+	results, err := s.in.Totals(ctx, totals, "script")
+	counted := 0
+	for i := range results {
+		if results[i].Status == usance.StatusCounted {
+			counted++
+		}
+	}
+	return []string{fmt.Sprint("counted ", counted)}, err
+}
+
 // show is a result as scripts expect it: what became of the event, then used
 // of limit for each threshold.
 func show(r *usance.Result) string {
@@ -378,8 +420,20 @@ func (s *script) expect(ctx context.Context, words []string) (out []string, err 
 				return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), int(a.Quantity-b.Quantity), a.Level-b.Level, strings.Compare(string(b.Kind), string(a.Kind)))
 			})
 			for _, a := range rows {
-				out = append(out, fmt.Sprintf("%s %s %s level %d at %d of %d", a.PeriodStart, a.UsageType, a.Kind, a.Level, a.Quantity, a.LimitQuantity))
+				line := fmt.Sprintf("%s %s %s level %d at %d of %d", a.PeriodStart, a.UsageType, a.Kind, a.Level, a.Quantity, a.LimitQuantity)
+				if a.Kind == usance.AlertForecast {
+					line = fmt.Sprintf("%s %s forecast at %d of %d passed on %s %s", a.PeriodStart, a.UsageType, a.Quantity, a.LimitQuantity, a.PredictedBreachDate, a.Severity)
+				}
+				out = append(out, line)
 			}
+			return err
+		case "forecasts":
+			rows, _, err := v.Forecasts(ctx, usance.ForecastFilter{LicenseID: licenseID}, usance.Page{Limit: 1000})
+			slices.Reverse(rows)
+			for i := range rows {
+				out = append(out, showForecast(&rows[i]))
+			}
+			slices.Sort(out)
 			return err
 		case "evidence":
 			rows, _, err := v.Evidence(ctx, usance.EventFilter{LicenseID: licenseID}, usance.Page{Limit: 1000})
@@ -416,6 +470,20 @@ func (s *script) expect(ctx context.Context, words []string) (out []string, err 
 		return fmt.Errorf("nothing to expect of %q", what)
 	})
 	return out, err
+}
+
+// showForecast shows what does not depend on a digit more or less: the total to
+// one hundred, and whether the limit is passed for certain, maybe or not.
+func showForecast(f *usance.Forecast) string {
+	out := fmt.Sprintf("%s %s from %s used %d total %d limit %d", f.ForecastDate, f.UsageType, f.PeriodStart, f.UsedQuantity,
+		(f.PredictedQuantity+50)/100*100, f.LimitQuantity)
+	if f.PredictedBreachDate != nil {
+		out += fmt.Sprint(" passed on ", f.PredictedBreachDate)
+	}
+	if s := f.Score; s != nil {
+		out += fmt.Sprintf(" actual %d covered %t breached %t", s.ActualQuantity, s.Covered, *s.Breached)
+	}
+	return out
 }
 
 func decodeStrict(body string, v any) error {

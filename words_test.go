@@ -16,7 +16,7 @@ func TestClosedSetsAreWhole(t *testing.T) {
 	lists := map[string][]string{
 		"LicenseStatus": texts(LicenseStatuses), "PeriodType": texts(PeriodTypes), "Role": texts(Roles), "OverageStatus": texts(OverageStatuses),
 		"EventStatus": texts(EventStatuses), "AlertKind": texts(AlertKinds), "BackfillStatus": texts(BackfillStatuses),
-		"Code": texts(Codes), "Dimension": texts(Dimensions),
+		"Severity": texts(Severities), "ForecastStatus": texts(ForecastStatuses), "Code": texts(Codes), "Dimension": texts(Dimensions),
 	}
 	consts := make(map[string][]string) // by type
 	sources, err := filepath.Glob("*.go")

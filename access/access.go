@@ -10,7 +10,7 @@
 //
 //   - admin: everything.
 //   - brand: its licences and all about them (usage, events, evidence,
-//     thresholds, overages, alerts, their audit trail), and the assets they are
+//     thresholds, overages, alerts, forecasts, their audit trail), and the assets they are
 //     of, without the assets' owners. It may set thresholds that only alert,
 //     dispute overages and acknowledge alerts. It never ingests.
 //   - creator: the assets in which it holds a share today (UTC), with its own

@@ -205,6 +205,8 @@ func TestRights(t *testing.T) {
 		ReadEvents:            {y, y, n, n},
 		ReadLimits:            {y, y, n, n},
 		ReadAudit:             {y, y, n, n},
+		ReadForecasts:         {y, y, n, n},
+		MakeForecasts:         {y, y, n, n},
 		Track:                 {y, n, n, y},
 		Check:                 {y, y, n, y},
 		Void:                  {y, n, n, n},

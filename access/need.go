@@ -14,14 +14,15 @@ type Need string
 // The needs. Those that only admins meet are apart, so that a table of
 // operations reads well and a role can be given one of them later.
 const (
-	ReadBrands   Need = "read brands"
-	ReadCreators Need = "read creators"
-	ReadLicenses Need = "read licences and assets"
-	ReadUsage    Need = "read usage and analytics"
-	ReadEvents   Need = "read events and refused attempts"
-	ReadLimits   Need = "read thresholds, overages and alerts"
-	ReadAudit    Need = "read the audit trail" // of a licence; all of it is ReadAll
-	ReadSelf     Need = "read its own key"     // every key may
+	ReadBrands    Need = "read brands"
+	ReadCreators  Need = "read creators"
+	ReadLicenses  Need = "read licences and assets"
+	ReadUsage     Need = "read usage and analytics"
+	ReadEvents    Need = "read events and refused attempts"
+	ReadLimits    Need = "read thresholds, overages and alerts"
+	ReadForecasts Need = "read forecasts"
+	ReadAudit     Need = "read the audit trail" // of a licence; all of it is ReadAll
+	ReadSelf      Need = "read its own key"     // every key may
 
 	Track Need = "track events"
 	Check Need = "check whether usage fits"
@@ -29,6 +30,7 @@ const (
 
 	ManageAlertThresholds Need = "set thresholds that only alert"
 	AcknowledgeAlerts     Need = "acknowledge alerts"
+	MakeForecasts         Need = "make forecasts"
 	Dispute               Need = "dispute overages"
 
 	ManageThresholds Need = "set limits, grace and overage rates"
@@ -51,14 +53,15 @@ var (
 
 // rights is the whole matrix: which roles meet a need.
 var rights = map[Need][]usance.Role{
-	ReadSelf:     everybody,
-	ReadBrands:   brands,
-	ReadCreators: creators,
-	ReadLicenses: parties,
-	ReadUsage:    parties,
-	ReadEvents:   brands,
-	ReadLimits:   brands,
-	ReadAudit:    brands,
+	ReadSelf:      everybody,
+	ReadBrands:    brands,
+	ReadCreators:  creators,
+	ReadLicenses:  parties,
+	ReadUsage:     parties,
+	ReadEvents:    brands,
+	ReadLimits:    brands,
+	ReadForecasts: brands,
+	ReadAudit:     brands,
 
 	Track: senders,
 	Check: {usance.RoleAdmin, usance.RoleBrand, usance.RoleIngest},
@@ -66,6 +69,7 @@ var rights = map[Need][]usance.Role{
 
 	ManageAlertThresholds: brands,
 	AcknowledgeAlerts:     brands,
+	MakeForecasts:         brands,
 	Dispute:               brands,
 
 	ManageThresholds: admins,

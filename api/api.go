@@ -41,6 +41,7 @@ import (
 	"github.com/usance/usance/billing"
 	"github.com/usance/usance/catalog"
 	"github.com/usance/usance/fold"
+	"github.com/usance/usance/forecast/watch"
 	"github.com/usance/usance/ingest"
 	"github.com/usance/usance/jobs"
 	"github.com/usance/usance/query"
@@ -65,6 +66,7 @@ type Deps struct {
 	Catalog *catalog.Catalog
 	Billing *billing.Billing
 	Query   *query.Query
+	Watch   *watch.Watch
 	Jobs    *jobs.Runner
 	// Backfill recomputes long ranges; whoever makes it runs it.
 	Backfill *fold.Backfiller

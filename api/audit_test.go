@@ -129,6 +129,7 @@ func TestEveryChangeIsAudited(t *testing.T) {
 		{"usage.selfTest", in{}, ""}, // keeps nothing
 		{"usage.voidEvent", in{"licenseId": d.license, "idempotencyKey": "audited", "reason": "because"}, "event.void why"},
 		{"usage.voidEvent", in{"licenseId": d.license, "idempotencyKey": "audited", "reason": "because"}, ""},
+		{"usage.generateForecast", in{"licenseId": d.license}, ""}, // tells, and changes nothing that counts
 		{"usage.recalculateAggregates", in{"licenseId": d.license, "startDate": "2024-10-01", "endDate": "2024-10-31"}, "usage.recalculate why"},
 		{"usage.backfillAggregates", in{"licenseId": d.license, "totals": []in{{"date": "2024-09-01", "usageType": "view", "quantity": 5}}}, ""},
 		{"usage.backfillAggregates", in{"licenseId": d.license, "totals": []in{{"date": "2024-09-01", "usageType": "view", "quantity": 6}}}, "event.void why"}, // a range leaves usage.recalculate, later

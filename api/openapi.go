@@ -15,6 +15,7 @@ import (
 
 	"github.com/usance/usance"
 	"github.com/usance/usance/access"
+	"github.com/usance/usance/forecast"
 	"github.com/usance/usance/query"
 )
 
@@ -87,6 +88,7 @@ var closedSets = []closedSet{
 	setOf[usance.Code](usance.Codes),
 	setOf[usance.Role](usance.Roles),
 	setOf[usance.AlertKind](usance.AlertKinds),
+	setOf[forecast.Method](forecast.Methods()),
 	setOf[usance.Severity](usance.Severities),
 	setOf[usance.ForecastStatus](usance.ForecastStatuses),
 	setOf[usance.Dimension](usance.Dimensions),

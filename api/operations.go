@@ -16,17 +16,18 @@ import (
 
 // The chapters of the docs.
 const (
-	tagEvents  = "Events"
-	tagUsage   = "Usage"
-	tagLimits  = "Thresholds and alerts"
-	tagBilling = "Overages"
-	tagCatalog = "Catalog"
-	tagAdmin   = "Administration"
+	tagEvents    = "Events"
+	tagUsage     = "Usage"
+	tagLimits    = "Thresholds and alerts"
+	tagForecasts = "Forecasts"
+	tagBilling   = "Overages"
+	tagCatalog   = "Catalog"
+	tagAdmin     = "Administration"
 )
 
 // operations is the table.
 func (a *api) operations() []*operation {
-	return slices.Concat(a.eventOperations(), a.usageOperations(), a.backfillOperations(), a.limitOperations(),
+	return slices.Concat(a.eventOperations(), a.usageOperations(), a.backfillOperations(), a.limitOperations(), a.forecastOperations(),
 		a.overageOperations(), a.catalogOperations(), a.adminOperations())
 }
 

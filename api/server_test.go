@@ -22,6 +22,7 @@ import (
 	"github.com/usance/usance/billing"
 	"github.com/usance/usance/catalog"
 	"github.com/usance/usance/fold"
+	"github.com/usance/usance/forecast/watch"
 	"github.com/usance/usance/ingest"
 	"github.com/usance/usance/jobs"
 	"github.com/usance/usance/query"
@@ -104,6 +105,7 @@ func newServer(t testing.TB, limits ...RateLimits) *server {
 		Store: s.store, Access: access.New(s.store, access.Options{Now: clock, AdminKey: adminKey}), Ingest: in, Fold: s.fold,
 		Catalog: catalog.New(s.store, catalog.Options{Now: clock, NewSecret: access.NewSecret}), Billing: s.bill,
 		Query: query.New(s.store, query.Options{Now: clock, TTL: 5 * time.Minute}), Jobs: runner, Backfill: backfill,
+		Watch:   watch.New(s.store, watch.Options{Now: clock, Logger: log}),
 		Metrics: promhttp.HandlerFor(reg, promhttp.HandlerOpts{}), Logger: log, Now: clock, Version: "test",
 	}
 	if len(limits) > 0 {

@@ -24,6 +24,8 @@ type Request struct {
 	// AnchorDay the licence's, for the periods after it.
 	Period    usance.Period
 	AnchorDay int
+	// Before is what the period used before Start.
+	Before float64
 	// Later is how many periods after the current one are forecast.
 	Later int
 	// Limits are the quantities of a period whose passing is asked for.
@@ -59,7 +61,7 @@ type Forecast struct {
 	Method Method `json:"method"`
 	// Members are the methods that Auto weighed, by weight; those under 1 % are
 	// left out.
-	Members []Share `json:"members,omitempty"`
+	Members []Member `json:"members,omitempty"`
 	// DaysUsed is the number of days looked at.
 	DaysUsed int `json:"daysUsed"`
 	// MeanAbsoluteError is that of a single day in the backtest, in units of use,
@@ -75,8 +77,8 @@ type Forecast struct {
 	Periods []PeriodForecast `json:"periods"`
 }
 
-// A Share is a method's part in a forecast.
-type Share struct {
+// A Member is a method with its part in a forecast.
+type Member struct {
 	Method Method `json:"method"`
 	// Log: the method ran on the logarithm of the series, less the cycles, in
 	// days, that are named.
@@ -116,19 +118,9 @@ type PeriodForecast struct {
 
 // A LimitForecast says how likely a limit is passed, without and with grace.
 type LimitForecast struct {
-	Limit     Limit   `json:"limit"`
-	Plain     Passing `json:"plain"`
-	WithGrace Passing `json:"withGrace"`
-}
-
-// Passing is the passing of a quantity within a period. The dates are the first
-// by which it is passed with probability 10, 50 and 90 %, nil where that is not
-// reached; when it was passed already, all are that day.
-type Passing struct {
-	Probability float64      `json:"probability"`
-	Early       *usance.Date `json:"early"`
-	Median      *usance.Date `json:"median"`
-	Late        *usance.Date `json:"late"`
+	Limit     Limit          `json:"limit"`
+	Plain     usance.Passing `json:"plain"`
+	WithGrace usance.Passing `json:"withGrace"`
 }
 
 // MaxDays is how many days ahead a forecast reaches.
@@ -177,6 +169,7 @@ func (f *Forecaster) Forecast(r Request) (Forecast, error) {
 		if i > 0 {
 			used = 0
 		} else {
+			used += max(0, r.Before)
 			for d := max(period.Start, r.Start); d < today; d++ {
 				used += known0(r.Days[d-r.Start])
 			}
@@ -202,6 +195,8 @@ func (r Request) check(today usance.Date) error {
 	case !r.Period.Contains(today):
 		return fmt.Errorf("forecast: the period %s to %s does not hold the day after the last one known, %s",
 			r.Period.Start, r.Period.End, today)
+	case math.IsInf(r.Before, 0) || math.IsNaN(r.Before):
+		return fmt.Errorf("forecast: a quantity of %v before the first day", r.Before)
 	case r.Later < 0:
 		return fmt.Errorf("forecast: %d later periods", r.Later)
 	case r.Confidence < 0 || r.Confidence >= 1 || math.IsNaN(r.Confidence):
@@ -318,14 +313,21 @@ func (o *outlook) period(r Request, p usance.Period, today usance.Date, used flo
 }
 
 // passing says when limit is passed, by the totals up to each day from first on.
-func (r Request) passing(p usance.Period, today, first usance.Date, totals []Total, limit float64) Passing {
+func (r Request) passing(p usance.Period, today, first usance.Date, totals []Total, limit float64) usance.Passing {
 	sum := 0.0
-	for d := max(p.Start, r.Start); d < today; d++ {
-		if sum += known0(r.Days[d-r.Start]); sum > limit {
-			return Passing{1, &d, &d, &d}
+	if p.Start == r.Period.Start {
+		if sum = max(0, r.Before); sum > limit {
+			// No later than this; the days before are not known one by one.
+			d := max(p.Start, r.Start-1)
+			return usance.Passing{Probability: 1, Early: &d, Median: &d, Late: &d}
 		}
 	}
-	var out Passing
+	for d := max(p.Start, r.Start); d < today; d++ {
+		if sum += known0(r.Days[d-r.Start]); sum > limit {
+			return usance.Passing{Probability: 1, Early: &d, Median: &d, Late: &d}
+		}
+	}
+	var out usance.Passing
 	for i, t := range totals {
 		// What was passed stays passed.
 		out.Probability = max(out.Probability, t.Above(limit))
@@ -350,10 +352,10 @@ func (f *Forecaster) explain(out *Forecast, o *outlook) {
 	e := &f.engine
 	for _, m := range e.members {
 		if m.weight >= 0.01 {
-			out.Members = append(out.Members, Share{m.level.name(), m.view.log, m.view.lengths, m.weight})
+			out.Members = append(out.Members, Member{m.level.name(), m.view.log, m.view.lengths, m.weight})
 		}
 	}
-	slices.SortStableFunc(out.Members, func(a, b Share) int {
+	slices.SortStableFunc(out.Members, func(a, b Member) int {
 		switch {
 		case a.Weight > b.Weight:
 			return -1

@@ -111,7 +111,7 @@ func ordered(t *rapid.T, median float64, bands []Band, zeros bool) {
 	}
 }
 
-func passing(t *rapid.T, p PeriodForecast, got Passing) {
+func passing(t *rapid.T, p PeriodForecast, got usance.Passing) {
 	t.Helper()
 	var last usance.Date = math.MinInt32
 	for i, d := range []*usance.Date{got.Early, got.Median, got.Late} {

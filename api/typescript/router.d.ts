@@ -39,6 +39,11 @@ export interface APIKey {
   scopes?: string[];
 }
 
+export interface Accuracy {
+  /** By the number of days to the period's end when the forecast was made. */
+  byLead: ForecastAccuracy[];
+}
+
 export interface ActiveDay {
   date: string;
   events: number;
@@ -110,6 +115,13 @@ export interface Analytics {
   totals: Totals;
   trends: Trends;
   uniqueSessions: number | null;
+}
+
+export interface Answer {
+  forecasts: Expected[];
+  licenseId: string;
+  timezone: string;
+  unknown: NotForecast[];
 }
 
 export interface Asset {
@@ -284,6 +296,12 @@ export interface DailyUsage {
   timezone: string;
 }
 
+export interface DayForecast {
+  date: string;
+  intervals: Interval[];
+  median: number;
+}
+
 export interface DimensionUsage {
   dimension: "hour" | "platform" | "device" | "geography" | "source";
   distinct: number;
@@ -378,10 +396,102 @@ export interface Evidence {
   voided?: boolean;
 }
 
+export interface Expected {
+  accuracyScore?: number;
+  breachProbability?: number;
+  calculatedAt: string;
+  confidenceLevel: number;
+  forecastDate: string;
+  forecastingMethod: string;
+  historicalDaysUsed: number;
+  id: string;
+  later?: LaterPeriod[];
+  licenseId: string;
+  limitQuantity?: number;
+  limitWithGrace?: number;
+  lowerBound: number;
+  meanAbsoluteError?: number;
+  members?: Member[];
+  outlook: Outlook;
+  path: DayForecast[];
+  periodEnd: string;
+  periodStart: string;
+  periodType: "daily" | "weekly" | "monthly" | "quarterly" | "yearly" | "total";
+  predictedBreachDate?: string;
+  predictedQuantity: number;
+  score?: ForecastScore;
+  status: "OK" | "POOLED";
+  thresholdId?: string;
+  upperBound: number;
+  usageType: string;
+  usedQuantity: number;
+}
+
 export interface Explanation {
   licenseId: string;
   steps: Step[];
   verdicts: Verdict[];
+}
+
+export interface Forecast {
+  accuracyScore?: number;
+  breachProbability?: number;
+  calculatedAt: string;
+  confidenceLevel: number;
+  forecastDate: string;
+  forecastingMethod: string;
+  historicalDaysUsed: number;
+  id: string;
+  licenseId: string;
+  limitQuantity?: number;
+  limitWithGrace?: number;
+  lowerBound: number;
+  meanAbsoluteError?: number;
+  outlook: Outlook;
+  periodEnd: string;
+  periodStart: string;
+  periodType: "daily" | "weekly" | "monthly" | "quarterly" | "yearly" | "total";
+  predictedBreachDate?: string;
+  predictedQuantity: number;
+  score?: ForecastScore;
+  status: "OK" | "POOLED";
+  thresholdId?: string;
+  upperBound: number;
+  usageType: string;
+  usedQuantity: number;
+}
+
+export interface ForecastAccuracy {
+  breachForecasts: number;
+  breachRate?: number;
+  brierScore?: number;
+  confidenceLevel: number;
+  coverage: number;
+  forecasts: number;
+  maxLeadDays?: number;
+  meanAbsoluteError: number;
+  meanBreachProbability?: number;
+  meanPinballLoss: number;
+  meanScaledError?: number;
+  minLeadDays: number;
+  weightedError?: number;
+}
+
+export interface ForecastScore {
+  absoluteError: number;
+  actualQuantity: number;
+  breached?: boolean;
+  brierScore?: number;
+  covered: boolean;
+  pinballLoss: number;
+  scaledError?: number;
+  scoredAt: string;
+}
+
+export interface Interval {
+  level: number;
+  lower: number;
+  upper: number;
 }
 
 export interface Job {
@@ -410,6 +520,15 @@ export interface Key {
   revokedAt?: string;
   role: "admin" | "brand" | "creator" | "ingest";
   scopes?: string[];
+}
+
+export interface LaterPeriod {
+  intervals: Interval[];
+  limit?: Passing;
+  limitWithGrace?: Passing;
+  periodEnd: string;
+  periodStart: string;
+  predictedQuantity: number;
 }
 
 export interface License {
@@ -452,6 +571,13 @@ export interface LicenseAnswer {
   usageTrackingEnabled: boolean;
 }
 
+export interface Member {
+  cycles?: number[];
+  log: boolean;
+  method: "AUTO" | "LINEAR_REGRESSION" | "MOVING_AVERAGE" | "EXPONENTIAL_SMOOTHING" | "SEASONAL_DECOMPOSITION" | "NAIVE" | "SEASONAL_NAIVE" | "WEEKDAY_PROFILE" | "SES" | "DAMPED_HOLT" | "ETS" | "THETA" | "TSB" | "SBA" | "PACING";
+  weight: number;
+}
+
 export interface NewKey {
   key: APIKey;
   /** Send it as Authorization: Bearer SECRET. It is stored as a hash only and never shown again. */
@@ -459,6 +585,20 @@ export interface NewKey {
 }
 
 export interface None {}
+
+export interface NotForecast {
+  periodType: "daily" | "weekly" | "monthly" | "quarterly" | "yearly" | "total";
+  status: string;
+  thresholdId?: string;
+  usageType: string;
+}
+
+export interface Outlook {
+  intervals?: Interval[];
+  limit?: Passing;
+  limitWithGrace?: Passing;
+  through?: string;
+}
 
 export interface Overage {
   actualQuantity: number;
@@ -561,6 +701,12 @@ export interface PageEvidence {
   nextCursor?: string;
 }
 
+export interface PageForecast {
+  data: Forecast[];
+  /** Give it as cursor for the next page; absent on the last. */
+  nextCursor?: string;
+}
+
 export interface PageJob {
   data: Job[];
   /** Give it as cursor for the next page; absent on the last. */
@@ -583,6 +729,13 @@ export interface PageThreshold {
   data: Threshold[];
   /** Give it as cursor for the next page; absent on the last. */
   nextCursor?: string;
+}
+
+export interface Passing {
+  early?: string;
+  late?: string;
+  median?: string;
+  probability: number;
 }
 
 export interface PeriodComparison {
@@ -1358,6 +1511,49 @@ export interface Procedures {
       /** Kept in the audit trail. */
       reason?: string;
     }; output: Alert; meta: object }>;
+    /** Forecast a licence's current periods now. */
+    generateForecast: TRPCMutationProcedure<{ input: {
+      /** How many of a hundred totals lie between lowerBound and upperBound; 80 unless told. */
+      confidencePercent?: number;
+      /** Further periods after the current one; none unless told. */
+      later?: number;
+      /** The licence's id. */
+      licenseId: string;
+      /** AUTO unless told; see the docs of forecasts. */
+      method?: "AUTO" | "LINEAR_REGRESSION" | "MOVING_AVERAGE" | "EXPONENTIAL_SMOOTHING" | "SEASONAL_DECOMPOSITION" | "NAIVE" | "SEASONAL_NAIVE" | "WEEKDAY_PROFILE" | "SES" | "DAMPED_HOLT" | "ETS" | "THETA" | "TSB" | "SBA" | "PACING";
+      /** Likewise; monthly where no threshold says. */
+      periodType?: "daily" | "weekly" | "monthly" | "quarterly" | "yearly" | "total";
+      /** Only of this threshold; of every active one when left out. */
+      thresholdId?: string;
+      /** A usage type, or all: only of its thresholds, or, without any, of its usage. */
+      usageType?: string;
+    }; output: Answer; meta: object }>;
+    /** List forecasts, newest first. */
+    getForecasts: TRPCQueryProcedure<{ input: {
+      /** nextCursor of the page before; empty for the first. */
+      cursor?: string;
+      /** Only the newest of each licence, threshold and usage type. */
+      latest?: boolean;
+      /** Only of this licence. */
+      licenseId?: string;
+      /** Rows of a page; 100 unless told. */
+      limit?: number;
+      /** Only of this threshold. */
+      thresholdId?: string;
+      /** Only of this usage type, or of all. */
+      usageType?: string;
+    } | void; output: PageForecast; meta: object }>;
+    /** How good the forecasts were. */
+    getForecastAccuracy: TRPCQueryProcedure<{ input: {
+      /** Only periods that ended on this day or before. */
+      endDate?: string;
+      /** Only of this licence. */
+      licenseId?: string;
+      /** Only periods that ended on this day or later. */
+      startDate?: string;
+      /** Only of this usage type, or of all. */
+      usageType?: string;
+    } | void; output: Accuracy; meta: object }>;
     /** List overages, newest first. */
     getOverages: TRPCQueryProcedure<{ input: {
       /** nextCursor of the page before; empty for the first. */

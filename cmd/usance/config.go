@@ -80,6 +80,7 @@ type config struct {
 
 	LateGrace        time.Duration `env:"USANCE_LATE_GRACE" envDefault:"24h" about:"how far back ordinary keys may date an event, and how long a period stays open after its end"`
 	AutoApproveCents int64         `env:"USANCE_AUTO_APPROVE_CENTS" envDefault:"0" about:"overage fees up to this need no approval by a person"`
+	BreachAlertDays  int           `env:"USANCE_BREACH_ALERT_DAYS" envDefault:"7" about:"days ahead within which a limit must be forecast to be passed for an alert"`
 	FoldInterval     time.Duration `env:"USANCE_FOLD_INTERVAL" envDefault:"1s" about:"pause between folds while little is pending"`
 	ShutdownTimeout  time.Duration `env:"USANCE_SHUTDOWN_TIMEOUT" envDefault:"30s" about:"how long requests under way may take when the program is stopped"`
 
@@ -96,9 +97,11 @@ type config struct {
 	StripeAPIBase       string `env:"STRIPE_API_BASE" about:"not used by this build"`
 	SMTPURL             secret `env:"SMTP_URL" about:"not used by this build: alerts are read from the API"`
 
-	AggregateSchedule  schedule `env:"USANCE_JOB_AGGREGATE_USAGE_METRICS_SCHEDULE" envDefault:"0 * * * *; 0 2 * * *" about:"cron lines in UTC of aggregateUsageMetrics; at those after the first it verifies too"`
-	ThresholdsSchedule schedule `env:"USANCE_JOB_CHECK_USAGE_THRESHOLDS_SCHEDULE" envDefault:"30 * * * *" about:"cron lines in UTC of checkUsageThresholds"`
-	CleanupSchedule    schedule `env:"USANCE_JOB_CLEANUP_OLD_USAGE_EVENTS_SCHEDULE" envDefault:"0 4 * * 0" about:"cron lines in UTC of cleanupOldUsageEvents"`
+	AggregateSchedule    schedule `env:"USANCE_JOB_AGGREGATE_USAGE_METRICS_SCHEDULE" envDefault:"0 * * * *; 0 2 * * *" about:"cron lines in UTC of aggregateUsageMetrics; at those after the first it verifies too"`
+	ThresholdsSchedule   schedule `env:"USANCE_JOB_CHECK_USAGE_THRESHOLDS_SCHEDULE" envDefault:"30 * * * *" about:"cron lines in UTC of checkUsageThresholds"`
+	ForecastsSchedule    schedule `env:"USANCE_JOB_GENERATE_USAGE_FORECASTS_SCHEDULE" envDefault:"0 3 * * *" about:"cron lines in UTC of generateUsageForecasts"`
+	BreachAlertsSchedule schedule `env:"USANCE_JOB_SEND_FORECAST_BREACH_ALERTS_SCHEDULE" envDefault:"0 9 * * *" about:"cron lines in UTC of sendForecastBreachAlerts"`
+	CleanupSchedule      schedule `env:"USANCE_JOB_CLEANUP_OLD_USAGE_EVENTS_SCHEDULE" envDefault:"0 4 * * 0" about:"cron lines in UTC of cleanupOldUsageEvents"`
 
 	URL string `env:"USANCE_URL" about:"the server that the commands talk to; empty: the one that has the data folder open"`
 	Key secret `env:"USANCE_KEY" about:"the API key that the commands use; empty: USANCE_ADMIN_KEY, else, for the server of the data folder, the one kept there"`
@@ -272,6 +275,7 @@ func (c *config) check(unread []fault) []fault {
 	}
 	within("USANCE_RATE_LIMIT_CALLS", int64(c.RateLimitCalls), 0, 1_000_000)
 	within("USANCE_RATE_LIMIT_EVENTS", int64(c.RateLimitEvents), 0, 100_000_000)
+	within("USANCE_BREACH_ALERT_DAYS", int64(c.BreachAlertDays), 1, 366)
 	within("USAGE_TRACKING_BATCH_SIZE", int64(c.BatchSize), 1, 10_000)
 	within("USAGE_EVENT_RETENTION_DAYS", int64(c.RetentionDays), 1, 3660)
 	within("USAGE_CACHE_TTL_SECONDS", int64(c.CacheTTLSeconds), 0, 86_400)

@@ -22,6 +22,8 @@ const (
 	maxWaitingEvents = 10_000
 	enoughLookUps    = 100 // to tell a rate by
 	enoughQueries    = 20
+	enoughForecasts  = 100
+	minCoverage      = 0.85 // of what the intervals promise
 )
 
 // checks are what a deployment is judged by.
@@ -31,7 +33,7 @@ var checks = []struct {
 }{
 	{"events", (*findings).events}, {"aggregation", (*findings).aggregation}, {"thresholds", (*findings).thresholds},
 	{"queries", (*findings).queries}, {"errors", (*findings).errors}, {"cache", (*findings).cache},
-	{"jobs", (*findings).queue}, {"books", (*findings).rightBooks}, {"file", (*findings).wholeFile},
+	{"jobs", (*findings).queue}, {"forecasts", (*findings).forecasts}, {"books", (*findings).rightBooks}, {"file", (*findings).wholeFile},
 }
 
 func checkNames() []string {
@@ -213,7 +215,7 @@ func (f *findings) cache() []measure {
 }
 
 // guideJobs are the jobs of the deployment guide.
-var guideJobs = []string{jobAggregate, jobThresholds, "generateUsageForecasts", "sendForecastBreachAlerts", jobCleanup}
+var guideJobs = []string{jobAggregate, jobThresholds, jobForecasts, jobBreaches, jobCleanup}
 
 // queue: "Job queue not backing up".
 func (f *findings) queue() []measure {
@@ -222,7 +224,7 @@ func (f *findings) queue() []measure {
 		check := "jobs: " + name
 		j := f.job(name)
 		if j == nil {
-			out = append(out, notApplicable(check, "on time", "this build has no such job"))
+			out = append(out, notApplicable(check, "on time", "this server has no such job"))
 			continue
 		}
 		overdue := f.now.Sub(j.NextRunAt)
@@ -248,6 +250,33 @@ func (f *findings) queue() []measure {
 	waiting := f.metrics.sum("usance_ingest_waiting_events", "", nil)
 	return append(out, held("jobs: events waiting", fmt.Sprintf("%.0f for their commit", waiting), fmt.Sprintf("at most %d", maxWaitingEvents),
 		waiting <= maxWaitingEvents, "more comes in than the disk takes: see usance_ingest_commit_seconds"))
+}
+
+// forecasts: "Forecast accuracy (compare predictions vs. actuals)".
+func (f *findings) forecasts() []measure {
+	const check = "forecasts: accuracy"
+	var scored, hits, promised, scaled, scales float64
+	for _, a := range f.accuracy {
+		n := float64(a.Forecasts)
+		scored += n
+		hits += n * a.Coverage
+		promised += n * a.ConfidenceLevel
+		if a.MeanScaledError != nil {
+			scaled += n * *a.MeanScaledError
+			scales += n
+		}
+	}
+	threshold := fmt.Sprintf("totals within their bounds at least %.0f %% as often as these say", 100*minCoverage)
+	if scored < enoughForecasts {
+		return []measure{notApplicable(check, threshold,
+			fmt.Sprintf("%.0f forecasts have been compared with what was used, %d tell; each is once its period has closed", scored, enoughForecasts))}
+	}
+	measured := fmt.Sprintf("%.0f of %.0f within, where %.0f were promised", hits, scored, promised)
+	if scales > 0 {
+		measured += fmt.Sprintf("; MASE %.2f", scaled/scales)
+	}
+	return []measure{held(check, measured, threshold, hits >= minCoverage*promised,
+		"GET /v1/forecasts/accuracy, by licence, tells whose usage is not as it was; what has never happened is not expected")}
 }
 
 // rightBooks: rollups are the raw events, counters the usage, overages the counters.

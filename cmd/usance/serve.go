@@ -25,6 +25,7 @@ import (
 	"github.com/usance/usance/billing"
 	"github.com/usance/usance/catalog"
 	"github.com/usance/usance/fold"
+	"github.com/usance/usance/forecast/watch"
 	"github.com/usance/usance/ingest"
 	"github.com/usance/usance/jobs"
 	"github.com/usance/usance/query"
@@ -78,6 +79,7 @@ type server struct {
 	catalog  *catalog.Catalog
 	billing  *billing.Billing
 	query    *query.Query
+	watch    *watch.Watch
 	jobs     *jobs.Runner
 	requests prometheus.Gauge
 	now      func() time.Time
@@ -118,8 +120,9 @@ func newStages(ctx context.Context, c config, log *slog.Logger, now func() time.
 	s.catalog = catalog.New(store, catalog.Options{Now: now, LateGrace: c.LateGrace, NewSecret: access.NewSecret})
 	s.billing = billing.New(store, billing.Options{Now: now, LateGrace: c.LateGrace, AutoApproveCents: c.AutoApproveCents, Logger: log})
 	s.query = query.New(store, query.Options{Now: now, TTL: time.Duration(c.CacheTTLSeconds) * time.Second})
+	s.watch = watch.New(store, watch.Options{Now: now, LateGrace: c.LateGrace, BreachDays: c.BreachAlertDays, Rest: 1, Logger: log})
 	s.access = access.New(store, access.Options{Now: now, AdminKey: s.adminKey})
-	if s.jobs, err = jobs.New(store, tasks(c, s.fold, s.billing), jobs.Options{Now: now, Logger: log}); err != nil {
+	if s.jobs, err = jobs.New(store, tasks(c, s.fold, s.billing, s.watch), jobs.Options{Now: now, Logger: log}); err != nil {
 		return nil, err
 	}
 	s.requests = prometheus.NewGauge(prometheus.GaugeOpts{
@@ -140,12 +143,12 @@ func (s *server) handler() (http.Handler, error) {
 	metrics := http.NewServeMux()
 	a := api.New(api.Deps{
 		Store: s.store, Access: s.access, Ingest: s.ingest, Fold: s.fold, Catalog: s.catalog, Billing: s.billing,
-		Query: s.query, Jobs: s.jobs, Backfill: s.backfill, RotateAdminKey: s.rotateAdminKey, Limits: api.RateLimits{
+		Query: s.query, Watch: s.watch, Jobs: s.jobs, Backfill: s.backfill, RotateAdminKey: s.rotateAdminKey, Limits: api.RateLimits{
 			Calls: s.cfg.RateLimitCalls, Events: s.cfg.RateLimitEvents, Refused: refusedPerMinute, Proxies: s.cfg.TrustedProxies,
 		}, Metrics: metrics, Logger: s.log, Now: s.now, Version: v,
 	})
 	s.collectors = slices.Concat(processMetrics(),
-		s.ingest.Metrics(), s.fold.Metrics(), s.billing.Metrics(), s.query.Metrics(), s.jobs.Metrics(), a.Metrics(),
+		s.ingest.Metrics(), s.fold.Metrics(), s.billing.Metrics(), s.query.Metrics(), s.watch.Metrics(), s.jobs.Metrics(), a.Metrics(),
 		[]prometheus.Collector{s.requests, newStoreMetrics(s.store, s.now, s.log)},
 	)
 	registry := prometheus.NewRegistry()

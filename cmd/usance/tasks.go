@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
 	"github.com/usance/usance/billing"
 	"github.com/usance/usance/fold"
+	"github.com/usance/usance/forecast/watch"
 	"github.com/usance/usance/jobs"
 )
 
@@ -14,6 +16,8 @@ import (
 const (
 	jobAggregate  = "aggregateUsageMetrics"
 	jobThresholds = "checkUsageThresholds"
+	jobForecasts  = "generateUsageForecasts"
+	jobBreaches   = "sendForecastBreachAlerts"
 	jobCleanup    = "cleanupOldUsageEvents"
 )
 
@@ -23,7 +27,7 @@ const (
 const verifiedDays = 35
 
 // tasks are the jobs that have work in this build.
-func tasks(c config, f *fold.Folder, b *billing.Billing) []jobs.Task {
+func tasks(c config, f *fold.Folder, b *billing.Billing, w *watch.Watch) []jobs.Task {
 	return []jobs.Task{
 		{Name: jobAggregate, Schedule: c.AggregateSchedule, Run: func(ctx context.Context, fired []string) error {
 			if _, err := f.Flush(ctx); err != nil {
@@ -37,6 +41,15 @@ func tasks(c config, f *fold.Folder, b *billing.Billing) []jobs.Task {
 		}},
 		{Name: jobThresholds, Schedule: c.ThresholdsSchedule, Run: func(ctx context.Context, _ []string) error {
 			_, _, err := b.ClosePeriods(ctx)
+			_, e := w.Score(ctx)
+			return errors.Join(err, e)
+		}},
+		{Name: jobForecasts, Schedule: c.ForecastsSchedule, Timeout: 3 * time.Hour, Run: func(ctx context.Context, _ []string) error {
+			_, err := w.Generate(ctx)
+			return err
+		}},
+		{Name: jobBreaches, Schedule: c.BreachAlertsSchedule, Run: func(ctx context.Context, _ []string) error {
+			_, err := w.Warn(ctx)
 			return err
 		}},
 		{Name: jobCleanup, Schedule: c.CleanupSchedule, Timeout: 6 * time.Hour, Run: func(ctx context.Context, _ []string) error {

@@ -52,6 +52,7 @@ type findings struct {
 	jobs     []usance.Job
 	metrics  metricFamilies
 	asked    map[string][]time.Duration // by operation: how long questions took just now
+	accuracy []usance.ForecastAccuracy
 	books    []fold.Books
 	file     error // of the database file, when it was opened here
 	noFile   bool  // the data are in PostgreSQL
@@ -122,6 +123,15 @@ func (c verifyCmd) find(ctx context.Context, r *remote) (*findings, error) {
 		if err := f.probe(ctx, r); err != nil {
 			return nil, err
 		}
+	}
+	if c.wants("forecasts") {
+		var accuracy struct {
+			ByLead []usance.ForecastAccuracy `json:"byLead"`
+		}
+		if err := r.call(ctx, "usage.getForecastAccuracy", nil, &accuracy); err != nil {
+			return nil, err
+		}
+		f.accuracy = accuracy.ByLead
 	}
 	if c.wants("books") {
 		if err := c.openBooks(ctx, r, f); err != nil {

@@ -28,13 +28,14 @@ func healthy(t *testing.T) *findings {
 	f.activity = usance.Activity{Licenses: 3, TrackingEnabled: 2, EventsLastDay: 5, LicensesLastDay: 2,
 		Days: []usance.ActiveDay{{Date: 20580, Events: 5, Licenses: 2, Used: 2, Aggregated: 2}}}
 	f.status = query.AggregationStatus{Cache: query.CacheStatus{Enabled: true, Hits: 900, Misses: 100, HitPercent: 90}}
-	for _, name := range []string{jobAggregate, jobThresholds, jobCleanup} {
+	for _, name := range guideJobs {
 		f.jobs = append(f.jobs, usance.Job{Name: name, LastRunAt: now.Add(-20 * time.Minute), NextRunAt: now.Add(10 * time.Minute), Runs: 200, Failures: 1})
 	}
 	f.asked = map[string][]time.Duration{"analytics": {time.Millisecond, time.Second}, "dailyAggregates": {time.Millisecond}}
 	for range 40 {
 		f.asked["analytics"] = append(f.asked["analytics"], 199*time.Millisecond)
 	}
+	f.accuracy = []usance.ForecastAccuracy{{Forecasts: 99, Coverage: 0.7, ConfidenceLevel: 0.8}, {Forecasts: 1, Coverage: 1, ConfidenceLevel: 0.8}}
 	f.books = []fold.Books{{LicenseID: "l", Rows: 9, Events: 90, Counters: 2, Overages: 1, Faults: []fold.Discrepancy{}}}
 	f.metrics = scraped(t, nil)
 	return f
@@ -147,6 +148,7 @@ func TestEachCheckFailsByItself(t *testing.T) {
 		{"events queue up", func(f *findings) { f.metrics = scraped(t, map[string]string{"usance_ingest_waiting_events": "10001"}) }, "jobs: events waiting"},
 		{"a rollup is wrong", func(f *findings) { f.books[0].Faults = []fold.Discrepancy{{Kind: fold.WrongRollup}} }, "books: rollups"},
 		{"sessions are lost", func(f *findings) { f.books[0].Faults = []fold.Discrepancy{{Kind: fold.WrongSessions}} }, "books: sessions"},
+		{"forecasts are off", func(f *findings) { f.accuracy[0].Coverage = 0.65 }, "forecasts: accuracy"},
 		{"a counter is wrong", func(f *findings) { f.books[0].Faults = []fold.Discrepancy{{Kind: fold.WrongCounter}} }, "books: counters"},
 		{"an overage is wrong", func(f *findings) { f.books[0].Faults = []fold.Discrepancy{{Kind: fold.WrongOverage}} }, "books: overages"},
 		{"a licence cannot be read", func(f *findings) { f.books[0].Faults = []fold.Discrepancy{{Kind: fold.WrongLicense}} }, "books: licences"},
@@ -165,6 +167,7 @@ func TestChecksWithoutAMeasureAreNotPassed(t *testing.T) {
 	t.Parallel()
 	f := healthy(t)
 	f.status.Cache.Hits, f.status.Cache.Misses = 90, 9
+	f.accuracy = f.accuracy[:1]
 	f.asked, f.metrics = nil, scraped(t, map[string]string{`usance_query_seconds_count{operation="analytics"}`: "19"})
 	outcomes := make(map[string]string)
 	for _, m := range f.judge(everyCheck) {
@@ -172,7 +175,7 @@ func TestChecksWithoutAMeasureAreNotPassed(t *testing.T) {
 	}
 	for _, check := range []string{
 		"cache", "queries: analytics now", "queries: analytics since the start", "file",
-		"jobs: generateUsageForecasts", "jobs: sendForecastBreachAlerts",
+		"forecasts: accuracy",
 	} {
 		if outcomes[check] != outcomeNone {
 			t.Errorf("%s is %q, want not applicable", check, outcomes[check])
@@ -208,7 +211,7 @@ func TestVerify(t *testing.T) {
 	if code, out, _ := verified(t, dir); code != exitFault || !strings.Contains(out, "never ran") {
 		t.Errorf("before any job ran: exit %d\n%s", code, out)
 	}
-	for _, j := range []string{jobAggregate, jobThresholds, jobCleanup} {
+	for _, j := range guideJobs {
 		s.must("POST", "/v1/jobs/"+j+"/run", "", nil)
 	}
 	code, out, errOut := verified(t, dir)

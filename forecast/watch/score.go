@@ -1,0 +1,89 @@
+package watch
+
+import (
+	"context"
+	"time"
+
+	"github.com/usance/usance"
+)
+
+// Score compares the forecasts whose periods have closed with what was used in
+// them, and tells how many: part of the job checkUsageThresholds. What is counted
+// later, such as a void, changes no score.
+func (w *Watch) Score(ctx context.Context) (scored int, err error) {
+	now := w.now()
+	// No zone is more than 14 hours ahead of UTC; the licence's own decides.
+	by := usance.DateOf(now.Add(14*time.Hour-w.o.LateGrace), time.UTC)
+	var after usance.ForecastKey
+	for {
+		began := time.Now()
+		var rows []usance.Forecast
+		var scores []usance.ScoredForecast
+		err := w.store.View(ctx, func(v usance.View) (err error) {
+			if rows, err = v.Unscored(ctx, by, after, group); err != nil {
+				return err
+			}
+			scores, err = w.scores(ctx, v, rows, now)
+			return err
+		})
+		if err != nil || len(rows) == 0 {
+			return scored, err
+		}
+		after = rows[len(rows)-1].Key()
+		if len(scores) > 0 {
+			err := w.store.Update(ctx, usance.Locks{Lazy: true}, func(tx usance.Tx) error { return tx.ScoreForecasts(ctx, scores) })
+			if err != nil {
+				return scored, err
+			}
+		}
+		scored += len(scores)
+		for i, j := 0, 0; i < len(rows) && j < len(scores); i++ {
+			if rows[i].Key() == scores[j].ForecastKey {
+				w.m.score(&rows[i], &scores[j].ForecastScore)
+				j++
+			}
+		}
+		if err := w.rest(ctx, began); err != nil {
+			return scored, err
+		}
+	}
+}
+
+// scores scores those of the forecasts whose periods have closed. Forecasts of
+// one period come one after the other: its usage is read once.
+func (w *Watch) scores(ctx context.Context, v usance.View, rows []usance.Forecast, now time.Time) (out []usance.ScoredForecast, err error) {
+	var days []usance.Rollup
+	var last *usance.Forecast
+	closed := false
+	for i := range rows {
+		f := &rows[i]
+		if last == nil || last.LicenseID != f.LicenseID || last.PeriodStart != f.PeriodStart || last.PeriodEnd != f.PeriodEnd {
+			last = f
+			zone := time.UTC // of a licence that is gone for good
+			if l, err := v.License(ctx, f.LicenseID); err == nil {
+				if zone, _, _, err = l.Term(); err != nil {
+					return nil, err
+				}
+			} else if usance.ErrorCode(err) != usance.CodeLicenseNotFound {
+				return nil, err
+			}
+			if closed = !now.Before(f.PeriodEnd.Start(zone).Add(w.o.LateGrace)); !closed {
+				continue
+			}
+			if days, err = v.DayUsage(ctx, f.LicenseID, f.PeriodStart, f.PeriodEnd); err != nil {
+				return nil, err
+			}
+		}
+		if !closed {
+			continue
+		}
+		actual := int64(0)
+		for j := range days {
+			if covers(f.UsageType, days[j].UsageType) {
+				actual += days[j].Quantity
+			}
+		}
+		out = append(out, usance.ScoredForecast{ForecastKey: f.Key(), ForecastScore: f.Against(actual, now)})
+	}
+	return out, nil
+}
