@@ -16,7 +16,7 @@ import (
 // asClient is the program as a client of the server.
 func (s *server) asClient(args ...string) *exec.Cmd {
 	cmd := exec.Command(binary, args...)
-	cmd.Env = append(os.Environ(), "USANCE_URL=http://"+s.addr, "USANCE_KEY="+adminKey)
+	cmd.Env = append(os.Environ(), "USANCE_URL="+s.base(), "USANCE_KEY="+adminKey)
 	return cmd
 }
 
@@ -47,11 +47,13 @@ func dailyTotals(t *testing.T, path string) map[string]string {
 
 // TestBackfillDaily: the daily totals of a log, exported and backfilled into an
 // empty database, are the same totals, however often.
-func TestBackfillDaily(t *testing.T) {
+func TestBackfillDaily(t *testing.T) { onEach(t, testBackfillDaily) }
+
+func testBackfillDaily(t *testing.T, store string) {
 	want := expectedCounts(t)
 	file, again := filepath.Join(t.TempDir(), "daily.csv"), filepath.Join(t.TempDir(), "again.csv")
-	from := newServer(t)
-	to := newServer(t)
+	from := newServer(t, store)
+	to := newServer(t, store)
 	for _, s := range []*server{from, to} {
 		for _, id := range licences(want) {
 			s.must("PUT", "/v1/licenses/"+id, `{"brandId":"b","assetId":"a","status":"ACTIVE"}`, nil)
@@ -142,9 +144,11 @@ func (s *server) killHalfWay(file string, rows int64, args ...string) report {
 
 // TestBackfillKilled: killed half way, each kind of backfill reads less than a
 // tenth again, and counts all of it once.
-func TestBackfillKilled(t *testing.T) {
+func TestBackfillKilled(t *testing.T) { onEach(t, testBackfillKilled) }
+
+func testBackfillKilled(t *testing.T, store string) {
 	const rows = 6000
-	s := newServer(t)
+	s := newServer(t, store)
 	s.must("PUT", "/v1/licenses/lic", `{"brandId":"b","assetId":"a","status":"ACTIVE"}`, nil)
 	s.must("PUT", "/v1/licenses/daily", `{"brandId":"b","assetId":"a","status":"ACTIVE"}`, nil)
 	var events, daily strings.Builder

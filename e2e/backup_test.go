@@ -14,8 +14,10 @@ import (
 // event that was acknowledged before the backup began is there, once, with its
 // id, and the books of the copy are right. The server it was taken from has
 // missed nothing meanwhile.
-func TestBackupUnderLoad(t *testing.T) {
-	s := newServer(t, "USANCE_FOLD_INTERVAL=20ms", "USANCE_RATE_LIMIT_CALLS=0")
+func TestBackupUnderLoad(t *testing.T) { onEach(t, testBackupUnderLoad) }
+
+func testBackupUnderLoad(t *testing.T, store string) {
+	s := newServer(t, store, "USANCE_FOLD_INTERVAL=20ms", "USANCE_RATE_LIMIT_CALLS=0")
 	date, ledgers := time.Now().UTC().AddDate(0, 0, -3).Format(time.DateOnly), t.TempDir()
 	j := &judge{server: s, from: date, to: date}
 	for i := range killLicenses {
@@ -51,8 +53,7 @@ func TestBackupUnderLoad(t *testing.T) {
 	}
 	await(3000)
 	before := j.read(ledgers)
-	dir := t.TempDir()
-	s.backup(filepath.Join(dir, "usance.db"))
+	copied := s.backup()
 	after := answers()
 	await(after + 1000)
 	stop()
@@ -63,7 +64,7 @@ func TestBackupUnderLoad(t *testing.T) {
 	j.entries = j.read(ledgers)
 	j.judge()
 
-	r := newServerIn(t, dir)
+	r := newServerOn(t, copied)
 	restored := &judge{server: r, licenses: j.licenses, from: date, to: date}
 	restored.entries = before
 	restored.have(j.entries)

@@ -18,9 +18,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/usance/usance/store/postgres/pgtest"
 )
 
 const adminKey = "e2e-admin-key-0123456789"
@@ -62,17 +65,34 @@ var watchSources = sync.OnceValue(func() error {
 	})
 })
 
-// server is the program at work on one data folder.
-type server struct {
-	t    *testing.T
-	dir  string
-	addr string
-	env  []string // settings beside the folder and the key
-	http *http.Client
+// onEach runs a test on each store: one process on a SQLite file, and several
+// nodes on a PostgreSQL database.
+func onEach(t *testing.T, test func(t *testing.T, store string)) {
+	for _, store := range []string{"sqlite", "postgres"} {
+		t.Run(store, func(t *testing.T) { test(t, store) })
+	}
+}
 
-	mu  sync.Mutex
-	cmd *exec.Cmd
-	log serverLog
+// nodesOnPostgres is how many processes serve one PostgreSQL database.
+const nodesOnPostgres = 3
+
+// server is the program at work on one database, in one process or several,
+// between which each request chooses.
+type server struct {
+	t *testing.T
+	database
+	env   []string // settings beside the database and the key
+	http  *http.Client
+	nodes []*node
+	turn  atomic.Int64
+}
+
+// node is one process of a server.
+type node struct {
+	addr string
+	mu   sync.Mutex
+	cmd  *exec.Cmd
+	log  serverLog
 }
 
 // serverLog is what the program writes, a line at a time, also read while it does.
@@ -121,55 +141,90 @@ func (l *serverLog) listen(hear func(text string)) {
 	l.hear = hear
 }
 
-// newServer starts the program on an empty folder; environ are settings of it,
-// as NAME=value.
-func newServer(t *testing.T, environ ...string) *server {
+// newServer starts the program on an empty database of the store; environ are
+// settings of it, as NAME=value.
+func newServer(t *testing.T, store string, environ ...string) *server {
 	t.Helper()
-	return newServerIn(t, t.TempDir(), environ...)
+	if store == "sqlite" {
+		return newServerOn(t, database{dir: t.TempDir()}, environ...)
+	}
+	pg := pgtest.Start(t)
+	url, err := pg.Database(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newServerOn(t, database{dir: t.TempDir(), url: url, pg: pg}, environ...)
 }
 
-// newServerIn starts the program on a folder that may hold a database.
-func newServerIn(t *testing.T, dir string, environ ...string) *server {
+// newServerOn starts the program on a database that may hold something.
+func newServerOn(t *testing.T, db database, environ ...string) *server {
 	t.Helper()
 	if err := watchSources(); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &server{t: t, dir: dir, addr: l.Addr().String(), env: environ, http: &http.Client{
+	s := &server{t: t, database: db, env: environ, http: &http.Client{
 		Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 100},
 	}}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
+	nodes := 1
+	if s.pg != nil {
+		nodes = nodesOnPostgres
+	}
+	for range nodes {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.nodes = append(s.nodes, &node{addr: l.Addr().String()})
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	s.start()
 	t.Cleanup(func() {
 		s.stop(syscall.SIGTERM)
 		if t.Failed() {
-			text := s.log.String()
-			t.Logf("end of the server's log:\n%s", text[max(0, len(text)-32<<10):])
+			for i, n := range s.nodes {
+				text := n.log.String()
+				t.Logf("end of the log of node %d:\n%s", i, text[max(0, len(text)-32<<10/len(s.nodes)):])
+			}
 		}
 	})
 	return s
 }
 
-// start runs the program and waits until it is ready.
+// start runs the processes that do not run, all at once, and waits until they
+// are ready.
 func (s *server) start() {
 	s.t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.cmd = exec.Command(binary, "serve", "--addr", s.addr)
-	s.cmd.Env = append(append(os.Environ(), "USANCE_DATA_DIR="+s.dir, "USANCE_ADMIN_KEY="+adminKey), s.env...)
-	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
-	s.log.restart()
-	if err := s.cmd.Start(); err != nil {
+	for _, n := range s.nodes {
+		s.run(n)
+	}
+	for i, n := range s.nodes {
+		s.await(i, n)
+	}
+}
+
+func (s *server) run(n *node) {
+	s.t.Helper()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cmd != nil {
+		return
+	}
+	n.cmd = exec.Command(binary, "serve", "--addr", n.addr)
+	n.cmd.Env = append(append(os.Environ(), s.settings()...), s.env...)
+	n.cmd.Stdout, n.cmd.Stderr = &n.log, &n.log
+	n.log.restart()
+	if err := n.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	deadline := time.Now().Add(20 * time.Second)
+}
+
+func (s *server) await(i int, n *node) {
+	s.t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
 	for time.Now().Before(deadline) {
-		if r, err := s.http.Get("http://" + s.addr + "/readyz"); err == nil {
+		if r, err := s.http.Get("http://" + n.addr + "/readyz"); err == nil {
 			r.Body.Close()
 			if r.StatusCode == http.StatusOK {
 				return
@@ -177,32 +232,80 @@ func (s *server) start() {
 		}
 		time.Sleep(5 * time.Millisecond) // a process of its own tells readiness by answering
 	}
-	s.t.Fatalf("the server is not ready:\n%s", s.log.String())
+	s.t.Fatalf("node %d is not ready:\n%s", i, n.log.String())
 }
 
-// stop ends the program by the signal and waits for it.
+// stop ends every process by the signal and waits for it.
 func (s *server) stop(sig syscall.Signal) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cmd == nil {
+	s.t.Helper()
+	for _, n := range s.nodes {
+		s.signal(n, sig)
+	}
+	for _, n := range s.nodes {
+		s.wait(n, sig)
+	}
+}
+
+// kill ends one process as if its machine had gone.
+func (s *server) kill(n *node) {
+	s.t.Helper()
+	s.signal(n, syscall.SIGKILL)
+	s.wait(n, syscall.SIGKILL)
+}
+
+func (s *server) signal(n *node, sig syscall.Signal) {
+	s.t.Helper()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cmd == nil {
 		return
 	}
-	if err := s.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := n.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		s.t.Error(err)
 	}
-	if err := s.cmd.Wait(); err != nil && sig == syscall.SIGTERM {
+}
+
+func (s *server) wait(n *node, sig syscall.Signal) {
+	s.t.Helper()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cmd == nil {
+		return
+	}
+	if err := n.cmd.Wait(); err != nil && sig == syscall.SIGTERM {
 		s.t.Errorf("stopped by SIGTERM: %v", err)
 	}
-	s.cmd = nil
+	n.cmd = nil
 }
+
+// listen gives each piece of every log to hear from now on; nil to nobody.
+func (s *server) listen(hear func(text string)) {
+	for _, n := range s.nodes {
+		n.log.listen(hear)
+	}
+}
+
+// pick chooses the node of a request, by turns.
+func (s *server) pick() *node { return s.nodes[int(s.turn.Add(1))%len(s.nodes)] }
+
+// base is the address of one of the nodes.
+func (s *server) base() string { return "http://" + s.pick().addr }
 
 // call makes one request and decodes its JSON answer into out.
 func (s *server) call(method, path, body string, out any) (int, error) {
-	req, err := http.NewRequestWithContext(context.Background(), method, "http://"+s.addr+path, strings.NewReader(body))
+	return s.callOn(s.pick(), method, path, body, out)
+}
+
+func (s *server) callOn(n *node, method, path, body string, out any) (int, error) {
+	return s.callAs(adminKey, n, method, path, body, out)
+}
+
+func (s *server) callAs(key string, n *node, method, path, body string, out any) (int, error) {
+	req, err := http.NewRequestWithContext(context.Background(), method, "http://"+n.addr+path, strings.NewReader(body))
 	if err != nil {
 		return 0, err
 	}
-	req.Header.Set("Authorization", "Bearer "+adminKey)
+	req.Header.Set("Authorization", "Bearer "+key)
 	req.Header.Set("Content-Type", "application/json")
 	res, err := s.http.Do(req)
 	if err != nil {
@@ -228,6 +331,10 @@ func (s *server) must(method, path, body string, out any) {
 		out = new(any)
 	}
 	status, err := s.call(method, path, body, out)
+	for tries := 0; s.pg != nil && status == http.StatusServiceUnavailable && tries < 100; tries++ {
+		time.Sleep(20 * time.Millisecond) // connections of before PostgreSQL was killed are let go one by one
+		status, err = s.call(method, path, body, out)
+	}
 	if err != nil || status >= 300 {
 		s.t.Fatalf("%s %s: %d, %v, %v", method, path, status, err, out)
 	}

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -87,15 +86,17 @@ func licences(want map[string]int64) []string {
 
 func (s *server) importer() *exec.Cmd {
 	cmd := exec.Command(binary, "import", "--format", "combined", "--map", weblogs+"map", weblogs+"apache_combined_10k.log.gz")
-	cmd.Env = append(os.Environ(), "USANCE_URL=http://"+s.addr, "USANCE_KEY="+adminKey, "USAGE_TRACKING_BATCH_SIZE=20")
+	cmd.Env = append(os.Environ(), "USANCE_URL="+s.base(), "USANCE_KEY="+adminKey, "USAGE_TRACKING_BATCH_SIZE=20")
 	return cmd
 }
 
 // TestImport imports a real log: the counts are those of an independent
 // computation, after a second import and after both sides were killed too.
-func TestImport(t *testing.T) {
+func TestImport(t *testing.T) { onEach(t, testImport) }
+
+func testImport(t *testing.T, store string) {
 	want := expectedCounts(t)
-	s := newServer(t)
+	s := newServer(t, store)
 	for _, id := range licences(want) {
 		s.must("PUT", "/v1/licenses/"+id, `{"brandId":"b","assetId":"a","status":"ACTIVE"}`, nil)
 	}
@@ -138,9 +139,8 @@ func TestImport(t *testing.T) {
 // importRestored restores a backup of the server: the same counts, and the log
 // imported again changes none.
 func importRestored(t *testing.T, s *server, want map[string]int64) {
-	dir := t.TempDir()
-	s.backup(filepath.Join(dir, "usance.db"))
-	r := newServerIn(t, dir)
+	copied := s.backup()
+	r := newServerOn(t, copied)
 	for _, when := range []string{"restored", "imported again"} {
 		if got := r.counts(want); !maps.Equal(got, want) {
 			t.Errorf("%s: counts differ\ngot  %v\nwant %v", when, got, want)

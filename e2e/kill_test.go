@@ -85,10 +85,11 @@ func (c *sender) next() {
 	}
 }
 
-// try posts; ok is false when no whole answer came, as from a server that is killed.
+// try posts; ok is false when no whole answer came, as from a server that is
+// killed, or whose database is.
 func (s *server) try(path, body string, out any) (status int, ok bool) {
 	status, err := s.call("POST", path, body, out)
-	return status, err == nil
+	return status, err == nil && status != http.StatusServiceUnavailable
 }
 
 // ask sends what is open, with some of what was answered before among it, and
@@ -141,12 +142,13 @@ func (c *sender) ask() (answered bool, err error) {
 // series is a run of kills.
 type series struct {
 	*server
-	t       *testing.T
-	rng     *rand.Rand
-	base    time.Time // the first date
-	clients []*sender
-	cut     int            // kills that cut a request
-	hit     map[string]int // kills in the middle of background work
+	t        *testing.T
+	rng      *rand.Rand
+	base     time.Time // the first date
+	clients  []*sender
+	cut      int            // kills that cut a request
+	hit      map[string]int // kills in the middle of background work
+	postgres int            // kills of PostgreSQL, the others are of all processes
 }
 
 func (s *series) dateOf(round int) string { return s.base.AddDate(0, 0, round).Format(time.DateOnly) }
@@ -214,7 +216,7 @@ func (s *series) round(n int) {
 	if n%2 == 1 || n >= *killsFlag {
 		began := missed[n/2%len(missed)].began
 		after := 20 + s.rng.IntN(100) // lines of the log, so that there is something to work on
-		s.log.listen(func(text string) {
+		s.listen(func(text string) {
 			if after--; after < 0 && strings.Contains(text, `"msg":"`+began+`"`) {
 				select {
 				case heard <- struct{}{}:
@@ -229,15 +231,25 @@ func (s *series) round(n int) {
 		}
 	}
 	time.Sleep(wait) // the instant of the kill is what is random here
-	s.stop(syscall.SIGKILL)
-	s.log.listen(nil)
+	killsPostgres := s.pg != nil && n%3 == 2
+	if killsPostgres {
+		fail(s.pg.Kill())
+	} else {
+		s.stop(syscall.SIGKILL)
+	}
+	s.listen(nil)
 	stop()
 	working.Wait()
 	if cut.Load() > 0 {
 		s.cut++
 	}
+	if killsPostgres { // under processes that go on
+		s.postgres++
+		fail(s.pg.Restart(context.Background()))
+		return
+	}
 	for _, b := range background {
-		if s.log.underWay(b.began, b.ended) {
+		if slices.ContainsFunc(s.nodes, func(n *node) bool { return n.log.underWay(b.began, b.ended) }) {
 			s.hit[b.name]++
 		}
 	}
@@ -257,7 +269,8 @@ func (s *series) meanwhile(n int) {
 	s.inspect()
 	s.age(sending, 48*time.Hour)
 	if n%5 == 4 {
-		s.exec(`UPDATE license_usage_rollups SET quantity = quantity + ? WHERE date = ?`, bend, epochDay(s.t, sending))
+		s.exec(fmt.Sprintf(`UPDATE license_usage_rollups SET quantity = quantity + %d WHERE date = %d`, bend, epochDay(s.t, sending)),
+			fmt.Sprintf(`UPDATE license_usage_rollups SET quantity = quantity + %d WHERE date = '%s'`, bend, sending))
 	}
 }
 
@@ -269,96 +282,47 @@ const bend = 1_000_000
 func (s *server) inspect() {
 	s.t.Helper()
 	const folded = `SELECT license_id, date, usage_type, quantity FROM license_usage_rollups`
-	const pending = `SELECT e.license_id, e.local_date, e.usage_type, e.quantity FROM license_usage_events e
+	pending := `SELECT e.license_id, e.local_date, e.usage_type, e.quantity FROM license_usage_events e
 		JOIN pending_batches p ON e.seq BETWEEN p.first_seq AND p.last_seq`
+	if s.pg != nil {
+		pending = `SELECT e.license_id, e.local_date, e.usage_type, e.quantity FROM license_usage_events e
+			WHERE e.batch_id IN (SELECT batch_id FROM pending_batches)`
+	}
 	for what, query := range map[string]string{
 		"rollup less raw events": `SELECT license_id, date, usage_type, sum(quantity) FROM (
 				` + folded + ` UNION ALL ` + pending + ` UNION ALL
 				SELECT license_id, local_date, usage_type, -quantity FROM license_usage_events) d
 			WHERE NOT EXISTS (SELECT 1 FROM license_usage_days s WHERE s.license_id = d.license_id AND s.date = d.date AND s.sealed)
 			GROUP BY 1, 2, 3`,
-		"usage less counter": `SELECT t.license_id, 0, t.usage_type, sum(d.quantity) - (SELECT c.quantity FROM license_usage_counters c WHERE c.threshold_id = t.id)
+		"usage less counter": `SELECT t.license_id, min(d.date), t.usage_type, sum(d.quantity) - (SELECT c.quantity FROM license_usage_counters c WHERE c.threshold_id = t.id)
 			FROM license_usage_thresholds t JOIN (` + folded + ` UNION ALL ` + pending + `) d
 				ON d.license_id = t.license_id AND t.usage_type IN (d.usage_type, 'all')
-			GROUP BY t.id`,
+			GROUP BY t.id, t.license_id, t.usage_type`,
 	} {
 		s.query(query, func(rows *sql.Rows) error {
 			var license, usageType string
-			var date, units int64
+			var date any
+			var units int64
 			err := rows.Scan(&license, &date, &usageType, &units)
 			if units%bend != 0 {
-				s.t.Errorf("after a kill: %s of %s, day %d, %s is %d units", what, license, date, usageType, units)
+				s.t.Errorf("after a kill: %s of %s, day %v, %s is %d units", what, license, date, usageType, units)
 			}
 			return err
 		})
 	}
 }
 
-// query reads the database file of a server that does not run.
-func (s *server) query(query string, scan func(*sql.Rows) error) {
-	s.t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(s.dir, "usance.db"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer db.Close()
-	rows, err := db.Query(query)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := scan(rows); err != nil {
-			s.t.Fatal(err)
-		}
-	}
-	if err := rows.Err(); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-func epochDay(t *testing.T, date string) int64 {
-	t.Helper()
-	d, err := time.Parse(time.DateOnly, date)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d.Unix() / 86_400
-}
-
-// exec changes the database file of a server that does not run.
-func (s *server) exec(statement string, args ...any) {
-	s.t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(s.dir, "usance.db"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer db.Close()
-	if _, err := db.Exec(statement, args...); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-// age lets time pass for what was received before the first event of the local
-// day named, unless it did before, and for the leases of jobs.
-func (s *server) age(until string, by time.Duration) {
-	s.t.Helper()
-	// All that was received up to there, so that the order of receipt stays.
-	s.exec(`UPDATE license_usage_events SET received_at = received_at - ?1 WHERE received_at > ?2 AND seq <
-		coalesce((SELECT min(seq) FROM license_usage_events WHERE local_date >= ?3), 0)`,
-		by.Microseconds(), time.Now().Add(-24*time.Hour).UnixMicro(), epochDay(s.t, until))
-	s.exec(`UPDATE jobs SET lease_until = lease_until - ?1 WHERE lease_until IS NOT NULL`, (2 * time.Minute).Microseconds())
-}
-
 // TestKill kills the server again and again while clients send and fold, prune
 // and recalculation run. Every acknowledged event is there once, nothing is
 // there twice, and rollups, raw events and counters agree.
-func TestKill(t *testing.T) {
+func TestKill(t *testing.T) { onEach(t, testKill) }
+
+func testKill(t *testing.T, store string) {
 	start := time.Now()
 	s := &series{
 		t: t, rng: rand.New(rand.NewPCG(uint64(*killsFlag), uint64(start.UnixNano()))), hit: make(map[string]int),
 		base:   time.Now().UTC().AddDate(0, 0, -*killsFlag-moreKills-30).Truncate(24 * time.Hour),
-		server: newServer(t, "USANCE_LOG_LEVEL=debug", "USANCE_FOLD_INTERVAL=20ms", "USAGE_EVENT_RETENTION_DAYS=1", "USANCE_RATE_LIMIT_CALLS=0"),
+		server: newServer(t, store, "USANCE_LOG_LEVEL=debug", "USANCE_FOLD_INTERVAL=20ms", "USAGE_EVENT_RETENTION_DAYS=1", "USANCE_RATE_LIMIT_CALLS=0"),
 	}
 	ledgers := t.TempDir()
 	j := &judge{server: s.server, from: s.dateOf(0), to: s.dateOf(*killsFlag + moreKills)}
@@ -416,8 +380,11 @@ func TestKill(t *testing.T) {
 		s.must("POST", "/v1/jobs/"+job+"/run", "", nil)
 	}
 	s.verify("--deep")
-	t.Logf("%d kills in %s: %d cut a request; in the middle of a fold %d, of a prune %d, of a recalculation %d; %d answers in the ledgers, %d days sealed",
-		kills, time.Since(start).Round(time.Second), s.cut, s.hit["fold"], s.hit["prune"], s.hit["recalculation"], len(j.entries), len(j.sealed))
+	t.Logf("%d kills, %d of them of PostgreSQL, in %s: %d cut a request; in the middle of a fold %d, of a prune %d, of a recalculation %d; %d answers in the ledgers, %d days sealed",
+		kills, s.postgres, time.Since(start).Round(time.Second), s.cut, s.hit["fold"], s.hit["prune"], s.hit["recalculation"], len(j.entries), len(j.sealed))
+	if s.pg != nil && s.postgres == 0 {
+		t.Error("PostgreSQL was never killed")
+	}
 	if 2*s.cut < kills || len(j.sealed) == 0 || j.entries == nil {
 		t.Error("too few requests were cut, or no day was pruned: the run says nothing")
 	}
@@ -434,16 +401,10 @@ func (s *server) verify(args ...string) {
 	s.command(append([]string{"verify"}, args...)...)
 }
 
-// backup writes a backup while the server runs.
-func (s *server) backup(to string) {
-	s.t.Helper()
-	s.command("backup", to)
-}
-
 func (s *server) command(args ...string) {
 	s.t.Helper()
 	cmd := exec.Command(binary, args...)
-	cmd.Env = append(os.Environ(), "USANCE_DATA_DIR="+s.dir, "USANCE_ADMIN_KEY="+adminKey)
+	cmd.Env = append(os.Environ(), s.settings()...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		s.t.Errorf("usance %s: %v\n%s", args[0], err, out)
 	}

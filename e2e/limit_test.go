@@ -4,21 +4,37 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
-	"syscall"
 	"testing"
 )
 
 // TestHardLimit has 64 clients use up one limit of 10,000 units, each third
-// answer thrown away and asked for again; once with the process left alone and
-// once with it killed and restarted in between.
+// answer thrown away and asked for again; once with everything left alone, once
+// with processes killed and restarted in between, and once with PostgreSQL.
 func TestHardLimit(t *testing.T) {
-	t.Run("one process", func(t *testing.T) { hardLimit(t, 0) })
-	t.Run("killed in between", func(t *testing.T) { hardLimit(t, 6) })
+	onEach(t, func(t *testing.T, store string) {
+		t.Run("left alone", func(t *testing.T) { hardLimit(t, store, 0, nil) })
+		t.Run("killed in between", func(t *testing.T) {
+			hardLimit(t, store, 6, func(s *server, n int) {
+				s.kill(s.nodes[n%len(s.nodes)])
+				s.start()
+			})
+		})
+	})
+	t.Run("PostgreSQL killed in between", func(t *testing.T) {
+		hardLimit(t, "postgres", 4, func(s *server, _ int) {
+			if err := s.pg.Kill(); err != nil {
+				t.Error(err)
+			}
+			if err := s.pg.Restart(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	})
 }
 
-func hardLimit(t *testing.T, kills int) {
+func hardLimit(t *testing.T, store string, kills int, kill func(s *server, n int)) {
 	const limit, clients = 10_000, 64
-	s := newServer(t)
+	s := newServer(t, store)
 	s.must("PUT", "/v1/licenses/l", `{"brandId":"b","assetId":"a","status":"ACTIVE"}`, nil)
 	s.must("POST", "/v1/thresholds", fmt.Sprintf(`{"licenseId":"l","usageType":"view","periodType":"monthly","limitQuantity":%d}`, limit), nil)
 
@@ -26,12 +42,19 @@ func hardLimit(t *testing.T, kills int) {
 	counted := make(map[string]result)
 	quantity := make(map[string]int64)
 	var sum int64
-	track := func(key string, n int64) (result, bool) {
-		var r result
+	by := make(map[*node]int64) // units that each node was the first to count
+	track := func(key string, n int64) (r result, ok bool) {
 		body := fmt.Sprintf(`{"licenseId":"l","usageType":"view","quantity":%d,"idempotencyKey":%q}`, n, key)
 		for {
-			status, err := s.call("POST", "/v1/events", body, &r)
+			on := s.pick()
+			r = result{}
+			status, err := s.callOn(on, "POST", "/v1/events", body, &r)
 			if err == nil && status == 200 {
+				if r.Tracked && !r.Duplicate {
+					mu.Lock()
+					by[on] += n
+					mu.Unlock()
+				}
 				return r, r.Tracked
 			}
 			// Nobody answered: the key makes it safe to ask again.
@@ -65,7 +88,7 @@ func hardLimit(t *testing.T, kills int) {
 			}
 		})
 	}
-	for range kills {
+	for n := range kills {
 		mu.Lock()
 		at := sum
 		mu.Unlock()
@@ -73,10 +96,9 @@ func hardLimit(t *testing.T, kills int) {
 			mu.Lock()
 			moved = sum
 			mu.Unlock()
-			s.must("GET", "/v1/licenses/l/usage", "", nil) // paces the killer
+			_, _ = s.call("GET", "/v1/licenses/l/usage", "", nil) // paces the killer
 		}
-		s.stop(syscall.SIGKILL)
-		s.start()
+		kill(s, n)
 	}
 	wg.Wait()
 	for n := 0; ; n++ { // single units use up what is left
@@ -105,5 +127,12 @@ func hardLimit(t *testing.T, kills int) {
 	s.must("GET", "/v1/licenses/l/usage", "", &usage)
 	if usage.CurrentPeriod.Quantity != limit || usage.CurrentPeriod.Events != int64(len(counted)) {
 		t.Errorf("the server holds %+v, want %d units in %d events", usage.CurrentPeriod, limit, len(counted))
+	}
+	t.Logf("%d events of %d units", len(counted), sum)
+	for i, n := range s.nodes {
+		t.Logf("node %d admitted %d", i, by[n])
+		if by[n] < limit/5 {
+			t.Errorf("node %d admitted %d units, less than a fifth", i, by[n])
+		}
 	}
 }

@@ -10,15 +10,12 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	_ "modernc.org/sqlite" // the totals are read by SQL too, as an operator does
 )
 
 // figures are what an answer says of the licence: events, units, cents. A
@@ -259,7 +256,7 @@ func (s *server) kinds(db *sql.DB) []kind {
 // while usage goes on they may differ, in the order of the calls.
 func (s *server) together() (current, daily, analytics []figures, err error) {
 	input := url.QueryEscape(`{"0":{"licenseId":"l"},"1":{"licenseId":"l"},"2":{"licenseId":"l"}}`)
-	req, err := http.NewRequest("GET", "http://"+s.addr+"/api/trpc/usage.getCurrentUsage,usage.getDailyAggregates,usage.getAnalytics?batch=1&input="+input, nil)
+	req, err := http.NewRequest("GET", s.base()+"/api/trpc/usage.getCurrentUsage,usage.getDailyAggregates,usage.getAnalytics?batch=1&input="+input, nil)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -440,9 +437,11 @@ func keyOf(client, batch, i int) string { return fmt.Sprintf("%d-%d-%d", client,
 // licence while 8 writers send, and the fold, recalculation and voids run: no
 // answer lacks what was acknowledged before it was asked for, none holds more
 // than was sent, and answers asked together agree.
-func TestReadersUnderLoad(t *testing.T) {
+func TestReadersUnderLoad(t *testing.T) { onEach(t, testReadersUnderLoad) }
+
+func testReadersUnderLoad(t *testing.T, store string) {
 	const writers, readers, batches, pauses = 8, 8, 60, 24
-	w := &watch{server: newServer(t, "USANCE_FOLD_INTERVAL=50ms")}
+	w := &watch{server: newServer(t, store, "USANCE_FOLD_INTERVAL=50ms")}
 	w.must("PUT", "/v1/licenses/l", fmt.Sprintf(`{"brandId":"b","assetId":"a","status":"ACTIVE","timezone":%q}`, noonZone()), nil)
 	for _, threshold := range []string{
 		`"periodType":"monthly","limitQuantity":1000000`,
@@ -456,12 +455,7 @@ func TestReadersUnderLoad(t *testing.T) {
 	w.sent.add(first)
 	w.must("POST", "/v1/events", `{"licenseId":"l","usageType":"view","idempotencyKey":"first"}`, nil)
 	w.acked.add(first)
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(w.dir, "usance.db")+"?mode=ro&_pragma=busy_timeout(10000)")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	w.kinds = w.server.kinds(db)
+	w.kinds = w.server.kinds(w.open(t, "ro"))
 
 	done := make(chan struct{})
 	progress := make(chan struct{}, writers*batches)
@@ -526,26 +520,28 @@ func TestReadersUnderLoad(t *testing.T) {
 	}
 }
 
-// metric reads a series of /metrics; 0 when there is none.
-func (s *server) metric(series string) float64 {
+// metric sums a series of /metrics over the nodes; 0 when there is none.
+func (s *server) metric(series string) (sum float64) {
 	s.t.Helper()
-	res, err := s.http.Get("http://" + s.addr + "/metrics")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for line := range strings.Lines(string(b)) {
-		if v, ok := strings.CutPrefix(line, series+" "); ok {
-			n, err := strconv.ParseFloat(strings.TrimSpace(v), 64)
-			if err != nil {
-				s.t.Fatal(err)
+	for _, n := range s.nodes {
+		res, err := s.http.Get("http://" + n.addr + "/metrics")
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		b, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for line := range strings.Lines(string(b)) {
+			if v, ok := strings.CutPrefix(line, series+" "); ok {
+				n, err := strconv.ParseFloat(strings.TrimSpace(v), 64)
+				if err != nil {
+					s.t.Fatal(err)
+				}
+				sum += n
 			}
-			return n
 		}
 	}
-	return 0
+	return sum
 }

@@ -12,15 +12,17 @@ import (
 
 // TestStreamWrittenFirst sends a large stream from a client that reads nothing
 // before it has written everything, as many HTTP libraries do.
-func TestStreamWrittenFirst(t *testing.T) {
+func TestStreamWrittenFirst(t *testing.T) { onEach(t, testStreamWrittenFirst) }
+
+func testStreamWrittenFirst(t *testing.T, store string) {
 	const lines = 60_000
-	s := newServer(t)
+	s := newServer(t, store)
 	s.must("PUT", "/v1/licenses/l", `{"brandId":"b","assetId":"a","status":"ACTIVE"}`, nil)
 	var body strings.Builder
 	for i := range lines {
 		fmt.Fprintf(&body, "{\"licenseId\":\"l\",\"usageType\":\"view\",\"idempotencyKey\":\"k%d\"}\n", i)
 	}
-	c, err := net.Dial("tcp", s.addr)
+	c, err := net.Dial("tcp", s.pick().addr)
 	if err != nil {
 		t.Fatal(err)
 	}

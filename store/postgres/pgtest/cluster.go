@@ -119,6 +119,19 @@ func binaries() (string, error) {
 	return slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) }), nil
 }
 
+// Tool gives the path of a program of the server's own version, such as pg_dump.
+func Tool(name string) (string, error) {
+	bin, err := binaries()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(bin, name)
+	if _, err := os.Stat(path); err != nil {
+		return exec.LookPath(name)
+	}
+	return path, nil
+}
+
 func hasInitdb(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, "initdb"))
 	return err == nil
