@@ -89,6 +89,7 @@ type server struct {
 
 // node is one process of a server.
 type node struct {
+	name string // to PostgreSQL
 	addr string
 	mu   sync.Mutex
 	cmd  *exec.Cmd
@@ -169,12 +170,12 @@ func newServerOn(t *testing.T, db database, environ ...string) *server {
 	if s.pg != nil {
 		nodes = nodesOnPostgres
 	}
-	for range nodes {
+	for i := range nodes {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.nodes = append(s.nodes, &node{addr: l.Addr().String()})
+		s.nodes = append(s.nodes, &node{name: fmt.Sprint("node", i), addr: l.Addr().String()})
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -213,6 +214,9 @@ func (s *server) run(n *node) {
 	}
 	n.cmd = exec.Command(binary, "serve", "--addr", n.addr)
 	n.cmd.Env = append(append(os.Environ(), s.settings()...), s.env...)
+	if s.pg != nil {
+		n.cmd.Env = append(n.cmd.Env, "DATABASE_URL="+s.url+"&application_name="+n.name)
+	}
 	n.cmd.Stdout, n.cmd.Stderr = &n.log, &n.log
 	n.log.restart()
 	if err := n.cmd.Start(); err != nil {
