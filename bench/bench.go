@@ -28,13 +28,26 @@ type Options struct {
 	Licenses int      // at least 1, each with a threshold
 	Cases    []string // names of cases; all of them when empty
 	Raw      bool     // run the raw engine too
-	Dir      string   // where databases are put; each case removes its own
+	Dir      string   // where SQLite files are put; each case removes its own
+	// DatabaseURL is that of a PostgreSQL server, on which each case makes
+	// databases of its own and drops them; empty: SQLite.
+	DatabaseURL string
 
-	// Server makes the command that serves the data in a folder on a free port of
-	// the loopback.
-	Server func(ctx context.Context, dir string) *exec.Cmd
+	// Server makes the command that serves a database on a free port of the
+	// loopback and prints, as the product does, where: the file usance.db in the
+	// folder, or that at the URL when it is not empty.
+	Server func(ctx context.Context, dir, url string) *exec.Cmd
 	// Progress is told of each run.
 	Progress io.Writer
+}
+
+// rawEngine is the database alone.
+type rawEngine interface {
+	// write inserts rows in transactions of the size given, and tells how long
+	// that took until the last was durable, and this process's processor time.
+	write(ctx context.Context, src *source, rows, perCommit int) (took, cpu time.Duration, err error)
+	count(ctx context.Context) (int, error)
+	close() error
 }
 
 // kind is how a case's events come.
@@ -118,22 +131,24 @@ func (o Options) measure(ctx context.Context, k kind) (r Result, err error) {
 	}
 	defer os.RemoveAll(dir)
 	licenses := licenseIDs(o.Licenses)
-	served := filepath.Join(dir, "served")
-	if err := prepare(ctx, filepath.Join(served, "usance.db"), licenses); err != nil {
+	served, err := o.database(ctx, filepath.Join(dir, "served"), licenses)
+	if err != nil {
 		return r, err
 	}
-	s, err := startServer(ctx, o.Server, served)
+	defer func() { err = errors.Join(err, served.drop()) }()
+	s, err := startServer(ctx, o.Server(ctx, served.dir, served.url))
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	var engine *rawEngine
+	var engine rawEngine
 	if o.Raw {
-		path := filepath.Join(dir, "raw", "usance.db")
-		if err := prepare(ctx, path, licenses); err != nil {
+		raw, err := o.database(ctx, filepath.Join(dir, "raw"), licenses)
+		if err != nil {
 			return r, err
 		}
-		if engine, err = openRaw(ctx, path); err != nil {
+		defer func() { err = errors.Join(err, raw.drop()) }()
+		if engine, err = raw.engine(ctx); err != nil {
 			return r, err
 		}
 		defer func() { err = errors.Join(err, engine.close()) }()

@@ -4,17 +4,33 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/usance/usance/store/postgres/pgtest"
 )
 
 // What the raw engine says that it wrote is there, whatever the sizes.
 func TestRawEngineWritesAllRows(t *testing.T) {
 	t.Parallel()
 	licenses := licenseIDs(7)
-	path := filepath.Join(t.TempDir(), "usance.db")
-	if err := prepare(t.Context(), path, licenses); err != nil {
+	for name, o := range map[string]Options{"sqlite": {}, "postgres": {DatabaseURL: pgtest.EmptyURL(t)}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			writesAllRows(t, o, licenses)
+		})
+	}
+}
+
+func writesAllRows(t *testing.T, o Options, licenses []string) {
+	d, err := o.database(t.Context(), filepath.Join(t.TempDir(), "raw"), licenses)
+	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := openRaw(t.Context(), path)
+	defer func() {
+		if err := d.drop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	e, err := d.engine(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

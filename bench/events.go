@@ -3,14 +3,12 @@ package bench
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"time"
 
 	"github.com/usance/usance"
-	"github.com/usance/usance/store/sqlite"
 )
 
 func licenseIDs(n int) []string {
@@ -29,12 +27,7 @@ const ingestKey = "bench-ingest-key"
 
 // prepare makes a database that holds the licences, each with a threshold by
 // the month on its views: every second one blocks, the others bill.
-func prepare(ctx context.Context, path string, licenses []string) (err error) {
-	store, err := sqlite.Open(ctx, path, sqlite.Options{})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
+func prepare(ctx context.Context, store usance.Store, licenses []string) error {
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	rate, err := usance.ParseRate("5")
 	if err != nil {

@@ -16,12 +16,12 @@ import (
 	"github.com/usance/usance"
 )
 
-// rawEngine writes rows of license_usage_events and nothing else, as fast as
+// sqliteEngine writes rows of license_usage_events and nothing else, as fast as
 // the embedded database takes them durably: one writer, the rows of a
 // transaction made while the one before is written, sorted by their keys, and
 // inserted by prepared statements of several rows. It decides nothing: no
 // licence, limit, counter, rollup or answer.
-type rawEngine struct {
+type sqliteEngine struct {
 	db        *sql.DB
 	conn      *sql.Conn
 	many, one *sql.Stmt
@@ -32,16 +32,16 @@ const rawColumns = 20
 // rowsPerInsert was the fastest of 1 to 100, by little.
 const rowsPerInsert = 10
 
-// openRaw opens a database that prepare made. It is durable as the product's
+// openSQLite opens a database that prepare made. It is durable as the product's
 // is; the sizes of cache and log were the fastest that were tried.
-func openRaw(ctx context.Context, path string) (e *rawEngine, err error) {
+func openSQLite(ctx context.Context, path string) (e *sqliteEngine, err error) {
 	if _, err := sqlite.Fdatasync(true); err != nil && !errors.Is(err, sqlite.ErrFdatasyncUnavailable) {
 		return nil, err
 	}
 	q := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "wal_autocheckpoint(10000)", "cache_size(-65536)", "temp_store(MEMORY)"}}
 
 	u := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: q.Encode()}
-	e = new(rawEngine)
+	e = new(sqliteEngine)
 	if e.db, err = sql.Open("sqlite", u.String()); err != nil {
 		return nil, err
 	}
@@ -61,11 +61,9 @@ func openRaw(ctx context.Context, path string) (e *rawEngine, err error) {
 	return e, nil
 }
 
-func (e *rawEngine) close() error { return errors.Join(e.conn.Close(), e.db.Close()) }
+func (e *sqliteEngine) close() error { return errors.Join(e.conn.Close(), e.db.Close()) }
 
-// write inserts so many rows in transactions of the size given, and tells how
-// long that took until the last was durable, and the processor time of it.
-func (e *rawEngine) write(ctx context.Context, src *source, rows, perCommit int) (took, cpu time.Duration, err error) {
+func (e *sqliteEngine) write(ctx context.Context, src *source, rows, perCommit int) (took, cpu time.Duration, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	start, used := time.Now(), ownCPU()
@@ -99,7 +97,7 @@ func ownCPU() time.Duration {
 
 // insert writes one transaction. Its contexts cannot end, which spares the
 // driver a goroutine a statement.
-func (e *rawEngine) insert(args []any) error {
+func (e *sqliteEngine) insert(args []any) error {
 	ctx := context.Background()
 	if _, err := e.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return err
@@ -118,33 +116,41 @@ func (e *rawEngine) insert(args []any) error {
 	return err
 }
 
-// makeRows makes the rows of one transaction, those of a licence together, as
-// the product stores them.
-func makeRows(src *source, n int) []any {
+// makeEvents makes the events of one transaction as the product stores them,
+// sorted by their keys.
+func makeEvents(src *source, n int) []usance.Event {
 	now := time.Now().UTC()
 	events := make([]usance.Event, n)
 	for i := range events {
-		events[i] = src.next(now)
+		e := &events[i]
+		*e = src.next(now)
+		e.ID, e.ReceivedAt = usance.NewID(now), now
+		e.LocalDate, e.HourSlot = usance.DateOf(now, time.UTC), now.Hour()
+		e.SessionHash = src.rng.Uint64()
+		e.HashPayload()
 	}
 	slices.SortFunc(events, func(a, b usance.Event) int {
 		return usance.EventRef{LicenseID: a.LicenseID, IdempotencyKey: a.IdempotencyKey}.
 			Compare(usance.EventRef{LicenseID: b.LicenseID, IdempotencyKey: b.IdempotencyKey})
 	})
+	return events
+}
+
+// makeRows makes the arguments of one transaction.
+func makeRows(src *source, n int) []any {
+	events := makeEvents(src, n)
 	args := make([]any, 0, n*rawColumns)
 	for i := range events {
 		e := &events[i]
-		e.ID = usance.NewID(now)
-		e.SessionHash = src.rng.Uint64()
-		e.HashPayload()
-		args = append(args, e.LicenseID, []byte(e.IdempotencyKey), int64(usance.DateOf(now, time.UTC)), e.UsageType, e.Quantity, e.RevenueCents,
-			now.UnixMicro(), now.UnixMicro(), e.ID[:], e.PayloadHash[:], int64(now.Hour()), false, int64(e.SessionHash), nil,
+		args = append(args, e.LicenseID, []byte(e.IdempotencyKey), int64(e.LocalDate), e.UsageType, e.Quantity, e.RevenueCents,
+			e.OccurredAt.UnixMicro(), e.ReceivedAt.UnixMicro(), e.ID[:], e.PayloadHash[:], int64(e.HourSlot), false, int64(e.SessionHash), nil,
 			e.Platform, e.DeviceType, e.GeographicLocation, e.Referrer, nil, nil)
 	}
 	return args
 }
 
 // count tells how many rows there are: what was written is there.
-func (e *rawEngine) count(ctx context.Context) (n int, err error) {
+func (e *sqliteEngine) count(ctx context.Context) (n int, err error) {
 	err = e.conn.QueryRowContext(ctx, `SELECT count(*) FROM license_usage_events`).Scan(&n)
 	if err != nil {
 		err = fmt.Errorf("counting rows: %w", err)

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,33 +25,38 @@ type server struct {
 	cmd    *exec.Cmd
 	addr   string // host:port
 	exited chan struct{}
-	out    *bytes.Buffer // what it printed; read once it has exited
+	out    *bytes.Buffer // its log; read once it has exited
 }
 
-// startServer starts the command and waits until it serves.
-func startServer(ctx context.Context, command func(context.Context, string) *exec.Cmd, dir string) (*server, error) {
-	s := &server{cmd: command(ctx, dir), exited: make(chan struct{}), out: new(bytes.Buffer)}
-	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
+// startServer starts the command and waits until it says where it serves.
+func startServer(ctx context.Context, command *exec.Cmd) (*server, error) {
+	s := &server{cmd: command, exited: make(chan struct{}), out: new(bytes.Buffer)}
+	s.cmd.Stderr = s.out
+	printed, err := s.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
+	addr := make(chan string, 1)
 	go func() {
 		defer close(s.exited)
+		for lines := bufio.NewScanner(printed); lines.Scan(); {
+			if _, rest, ok := strings.Cut(lines.Text(), " serves http://"); ok {
+				at, _, _ := strings.Cut(rest, " ")
+				addr <- at
+			}
+		}
 		_ = s.cmd.Wait() // its state is looked at
 	}()
-	for {
-		b, err := os.ReadFile(filepath.Join(dir, "server.url"))
-		if url := strings.TrimSpace(string(b)); err == nil && strings.HasSuffix(string(b), "\n") {
-			s.addr = strings.TrimPrefix(url, "http://")
-			return s, nil
-		}
-		select {
-		case <-s.exited:
-			return nil, fmt.Errorf("the server ended: %s", s.out)
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), s.stop())
-		case <-time.After(10 * time.Millisecond):
-		}
+	select {
+	case s.addr = <-addr:
+		return s, nil
+	case <-s.exited:
+		return nil, fmt.Errorf("the server ended: %s", s.out)
+	case <-ctx.Done():
+		return nil, errors.Join(ctx.Err(), s.stop())
 	}
 }
 

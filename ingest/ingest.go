@@ -37,6 +37,7 @@ type Options struct {
 	MaxBatch   int                // events of a group, about; 4,000
 	MaxWait    time.Duration      // how long a group waits for company under load; 1 ms
 	Queue      int                // events that may wait; 100,000
+	Lanes      int                // groups committed at once, which helps where the store takes several; 1
 	Split      int                // groups of licences whose events are left pending apart, at most MaxGroups; 64
 	SplitFrom  int                // where there are so many in a transaction; 1,024
 	SessionKey []byte             // the key of session hashes; required
@@ -67,7 +68,7 @@ type Ingester struct {
 
 	mu     sync.RWMutex // held shared while a request is put into the queue
 	closed bool
-	done   chan struct{}
+	done   chan struct{} // closed when the last lane has ended
 }
 
 // request is a Request on its way through.
@@ -104,6 +105,9 @@ func New(store Store, o Options) *Ingester {
 	if o.Queue == 0 {
 		o.Queue = 100_000
 	}
+	if o.Lanes == 0 {
+		o.Lanes = 1
+	}
 	if o.Split == 0 {
 		o.Split = 64
 	}
@@ -121,7 +125,14 @@ func New(store Store, o Options) *Ingester {
 		// Every request holds at least one event of the bound on waiting events.
 		queue: make(chan *request, o.Queue),
 	}
-	go in.run()
+	var lanes sync.WaitGroup
+	for range o.Lanes {
+		lanes.Go(in.run)
+	}
+	go func() {
+		lanes.Wait()
+		close(in.done)
+	}()
 	return in
 }
 
@@ -258,7 +269,6 @@ func (in *Ingester) Accepting() bool {
 
 // run commits groups until the queue is closed and empty.
 func (in *Ingester) run() {
-	defer close(in.done)
 	busy := false // the last group held several requests: wait for company
 	for first := range in.queue {
 		group := in.gather(first, busy)

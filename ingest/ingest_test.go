@@ -86,7 +86,7 @@ func (k *kit) used(t *testing.T, licenseID string) (events, quantity int64) {
 // third answer thrown away and asked for again.
 func TestHardLimitConcurrent(t *testing.T) {
 	const limit, clients = 10_000, 64
-	k := newKit(t, ingest.Options{})
+	k := newKit(t, ingest.Options{Lanes: 3})
 	k.license(t, "l")
 	k.threshold(t, usance.Threshold{LicenseID: "l", UsageType: "view", PeriodType: usance.PeriodMonthly, Terms: usance.Terms{LimitQuantity: limit}})
 	ctx, stop := context.WithCancel(t.Context())

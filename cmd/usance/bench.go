@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -22,7 +23,7 @@ type benchCmd struct {
 	Licenses int      `help:"Spread the events over so many licences, each with a threshold." default:"10000"`
 	Cases    []string `help:"Only these cases: ${cases}." placeholder:"CASE"`
 	Raw      bool     `help:"Measure the raw engine beside the server." default:"true" negatable:""`
-	Dir      string   `help:"Put the databases into this folder; default: where temporary files go." type:"existingdir" placeholder:"FOLDER"`
+	Dir      string   `help:"Put SQLite files into this folder; default: where temporary files go." type:"existingdir" placeholder:"FOLDER"`
 	JSON     bool     `help:"Print a line of JSON a case." name:"json"`
 }
 
@@ -36,12 +37,18 @@ func (b benchCmd) Run(ctx context.Context, p *program) error {
 	defer stop() // not before the server is stopped and its data removed
 	o := bench.Options{
 		Events: b.Events, Rounds: b.Rounds, Licenses: b.Licenses, Cases: b.Cases, Raw: b.Raw, Dir: b.Dir, Progress: p.err,
-		Server: func(ctx context.Context, dir string) *exec.Cmd {
+		Server: func(ctx context.Context, dir, url string) *exec.Cmd {
 			cmd := exec.CommandContext(ctx, self, "serve")
 			cmd.Env = append(slices.DeleteFunc(os.Environ(), isSetting),
 				"USANCE_DATA_DIR="+dir, "USANCE_ADDR=127.0.0.1:0", "USANCE_LOG_LEVEL=warn")
+			if url != "" {
+				cmd.Env = append(cmd.Env, "DATABASE_URL="+url, "USANCE_ADMIN_KEY="+rand.Text())
+			}
 			return cmd
 		},
+	}
+	if p.cfg.onPostgres() {
+		o.DatabaseURL = string(p.cfg.DatabaseURL)
 	}
 	if b.JSON {
 		enc := json.NewEncoder(p.out)

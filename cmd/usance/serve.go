@@ -129,7 +129,9 @@ func newStages(ctx context.Context, c config, log *slog.Logger, now func() time.
 		Name: "usance_http_requests_in_flight", Help: "Requests being answered.",
 	})
 	taking := ingest.Options{Now: now, LateGrace: c.LateGrace, SessionKey: sessionKey, Committed: s.fold.Offer, Logger: log}
-	if !c.onPostgres() { // where reads look into each pending batch
+	if c.onPostgres() {
+		taking.Lanes = 4 // the database takes them side by side
+	} else { // there alone do reads not look into each pending batch
 		taking.Split, taking.SplitFrom = usance.MaxGroups, 2
 	}
 	// Ingest starts last: it has a goroutine that an error above would leave behind.

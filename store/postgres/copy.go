@@ -11,15 +11,18 @@ import (
 // written and read here from the event itself: what the driver does for rows of
 // any kind costs a seventh of the throughput.
 
-// copyEvents is the statement whose data appendCopy writes; the columns are
+// CopyEvents is the statement whose data AppendCopy writes; the columns are
 // those of appendEvent.
-const copyEvents = `COPY license_usage_events (quantity, revenue_cents, occurred_at, received_at, session_hash, local_date, hour_slot, stamped,
+const CopyEvents = `COPY license_usage_events (quantity, revenue_cents, occurred_at, received_at, session_hash, local_date, hour_slot, stamped,
 	id, batch_id, license_id, key, usage_type, payload_hash, void_of, platform, device_type, geographic_location, referrer, metadata, long_key)
 	FROM STDIN (FORMAT binary)`
 
 const copyColumns = 21
 
-// appendCopy writes rows as the data of copyEvents.
+// AppendCopy writes the events of batches as the data of CopyEvents, in the
+// order in which they are to be written.
+func AppendCopy(b []byte, batches []usance.Batch) []byte { return appendCopy(b, byKey(batches)) }
+
 func appendCopy(b []byte, rows []newRow) []byte {
 	b = append(b, "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"...) // no flags, no extension
 	for _, r := range rows {

@@ -59,7 +59,7 @@ func (t *tx) AddEvents(ctx context.Context, batches []usance.Batch) error {
 	buffer := copyBuffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool holds nothing else
 	defer copyBuffers.Put(buffer)
 	*buffer = appendCopy((*buffer)[:0], rows)
-	_, err := t.c.PgConn().CopyFrom(ctx, bytes.NewReader(*buffer), copyEvents)
+	_, err := t.c.PgConn().CopyFrom(ctx, bytes.NewReader(*buffer), CopyEvents)
 	if isKey(err) {
 		err = usance.ErrKeyExists
 	}
