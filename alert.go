@@ -70,16 +70,3 @@ type Alert struct {
 	AcknowledgedAt      *time.Time `json:"acknowledgedAt,omitempty"`
 	AcknowledgedBy      string     `json:"acknowledgedBy,omitempty"`
 }
-
-// AuditEntry records who changed what, when and why. Entries are never changed.
-type AuditEntry struct {
-	ID        ID        `json:"id"`
-	At        time.Time `json:"at"`
-	Actor     string    `json:"actor"`  // key id, or "job:NAME"
-	Action    string    `json:"action"` // such as threshold.update, overage.approve
-	Subject   string    `json:"subject"`
-	LicenseID string    `json:"licenseId,omitempty"`
-	Reason    string    `json:"reason,omitempty"`
-	Before    RawJSON   `json:"before,omitempty"`
-	After     RawJSON   `json:"after,omitempty"`
-}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -210,6 +211,34 @@ func TestEveryChangeIsAudited(t *testing.T) {
 	for _, o := range s.a.ops {
 		if o.kind == isMutation && !audited[o.name] {
 			t.Errorf("%s changes something; say above what it leaves in the audit trail", o.name)
+		}
+	}
+}
+
+// A state in the audit trail reads as the answer to the change did, whichever
+// stage wrote the row.
+func TestAuditRowsReadAsAnswers(t *testing.T) {
+	s := newServer(t)
+	d := s.build("a")
+	s.admin("POST", "/v1/jobs/checkUsageThresholds/run", "")
+	s.advance(60 * 24 * time.Hour)
+	s.admin("POST", "/v1/jobs/checkUsageThresholds/run", "")
+	overage := s.admin("GET", "/v1/overages?status=PENDING_APPROVAL&licenseId="+d.license, "").at("data", 0, "id").(string)
+	alert := s.admin("GET", "/v1/alerts?limit=1&licenseId="+d.license, "").at("data", 0, "id").(string)
+	for _, c := range []struct{ method, path, body string }{
+		{"PUT", "/v1/brands/brand_audit", `{"name":"A <b> & c"}`},
+		{"POST", "/v1/thresholds", `{"licenseId":"` + d.license + `","usageType":"print","periodType":"daily","limitQuantity":5}`},
+		{"POST", "/v1/overages/" + overage + "/approve", ""},
+		{"POST", "/v1/alerts/" + alert + "/acknowledge", ""},
+	} {
+		s.advance(time.Second) // rows are listed by time
+		answer := s.admin(c.method, c.path, c.body)
+		row := s.admin("GET", "/v1/audit?limit=1&subject="+answer.at("id").(string), "")
+		if after := row.at("data", 0, "after"); !reflect.DeepEqual(after, answer.at()) {
+			t.Errorf("%s: after is %v, the answer was %v", c.path, after, answer.at())
+		}
+		if at := row.at("data", 0, "at"); at != s.clock().Format(time.RFC3339) {
+			t.Errorf("%s: at %v, not %s", c.path, at, s.clock())
 		}
 	}
 }

@@ -363,7 +363,8 @@ func (a *api) rotateAdminKey(ctx context.Context, c *Call, overlap time.Duration
 	}
 	out := NewKey{Key: usance.APIKey{ID: access.BootstrapKeyID, Role: usance.RoleAdmin, CreatedAt: a.instant()}}
 	err := a.d.Store.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
-		err := a.audit(ctx, tx, usance.AuditEntry{Actor: c.actor(), Action: "key.rotate", Subject: access.BootstrapKeyID}, nil, nil)
+		e := usance.NewAuditEntry(a.now(), c.actor(), "key.rotate", access.BootstrapKeyID)
+		err := tx.AddAudit(ctx, []usance.AuditEntry{e})
 		if err == nil { // last: it cannot be taken back
 			out.Secret, err = a.d.RotateAdminKey(overlap)
 		}
@@ -381,7 +382,9 @@ func (a *api) auditJob(ctx context.Context, c *Call, action string, in *jobRef) 
 		return err
 	}
 	return a.d.Store.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
-		return a.audit(ctx, tx, usance.AuditEntry{Actor: c.actor(), Action: action, Subject: in.Name, Reason: in.Reason}, nil, nil)
+		e := usance.NewAuditEntry(a.now(), c.actor(), action, in.Name)
+		e.Reason = in.Reason
+		return tx.AddAudit(ctx, []usance.AuditEntry{e})
 	})
 }
 

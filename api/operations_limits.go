@@ -252,31 +252,14 @@ func (a *api) acknowledge(ctx context.Context, c *Call, in *alertRef) (usance.Al
 		if out, err = tx.Alert(ctx, in.AlertID); err != nil {
 			return err
 		}
-		return a.audit(ctx, tx, usance.AuditEntry{
-			Actor: c.actor(), Action: "alert.acknowledge", Subject: in.AlertID.String(), LicenseID: old.LicenseID, Reason: in.Reason,
-		}, old, out)
-	})
-	return out, err
-}
-
-// audit writes an audit row of what has no stage of its own to write one.
-func (a *api) audit(ctx context.Context, tx usance.Tx, e usance.AuditEntry, before, after any) error {
-	e.At = a.instant()
-	e.ID = usance.NewID(e.At)
-	for _, side := range []struct {
-		from any
-		to   *usance.RawJSON
-	}{{before, &e.Before}, {after, &e.After}} {
-		if side.from == nil {
-			continue
-		}
-		b, err := json.Marshal(side.from, marshalOptions)
-		if err != nil {
+		e := usance.NewAuditEntry(a.now(), c.actor(), "alert.acknowledge", in.AlertID.String())
+		e.LicenseID, e.Reason = old.LicenseID, in.Reason
+		if err := e.SetStates(old, out); err != nil {
 			return err
 		}
-		*side.to = b
-	}
-	return tx.AddAudit(ctx, []usance.AuditEntry{e})
+		return tx.AddAudit(ctx, []usance.AuditEntry{e})
+	})
+	return out, err
 }
 
 // OfOverage is embedded by the inputs of what is about one overage.

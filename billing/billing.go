@@ -13,7 +13,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/usance/usance"
@@ -353,25 +352,15 @@ func (b *Billing) move(ctx context.Context, id usance.ID, actor, reason string, 
 			return err
 		}
 		moved = true
-		return audit(ctx, tx, now, actor, "overage."+string(action), reason, old, o)
+		e := usance.NewAuditEntry(now, actor, "overage."+string(action), id.String())
+		e.LicenseID, e.Reason = o.LicenseID, reason
+		if err := e.SetStates(old, o); err != nil {
+			return err
+		}
+		return tx.AddAudit(ctx, []usance.AuditEntry{e})
 	})
 	if moved && err == nil {
 		b.moved.WithLabelValues(string(o.Status)).Inc()
 	}
 	return o, err
-}
-
-func audit(ctx context.Context, tx usance.Tx, now time.Time, actor, action, reason string, old, o usance.Overage) error {
-	before, err := json.Marshal(old)
-	if err != nil {
-		return err
-	}
-	after, err := json.Marshal(o)
-	if err != nil {
-		return err
-	}
-	return tx.AddAudit(ctx, []usance.AuditEntry{{
-		ID: usance.NewID(now), At: now, Actor: actor, Action: action, Subject: o.ID.String(),
-		LicenseID: o.LicenseID, Reason: reason, Before: before, After: after,
-	}})
 }

@@ -10,7 +10,6 @@ package catalog
 import (
 	"context"
 	"errors"
-	"fmt"
 	"reflect"
 	"slices"
 	"time"
@@ -124,28 +123,11 @@ func wanted(t reflect.Type) string {
 	return "of another type"
 }
 
-// entry makes an audit row of a change; before is nil for a new thing.
-func (c *Catalog) entry(now time.Time, actor, action, subject, licenseID string, before, after any) (usance.AuditEntry, error) {
-	e := usance.AuditEntry{ID: usance.NewID(now), At: now, Actor: actor, Action: action, Subject: subject, LicenseID: licenseID}
-	for _, side := range []struct {
-		from any
-		to   *usance.RawJSON
-	}{{before, &e.Before}, {after, &e.After}} {
-		if side.from == nil {
-			continue
-		}
-		b, err := json.Marshal(side.from)
-		if err != nil {
-			return e, fmt.Errorf("auditing %s: %w", action, err)
-		}
-		*side.to = b
-	}
-	return e, nil
-}
-
+// audit writes the row of a change; before is nil for a new thing.
 func (c *Catalog) audit(ctx context.Context, tx usance.Tx, now time.Time, actor, action, subject, licenseID string, before, after any) error {
-	e, err := c.entry(now, actor, action, subject, licenseID, before, after)
-	if err != nil {
+	e := usance.NewAuditEntry(now, actor, action, subject)
+	e.LicenseID = licenseID
+	if err := e.SetStates(before, after); err != nil {
 		return err
 	}
 	return tx.AddAudit(ctx, []usance.AuditEntry{e})

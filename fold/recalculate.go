@@ -75,10 +75,9 @@ func (f *Folder) recount(ctx context.Context, tx usance.Tx, licenseID string, fr
 		}
 		changed += n
 	}
-	return changed, tx.AddAudit(ctx, []usance.AuditEntry{{
-		ID: usance.NewID(now), At: now, Actor: actor, Action: "usage.recalculate", Subject: licenseID, LicenseID: licenseID,
-		Reason: fmt.Sprintf("%s to %s: %d rows and %d counters changed", from, to-1, rows, changed),
-	}})
+	e := usance.NewAuditEntry(now, actor, "usage.recalculate", licenseID)
+	e.LicenseID, e.Reason = licenseID, fmt.Sprintf("%s to %s: %d rows and %d counters changed", from, to-1, rows, changed)
+	return changed, tx.AddAudit(ctx, []usance.AuditEntry{e})
 }
 
 // recalculateChunk corrects the rows of a few days.

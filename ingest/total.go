@@ -213,10 +213,9 @@ func (in *Ingester) totalRequest(t *usance.DailyTotal, d *totalDay, out *usance.
 	}
 	if live {
 		out.VoidedEvent = former.Event.ID
-		add(former.Event.Void(), &usance.AuditEntry{
-			ID: usance.NewID(now), At: now, Actor: actor, Action: "event.void", Subject: former.Event.ID.String(),
-			LicenseID: t.LicenseID, Reason: "a daily total was corrected",
-		})
+		audit := usance.NewAuditEntry(now, actor, "event.void", former.Event.ID.String())
+		audit.LicenseID, audit.Reason = t.LicenseID, "a daily total was corrected"
+		add(former.Event.Void(), &audit)
 	}
 	if t.Quantity > 0 {
 		out.Revision = former.Revision + 1

@@ -39,10 +39,9 @@ func (in *Ingester) Void(ctx context.Context, v VoidRequest) (usance.Result, err
 	r := &request{items: []item{{event: original.Void(), backdate: true}}}
 	e := &r.items[0].event
 	e.ID, e.ReceivedAt = usance.NewID(now), now
-	r.items[0].audit = &usance.AuditEntry{
-		ID: usance.NewID(now), At: now, Actor: v.Actor, Action: "event.void", Subject: original.ID.String(),
-		LicenseID: v.LicenseID, Reason: v.Reason,
-	}
+	audit := usance.NewAuditEntry(now, v.Actor, "event.void", original.ID.String())
+	audit.LicenseID, audit.Reason = v.LicenseID, v.Reason
+	r.items[0].audit = &audit
 	results, err := in.submit(ctx, r)
 	if err != nil {
 		return usance.Result{}, err
