@@ -8,14 +8,15 @@ DEMO    ?= usance-demo
 FUZZ    ?= 5s
 SOAK    ?= 10m
 KILLS   ?= 200
+FLEET   ?= 1000
 FORECAST_DATA ?= ../shared/data/forecast
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test test-short tools lint fmt bench bench-forecast fuzz soak kill mutants generate verify smoke ci clean
+.PHONY: help build run demo test test-short tools lint fmt bench bench-forecast bench-forecast-job fuzz soak kill mutants generate verify smoke ci clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  %-18s %s\n", $$1, $$2}'
 
 build: ## build bin/usance
 	$(GO) build -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) ./cmd/usance
@@ -46,6 +47,9 @@ bench: build ## how fast events are counted, beside the database alone (some min
 
 bench-forecast: ## score the forecasts on the public series in $(FORECAST_DATA), against naive methods
 	$(GO) run ./forecast/bench -data $(FORECAST_DATA)
+
+bench-forecast-job: ## forecast and look through FLEET licences in a store while events come in; what 100,000 would take
+	$(GO) test ./forecast/watch -run TestFleet -fleet $(FLEET) -v -timeout 2h
 
 fuzz: ## each fuzz target for $(FUZZ)
 	@.ci/fuzz $(FUZZ)

@@ -172,6 +172,9 @@ func (s *script) run(step string) ([]string, error) {
 	case "warn":
 		raised, err := s.watch.Warn(ctx)
 		return []string{fmt.Sprint("raised ", raised)}, err
+	case "detect":
+		raised, err := s.watch.Detect(ctx)
+		return []string{fmt.Sprint("raised ", raised)}, err
 	case "score":
 		scored, err := s.watch.Score(ctx)
 		return []string{fmt.Sprint("scored ", scored)}, err
@@ -421,6 +424,9 @@ func (s *script) expect(ctx context.Context, words []string) (out []string, err 
 			})
 			for _, a := range rows {
 				line := fmt.Sprintf("%s %s %s level %d at %d of %d", a.PeriodStart, a.UsageType, a.Kind, a.Level, a.Quantity, a.LimitQuantity)
+				if a.Severity != "" && a.Kind != usance.AlertForecast {
+					line = fmt.Sprintf("%s %s %s %s: %s", a.PeriodStart, a.UsageType, a.Kind, a.Severity, a.Reason)
+				}
 				if a.Kind == usance.AlertForecast {
 					line = fmt.Sprintf("%s %s forecast at %d of %d passed on %s %s", a.PeriodStart, a.UsageType, a.Quantity, a.LimitQuantity, a.PredictedBreachDate, a.Severity)
 				}

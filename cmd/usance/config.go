@@ -101,6 +101,7 @@ type config struct {
 	ThresholdsSchedule   schedule `env:"USANCE_JOB_CHECK_USAGE_THRESHOLDS_SCHEDULE" envDefault:"30 * * * *" about:"cron lines in UTC of checkUsageThresholds"`
 	ForecastsSchedule    schedule `env:"USANCE_JOB_GENERATE_USAGE_FORECASTS_SCHEDULE" envDefault:"0 3 * * *" about:"cron lines in UTC of generateUsageForecasts"`
 	BreachAlertsSchedule schedule `env:"USANCE_JOB_SEND_FORECAST_BREACH_ALERTS_SCHEDULE" envDefault:"0 9 * * *" about:"cron lines in UTC of sendForecastBreachAlerts"`
+	AnomaliesSchedule    schedule `env:"USANCE_JOB_DETECT_USAGE_ANOMALIES_SCHEDULE" envDefault:"15 * * * *" about:"cron lines in UTC of detectUsageAnomalies"`
 	CleanupSchedule      schedule `env:"USANCE_JOB_CLEANUP_OLD_USAGE_EVENTS_SCHEDULE" envDefault:"0 4 * * 0" about:"cron lines in UTC of cleanupOldUsageEvents"`
 
 	URL string `env:"USANCE_URL" about:"the server that the commands talk to; empty: the one that has the data folder open"`

@@ -214,13 +214,13 @@ func (f *findings) cache() []measure {
 		"answers are slower, never wrong: each fold of a licence makes its sums anew, so a longer USANCE_FOLD_INTERVAL or USAGE_CACHE_TTL_SECONDS keeps them longer")}
 }
 
-// guideJobs are the jobs of the deployment guide.
-var guideJobs = []string{jobAggregate, jobThresholds, jobForecasts, jobBreaches, jobCleanup}
+// scheduled are the jobs of the deployment guide, and the one beside them.
+var scheduled = []string{jobAggregate, jobThresholds, jobForecasts, jobBreaches, jobAnomalies, jobCleanup}
 
 // queue: "Job queue not backing up".
 func (f *findings) queue() []measure {
 	var out []measure
-	for _, name := range guideJobs {
+	for _, name := range scheduled {
 		check := "jobs: " + name
 		j := f.job(name)
 		if j == nil {

@@ -18,6 +18,7 @@ const (
 	jobThresholds = "checkUsageThresholds"
 	jobForecasts  = "generateUsageForecasts"
 	jobBreaches   = "sendForecastBreachAlerts"
+	jobAnomalies  = "detectUsageAnomalies"
 	jobCleanup    = "cleanupOldUsageEvents"
 )
 
@@ -50,6 +51,10 @@ func tasks(c config, f *fold.Folder, b *billing.Billing, w *watch.Watch) []jobs.
 		}},
 		{Name: jobBreaches, Schedule: c.BreachAlertsSchedule, Run: func(ctx context.Context, _ []string) error {
 			_, err := w.Warn(ctx)
+			return err
+		}},
+		{Name: jobAnomalies, Schedule: c.AnomaliesSchedule, Timeout: time.Hour, Run: func(ctx context.Context, _ []string) error {
+			_, err := w.Detect(ctx)
 			return err
 		}},
 		{Name: jobCleanup, Schedule: c.CleanupSchedule, Timeout: 6 * time.Hour, Run: func(ctx context.Context, _ []string) error {

@@ -28,7 +28,7 @@ func healthy(t *testing.T) *findings {
 	f.activity = usance.Activity{Licenses: 3, TrackingEnabled: 2, EventsLastDay: 5, LicensesLastDay: 2,
 		Days: []usance.ActiveDay{{Date: 20580, Events: 5, Licenses: 2, Used: 2, Aggregated: 2}}}
 	f.status = query.AggregationStatus{Cache: query.CacheStatus{Enabled: true, Hits: 900, Misses: 100, HitPercent: 90}}
-	for _, name := range guideJobs {
+	for _, name := range scheduled {
 		f.jobs = append(f.jobs, usance.Job{Name: name, LastRunAt: now.Add(-20 * time.Minute), NextRunAt: now.Add(10 * time.Minute), Runs: 200, Failures: 1})
 	}
 	f.asked = map[string][]time.Duration{"analytics": {time.Millisecond, time.Second}, "dailyAggregates": {time.Millisecond}}
@@ -211,7 +211,7 @@ func TestVerify(t *testing.T) {
 	if code, out, _ := verified(t, dir); code != exitFault || !strings.Contains(out, "never ran") {
 		t.Errorf("before any job ran: exit %d\n%s", code, out)
 	}
-	for _, j := range guideJobs {
+	for _, j := range scheduled {
 		s.must("POST", "/v1/jobs/"+j+"/run", "", nil)
 	}
 	code, out, errOut := verified(t, dir)

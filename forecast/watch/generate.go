@@ -55,8 +55,9 @@ func (p progress) write(ctx context.Context, tx usance.Tx, name string, now time
 	return tx.PutJobState(ctx, name, value, now)
 }
 
-// resume gives the progress of the run that was cut short lately, or of a new one.
-func (w *Watch) resume(ctx context.Context, name string) (p progress, err error) {
+// resume gives the progress of the run that was cut short within that time, or
+// of a new one.
+func (w *Watch) resume(ctx context.Context, name string, within time.Duration) (p progress, err error) {
 	now := w.now()
 	err = w.store.View(ctx, func(v usance.View) error {
 		p, err = readProgress(ctx, v, name)
@@ -65,7 +66,7 @@ func (w *Watch) resume(ctx context.Context, name string) (p progress, err error)
 	if err != nil {
 		return p, err
 	}
-	if p.Done || p.Cursor == "" || now.Sub(p.StartedAt) > resumeFor || now.Before(p.StartedAt) {
+	if p.Done || p.Cursor == "" || now.Sub(p.StartedAt) > within || now.Before(p.StartedAt) {
 		p = progress{StartedAt: now}
 	}
 	return p, nil
@@ -76,7 +77,7 @@ func (w *Watch) resume(ctx context.Context, name string) (p progress, err error)
 // hours is gone on with. A licence that cannot be forecast does not keep it from
 // the rest. It tells how many forecasts it made.
 func (w *Watch) Generate(ctx context.Context) (made int, err error) {
-	p, err := w.resume(ctx, generateState)
+	p, err := w.resume(ctx, generateState, resumeFor)
 	if err != nil {
 		return 0, err
 	}

@@ -1,0 +1,183 @@
+package watch
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/usance/usance"
+	"github.com/usance/usance/fold"
+	"github.com/usance/usance/ingest"
+	"github.com/usance/usance/store/sqlite"
+)
+
+var (
+	fleet    = flag.Int("fleet", 0, "licences that TestFleet forecasts and looks through under load")
+	fleetDir = flag.String("fleet-dir", "", "where its database is made; a temporary folder by default")
+)
+
+var fleetDone bool // tests run once for each store
+
+// TestFleet measures the jobs on a SQLite file as they run in the server, while
+// events come in: time a licence, memory, and what those who send events notice.
+// 100,000 licences must be done within the hour.
+func TestFleet(t *testing.T) {
+	if *fleet == 0 || fleetDone {
+		t.Skip("measures when -fleet is given, on SQLite alone")
+	}
+	fleetDone = true
+	dir := *fleetDir
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	path := filepath.Join(dir, "fleet.db")
+	store, err := sqlite.Open(t.Context(), path, sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fixture{t: t, store: store, now: morning, seen: make(map[usance.RollupKey]bool)}
+	f.Watch = New(store, Options{Now: func() time.Time { return f.now }, Rest: 1})
+	began := time.Now()
+	f.populate(*fleet)
+	if info, err := os.Stat(path); err == nil {
+		t.Logf("%d licences with a year of days: %d MiB, made in %s", *fleet, info.Size()>>20, time.Since(began).Round(time.Second))
+	}
+	folder := fold.New(store, fold.Options{})
+	in := ingest.New(store, ingest.Options{SessionKey: []byte("fleet"), Committed: folder.Offer})
+	ctx, stop := context.WithCancel(t.Context())
+	var folding sync.WaitGroup
+	folding.Go(func() { _ = folder.Run(ctx) })
+	defer func() {
+		stop()
+		folding.Wait()
+		if err := in.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+
+	alone := f.load(ctx, in, func() { time.Sleep(20 * time.Second) })
+	t.Logf("events alone: %s", alone)
+	for _, job := range []struct {
+		name string
+		run  func(context.Context) (int, error)
+	}{{"forecasts", f.Generate}, {"anomalies", f.Detect}} {
+		var n int
+		var took time.Duration
+		var err error
+		heap := uint64(0)
+		beside := f.load(ctx, in, func() {
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				began := time.Now()
+				n, err = job.run(ctx)
+				took = time.Since(began)
+			}()
+			for {
+				select {
+				case <-done:
+					return
+				case <-time.After(200 * time.Millisecond):
+					var m runtime.MemStats
+					runtime.ReadMemStats(&m)
+					heap = max(heap, m.HeapInuse)
+				}
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		each := took / time.Duration(*fleet)
+		all := (each * 100_000).Round(time.Second)
+		t.Logf("%s: %d of %d licences in %s, %s each; 100,000 would take %s; heap at most %d MiB; events meanwhile: %s",
+			job.name, n, *fleet, took.Round(time.Millisecond), each.Round(10*time.Microsecond), all, heap>>20, beside)
+		if all > time.Hour {
+			t.Errorf("%s of 100,000 licences would take %s", job.name, all)
+		}
+		if heap > 256<<20 {
+			t.Errorf("%s took %d MiB", job.name, heap>>20)
+		}
+	}
+}
+
+// populate makes licences with a threshold and a year of use, of which the last
+// nine weeks are known by the hour.
+func (f *fixture) populate(n int) {
+	r := rand.New(rand.NewPCG(9, 9)) //nolint:gosec // must repeat
+	for i := range n {
+		id := fmt.Sprintf("fleet-%06d", i)
+		level := 50 + r.IntN(2000)
+		f.license(id, func(l *usance.License) { l.CreatedAt = morning.AddDate(-1, 0, 0) })
+		f.threshold("t-"+id, id, int64(25*level))
+		coarse := func(row *usance.Rollup) { row.Breakdown = nil }
+		hours := func(_ usance.Date, _ int) int64 { return int64(r.IntN(level/12 + 1)) }
+		f.rows(id, "view", day("2023-10-08"), day("2024-08-06"), hours, coarse)
+		f.rows(id, "view", day("2024-08-06"), day("2024-10-08"), hours)
+		clear(f.seen)
+	}
+}
+
+// latencies are how long requests took.
+type latencies []time.Duration
+
+func (l latencies) String() string {
+	if len(l) == 0 {
+		return "none"
+	}
+	slices.Sort(l)
+	at := func(p float64) time.Duration {
+		return l[min(int(p*float64(len(l))), len(l)-1)].Round(10 * time.Microsecond)
+	}
+	return fmt.Sprintf("%d requests, p50 %s, p99 %s, worst %s", len(l), at(0.5), at(0.99), l[len(l)-1].Round(10*time.Microsecond))
+}
+
+// load sends requests of ten events, a hundred a second, while fn runs.
+func (f *fixture) load(ctx context.Context, in *ingest.Ingester, fn func()) latencies {
+	var mu sync.Mutex
+	var out latencies
+	done := make(chan struct{})
+	var senders sync.WaitGroup
+	for s := range 4 {
+		senders.Go(func() {
+			tick := time.NewTicker(40 * time.Millisecond)
+			defer tick.Stop()
+			r := rand.New(rand.NewPCG(uint64(s), 1)) //nolint:gosec // must repeat
+			for {
+				select {
+				case <-done:
+					return
+				case <-tick.C:
+				}
+				var req ingest.Request
+				for range 10 {
+					req.Events = append(req.Events, usance.Event{LicenseID: fmt.Sprintf("fleet-%06d", r.IntN(*fleet)), UsageType: "view", Quantity: 1})
+				}
+				began := time.Now()
+				results, err := in.Track(ctx, req)
+				took := time.Since(began)
+				if err != nil || slices.ContainsFunc(results, func(r usance.Result) bool { return r.Status != usance.StatusCounted }) {
+					f.t.Errorf("an event was not counted: %v %v", results, err)
+					return
+				}
+				mu.Lock()
+				out = append(out, took)
+				mu.Unlock()
+			}
+		})
+	}
+	fn()
+	close(done)
+	senders.Wait()
+	return out
+}

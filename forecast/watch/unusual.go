@@ -1,0 +1,391 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/usance/usance"
+	"github.com/usance/usance/forecast"
+)
+
+const (
+	detectState = "detectUsageAnomalies"
+	// resumeDetect is shorter than the pause between two runs by default: a new
+	// one begins anew.
+	resumeDetect = 50 * time.Minute
+	// What is looked at: whole days for levels, the last of them by hour and source.
+	unusualDays  = 63
+	unusualHours = 28
+	maxTypes     = 10 // of a licence, those with the most use
+	// quietDays is for how long a kind is not told again, unless it gets graver.
+	quietDays = 3
+
+	// Sessions are counted once a day, in the first hours after it, of days with
+	// so many events, and given up on days with more than so many.
+	sessionHours     = 3
+	minSessionEvents = 50
+	maxSessionEvents = 200_000
+	sessionShare     = 0.5
+)
+
+// Detect looks through the use of every licence for what is unusual and raises
+// alerts of it: the job detectUsageAnomalies. It tells how many. A kind is told
+// once in three days for a licence and usage type, unless it gets graver.
+func (w *Watch) Detect(ctx context.Context) (raised int, err error) {
+	p, err := w.resume(ctx, detectState, resumeDetect)
+	if err != nil {
+		return 0, err
+	}
+	faults := faults{count: w.m.failed}
+	for !p.Done {
+		var list []usance.License
+		err := w.store.View(ctx, func(v usance.View) (err error) {
+			list, p.Cursor, err = v.Licenses(ctx, usance.LicenseFilter{}, usance.Page{Cursor: p.Cursor, Limit: page})
+			return err
+		})
+		if err != nil {
+			return raised, err
+		}
+		p.Done = p.Cursor == ""
+		for i := range list {
+			if !watched(&list[i]) {
+				continue
+			}
+			began := time.Now()
+			n, err := w.detectLicense(ctx, &list[i])
+			if err != nil && ctx.Err() != nil {
+				return raised, err
+			}
+			faults.add(list[i].ID, err)
+			raised += n
+			if err := w.rest(ctx, began); err != nil {
+				return raised, err
+			}
+		}
+		err = w.store.Update(ctx, usance.Locks{Lazy: true}, func(tx usance.Tx) error { return p.write(ctx, tx, detectState, w.now()) })
+		if err != nil {
+			return raised, err
+		}
+	}
+	return raised, errors.Join(faults.err("looking for what is unusual"))
+}
+
+// detectLicense raises the alerts of one licence.
+func (w *Watch) detectLicense(ctx context.Context, l *usance.License) (raised int, err error) {
+	now := w.now()
+	var alerts []usance.Alert
+	err = w.store.View(ctx, func(v usance.View) error {
+		r, err := readRecent(ctx, v, l, now)
+		if err != nil || r == nil {
+			return err
+		}
+		alerts, err = r.alerts(ctx, v)
+		return err
+	})
+	if err != nil || len(alerts) == 0 {
+		return 0, err
+	}
+	if err := w.store.Update(ctx, usance.Locks{}, func(tx usance.Tx) error { return tx.AddAlerts(ctx, alerts) }); err != nil {
+		return 0, err
+	}
+	for _, a := range alerts {
+		w.m.alerts.WithLabelValues(string(a.Kind)).Inc()
+	}
+	return len(alerts), nil
+}
+
+// recent is what a licence used lately.
+type recent struct {
+	license *usance.License
+	now     time.Time
+	today   usance.Date
+	over    int // whole hours of today
+	first   usance.Date
+	types   map[string]*ofType
+	events  int64 // of yesterday, all types
+	used    int64
+}
+
+// ofType is the use of one type.
+type ofType struct {
+	days    [unusualDays]float64 // up to yesterday
+	total   float64
+	hours   [unusualHours][24]float64
+	today   [24]float64
+	events  [unusualHours]int64
+	sources [unusualHours]map[string]float64
+}
+
+// readRecent reads what was used lately; nil when there is nothing to go by.
+func readRecent(ctx context.Context, v usance.View, l *usance.License, now time.Time) (*recent, error) {
+	zone, start, _, err := l.Term()
+	if err != nil {
+		return nil, err
+	}
+	r := &recent{license: l, now: now, today: usance.DateOf(now, zone), over: min(usance.HourSlot(now, zone), 24), types: make(map[string]*ofType)}
+	if start.Before(l.CreatedAt) {
+		start = l.CreatedAt
+	}
+	from := r.today - unusualDays
+	days, err := v.DayUsage(ctx, l.ID, from, r.today+1)
+	if err != nil {
+		return nil, err
+	}
+	r.first = max(from, usance.DateOf(start, zone))
+	for i := range days {
+		d := &days[i]
+		if d.Quantity != 0 {
+			r.first = min(r.first, d.Date)
+		}
+		if d.Date == r.today-1 {
+			r.events, r.used = r.events+d.Events, r.used+d.Quantity
+		}
+		if d.Date == r.today {
+			continue
+		}
+		t := r.types[d.UsageType]
+		if t == nil {
+			t = new(ofType)
+			r.types[d.UsageType] = t
+		}
+		t.days[d.Date-from] = float64(max(0, d.Quantity))
+		t.total += float64(max(0, d.Quantity))
+	}
+	if len(r.types) == 0 {
+		return nil, nil
+	}
+	if names := r.names(); len(names) > maxTypes {
+		for _, name := range names[maxTypes:] {
+			delete(r.types, name)
+		}
+	}
+	return r, r.readHours(ctx, v)
+}
+
+// names gives the types, most used first.
+func (r *recent) names() []string {
+	return slices.SortedFunc(maps.Keys(r.types), func(a, b string) int {
+		switch x, y := r.types[a].total, r.types[b].total; {
+		case x > y:
+			return -1
+		case x < y || a > b:
+			return 1
+		}
+		return -1
+	})
+}
+
+func (r *recent) readHours(ctx context.Context, v usance.View) error {
+	from := r.today - unusualHours
+	add := func(usageType string, d usance.Date, slot int, n usance.Tally) {
+		t := r.types[usageType]
+		if t == nil {
+			return
+		}
+		slot = min(max(slot, 0), 23)
+		if d == r.today {
+			t.today[slot] += float64(n.Quantity)
+			return
+		}
+		t.hours[d-from][slot] += float64(n.Quantity)
+		t.events[d-from] += n.Events
+	}
+	bring := func(usageType string, d usance.Date, source string, quantity int64) {
+		t := r.types[usageType]
+		if t == nil || d == r.today || source == usance.NoValue || source == usance.OtherValue {
+			return
+		}
+		if t.sources[d-from] == nil {
+			t.sources[d-from] = make(map[string]float64)
+		}
+		t.sources[d-from][source] += float64(quantity)
+	}
+	err := v.Rollups(ctx, r.license.ID, from, r.today+1, nil, func(row *usance.Rollup) error {
+		for slot, n := range hourSlots(row) {
+			add(row.UsageType, row.Date, slot, n)
+		}
+		for source, n := range row.Breakdown[usance.BySource] {
+			bring(row.UsageType, row.Date, source, n.Quantity)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = v.Tail(ctx, r.license.ID, from, r.today+1, func(e *usance.Event) error {
+		add(e.UsageType, e.LocalDate, e.HourSlot, usance.Tally{Events: e.Sign(), Quantity: e.Quantity})
+		bring(e.UsageType, e.LocalDate, e.SourceHost(), e.Quantity)
+		return nil
+	})
+	for _, t := range r.types {
+		for d := range t.hours {
+			if t.events[d] > 0 && t.events[d] < 3 { // daily totals that were brought in, and the like
+				for h := range t.hours[d] {
+					t.hours[d][h] = math.NaN()
+				}
+			}
+		}
+	}
+	return err
+}
+
+// alerts gives the alerts that were not told of yet.
+func (r *recent) alerts(ctx context.Context, v usance.View) (out []usance.Alert, err error) {
+	known := int(r.today - r.first)
+	for _, name := range r.names() {
+		t := r.types[name]
+		in := forecast.Recent{
+			Days: t.days[max(0, unusualDays-known):], Weekday: int((r.today - usance.Date(min(known, unusualDays))).Weekday()),
+			Today: t.today[:min(r.over, 24)],
+		}
+		if hours := min(known, unusualHours); hours > 0 {
+			in.Hours, in.Sources = t.hours[unusualHours-hours:], t.sources[unusualHours-hours:]
+		}
+		for _, a := range forecast.Unusual(in) {
+			out = append(out, r.alert(name, a, t))
+		}
+	}
+	session, err := r.session(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	if session != nil {
+		out = append(out, r.alert(usance.AllTypes, *session, nil))
+	}
+	var fresh []usance.Alert
+	for _, a := range out {
+		told, _, err := v.Alerts(ctx, usance.AlertFilter{LicenseID: a.LicenseID, Kind: a.Kind, UsageType: a.UsageType}, usance.Page{Limit: 20})
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(told, func(b usance.Alert) bool {
+			return b.PeriodStart > a.PeriodStart-quietDays && b.Severity.Rank() >= a.Severity.Rank()
+		}) {
+			fresh = append(fresh, a)
+		}
+	}
+	return fresh, nil
+}
+
+func (r *recent) alert(usageType string, a forecast.Anomaly, t *ofType) usance.Alert {
+	date := r.today - usance.Date(a.DaysAgo)
+	quantity := r.used
+	switch {
+	case t != nil && a.DaysAgo == 0:
+		quantity = 0
+		for _, v := range t.today {
+			quantity += units(v)
+		}
+	case t != nil:
+		quantity = units(t.days[unusualDays-a.DaysAgo])
+	}
+	return usance.Alert{
+		ID: usance.NewID(r.now), Kind: a.Kind, LicenseID: r.license.ID, UsageType: usageType, PeriodStart: date, PeriodEnd: date + 1,
+		Level: a.Severity.Rank(), Epoch: int(mix(usageType) & math.MaxInt32), Quantity: quantity, Severity: a.Severity,
+		Reason: reason(usageType, date, a), CreatedAt: r.now,
+	}
+}
+
+// reason says in words what is unusual.
+func reason(usageType string, date usance.Date, a forecast.Anomaly) string {
+	what := usageType + " usage"
+	if usageType == usance.AllTypes {
+		what = "usage"
+	}
+	when := fmt.Sprintf("on %s", date)
+	if a.Hour >= 0 {
+		when = fmt.Sprintf("between %02d:00 and %02d:00 on %s", a.Hour, a.Hour+1, date)
+	}
+	switch a.Kind {
+	case usance.AlertSpike, usance.AlertDrop:
+		much := ""
+		if a.Expected >= 1 {
+			if times := a.Actual / a.Expected; times >= 1 {
+				much = fmt.Sprintf(", %.1f times as much", times)
+			} else {
+				much = fmt.Sprintf(", %.0f %% of it", 100*times)
+			}
+		}
+		return fmt.Sprintf("%s came to %.0f %s, where about %.0f was to be expected%s", what, a.Actual, when, a.Expected, much)
+	case usance.AlertFlat:
+		if a.Same {
+			if a.Hours > 24 {
+				return fmt.Sprintf("%s was exactly %.0f on each of %d days up to %s, where it used to vary", what, a.Actual, a.Hours/24, date)
+			}
+			return fmt.Sprintf("%s was exactly %.0f in each of %d hours, where it used to vary", what, a.Actual, a.Hours)
+		}
+		return fmt.Sprintf("there has been no %s for %d hours, in which about %.0f was to be expected", what, a.Hours, a.Expected)
+	}
+	switch {
+	case a.Session:
+		return fmt.Sprintf("one session carried %.0f %% of the %s %s", 100*a.Actual, what, when)
+	case a.Hour >= 0:
+		return fmt.Sprintf("%.0f %% of the day's %s came %s, where the busiest hour usually has %.0f %%", 100*a.Actual, what, when, 100*a.Expected)
+	}
+	return fmt.Sprintf("%s carried %.0f %% of the %s %s, where %.0f %% is usual", usance.Clip(a.Source), 100*a.Actual, what, when, 100*a.Expected)
+}
+
+// session looks for one that carried most of yesterday, where events are many
+// for the sessions that they are of. Sessions are known by their hash alone.
+func (r *recent) session(ctx context.Context, v usance.View) (*forecast.Anomaly, error) {
+	yesterday := r.today - 1
+	if r.over > sessionHours || r.events < minSessionEvents || r.events > maxSessionEvents || r.first > r.today-14 {
+		return nil, nil
+	}
+	perDay := make(map[usance.Date]float64)
+	err := v.DaySessions(ctx, r.license.ID, r.today-15, r.today, func(d usance.Date, s *usance.Sessions) error {
+		perDay[d] = float64(s.Estimate())
+		return nil
+	})
+	if err != nil || perDay[yesterday] < 1 {
+		return nil, err
+	}
+	events := make(map[usance.Date]float64)
+	for _, t := range r.types {
+		for i, n := range t.events {
+			events[r.today-unusualHours+usance.Date(i)] += float64(n)
+		}
+	}
+	var before []float64
+	for d, n := range perDay {
+		if d != yesterday && n >= 1 && events[d] > 0 {
+			before = append(before, events[d]/n)
+		}
+	}
+	if len(before) < 5 {
+		return nil, nil
+	}
+	slices.Sort(before)
+	if events[yesterday]/perDay[yesterday] < 2*before[len(before)/2] {
+		return nil, nil
+	}
+	bySession := make(map[uint64]int64)
+	sum := int64(0)
+	count := func(e *usance.Event) error {
+		sum += e.Quantity
+		if e.SessionHash != 0 {
+			bySession[e.SessionHash] += e.Quantity
+		}
+		return nil
+	}
+	if err := v.Folded(ctx, r.license.ID, yesterday, r.today, count); err != nil {
+		return nil, err
+	}
+	if err := v.Tail(ctx, r.license.ID, yesterday, r.today, count); err != nil {
+		return nil, err
+	}
+	top := int64(0)
+	for _, n := range bySession {
+		top = max(top, n)
+	}
+	if sum <= 0 || float64(top) < sessionShare*float64(sum) {
+		return nil, nil
+	}
+	a := forecast.OfSession(float64(top) / float64(sum))
+	return &a, nil
+}
