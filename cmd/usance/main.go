@@ -41,6 +41,7 @@ type commands struct {
 	Check    checkCmd    `cmd:"" help:"Go through the checklist before a deployment; exits with 1 on a fault."`
 	Verify   verifyCmd   `cmd:"" help:"Verify a deployment that has been at work: its checklist, its thresholds, and that rollups, counters and overages are right; exits with 1 when a check fails."`
 	Backup   backupCmd   `cmd:"" help:"Write a copy of the database file, while the server runs or not, and check it."`
+	Move     moveCmd     `cmd:"" help:"Carry a SQLite store over to PostgreSQL, and compare every row."`
 	Explain  explainCmd  `cmd:"" help:"Tell what would happen to an event of a licence now, and why."`
 	Bench    benchCmd    `cmd:"" help:"Measure how fast events are counted here, beside the database alone."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`

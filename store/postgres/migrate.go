@@ -47,7 +47,7 @@ func (m Migrations) provider() (p *goose.Provider, done func(), err error) {
 	db := stdlib.OpenDBFromPool(m.s.pool)
 	// A step that was marked as rolled back by hand may lie before others.
 	p, err = goose.NewProvider(goose.DialectPostgres, db, files, goose.WithDisableGlobalRegistry(true), goose.WithAllowOutofOrder(true),
-		goose.WithSessionLocker(locker), goose.WithTableName(versionTable))
+		goose.WithSessionLocker(locker), goose.WithTableName(VersionTable))
 	if err != nil {
 		db.Close()
 		return nil, nil, err
@@ -55,9 +55,9 @@ func (m Migrations) provider() (p *goose.Provider, done func(), err error) {
 	return p, func() { db.Close() }, nil
 }
 
-// versionTable holds which steps are applied. A host platform that shares the
+// VersionTable holds which steps are applied. A host platform that shares the
 // database may have a table of goose's own name.
-const versionTable = "usance_schema_versions"
+const VersionTable = "usance_schema_versions"
 
 // check refuses a schema that a newer program made, and brings an older one up
 // to date unless the options say otherwise.
@@ -142,7 +142,7 @@ func (m Migrations) Resolve(ctx context.Context, migration string) error {
 				continue
 			}
 			return m.s.update(ctx, usance.Locks{}, func(t *tx) error {
-				n, err := t.exec(ctx, `DELETE FROM `+versionTable+` WHERE version_id = $1`, s.Version)
+				n, err := t.exec(ctx, `DELETE FROM `+VersionTable+` WHERE version_id = $1`, s.Version)
 				if err == nil && n == 0 {
 					err = usance.NewError(usance.CodeConflict, "the migration %s is not applied", migration)
 				}

@@ -39,6 +39,9 @@ type Options struct {
 	// Volatile lets commits return before they are on the disk: for data that is
 	// made anew in seconds.
 	Volatile bool
+	// Moving opens a database that another store is being moved into, which is
+	// refused otherwise.
+	Moving bool
 }
 
 // Store is a usance.Store in a PostgreSQL database. Its methods may be called
@@ -100,11 +103,30 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, failure(ctx, err)
 	}
-	if err := s.Migrations().check(ctx, o); err != nil {
+	err = s.Migrations().check(ctx, o)
+	if err == nil && !o.Moving {
+		err = s.whole(ctx)
+	}
+	if err != nil {
 		s.pool.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// MoveTable is there while another store is moved into the database.
+const MoveTable = "usance_move"
+
+// whole refuses a database into which a move has begun and not ended.
+func (s *Store) whole(ctx context.Context) error {
+	var moving bool
+	if err := s.pool.QueryRow(ctx, `SELECT to_regclass('`+MoveTable+`') IS NOT NULL`).Scan(&moving); err != nil {
+		return failure(ctx, err)
+	}
+	if moving {
+		return usance.NewError(usance.CodeUnavailable, "a move into the database has begun and not ended: run usance move again, or throw what it brought away with: usance move --anew")
+	}
+	return nil
 }
 
 // Close waits for what is under way and closes the connections.
