@@ -80,6 +80,12 @@ func NewError(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...), Retryable: code.retryable()}
 }
 
+// LicenseNotFound is the one answer about a licence that is absent, or not one
+// that the caller may see.
+func LicenseNotFound(id string) *Error {
+	return NewError(CodeLicenseNotFound, "no licence %q; put it first, or check the id", Clip(id))
+}
+
 // Invalid makes a VALIDATION error that names the JSON field at fault.
 func Invalid(field, format string, args ...any) *Error {
 	e := NewError(CodeValidation, format, args...)

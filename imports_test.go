@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -104,6 +105,35 @@ func TestImportGraph(t *testing.T) {
 	}
 	if files < 15 {
 		t.Fatalf("only %d Go files were seen; the test looks at the wrong folder", files)
+	}
+}
+
+// What is decided or said in one place is looked for in all others.
+func TestInOnePlace(t *testing.T) {
+	t.Parallel()
+	for _, rule := range []struct {
+		text string
+		in   []string // the only files that may hold it
+	}{
+		{`"no licence %q`, []string{"error.go"}},
+		// Who may do what is decided in access; the catalog adds what depends on
+		// the state of the threshold that a brand changes.
+		{"NewError(usance.CodeForbidden", []string{"access/need.go", "catalog/thresholds.go"}},
+		{"usance.AuditEntry{ID:", []string{"store/storetest/limits.go"}},
+	} {
+		err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+				return err
+			}
+			source, err := os.ReadFile(name)
+			if err == nil && strings.Contains(string(source), rule.text) && !slices.Contains(rule.in, filepath.ToSlash(name)) {
+				t.Errorf("%s holds %s, which belongs into %v", name, rule.text, rule.in)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

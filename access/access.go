@@ -118,14 +118,13 @@ func (a *Access) adminKey(hash []byte) (key usance.APIKey, ok bool) {
 	return key, false
 }
 
-// Principal is who sends a request.
-type Principal struct{ Key usance.APIKey }
+// Principal is who sends a request. What its key allows is asked of its methods.
+type Principal struct{ key usance.APIKey }
 
 // ID names the principal in audit rows.
-func (p Principal) ID() string { return p.Key.ID }
+func (p Principal) ID() string { return p.key.ID }
 
-// IsAdmin tells whether the principal may do everything.
-func (p Principal) IsAdmin() bool { return p.Key.Role == usance.RoleAdmin }
+func (p Principal) isAdmin() bool { return p.key.Role == usance.RoleAdmin }
 
 // Authenticate finds the principal that an Authorization header stands for, or
 // answers UNAUTHORIZED. A key that was revoked, here or elsewhere, stops with
@@ -157,7 +156,7 @@ func (a *Access) Authenticate(ctx context.Context, header string) (Principal, er
 	if !isAdmin {
 		a.use(key.ID)
 	}
-	return Principal{Key: key}, nil
+	return Principal{key: key}, nil
 }
 
 // Recognizes tells, without asking the store, whether the header bears a stored

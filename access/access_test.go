@@ -72,12 +72,12 @@ func TestAuthenticate(t *testing.T) {
 
 	for _, header := range []string{"Bearer " + secret, "bearer " + secret, "BEARER  " + secret + " "} {
 		p, err := a.Authenticate(t.Context(), header)
-		if err != nil || p.ID() != "k1" || p.Key.PartyID != "b1" || p.IsAdmin() {
+		if err != nil || p.ID() != "k1" || p.key.PartyID != "b1" || p.isAdmin() {
 			t.Errorf("%.12q…: %+v, %v", header, p, err)
 		}
 	}
 	p, err := a.Authenticate(t.Context(), "Bearer let me in")
-	if err != nil || p.ID() != BootstrapKeyID || !p.IsAdmin() {
+	if err != nil || p.ID() != BootstrapKeyID || !p.isAdmin() {
 		t.Errorf("the bootstrap key: %+v, %v", p, err)
 	}
 
@@ -188,7 +188,7 @@ func TestKeysAreKept(t *testing.T) {
 }
 
 func principal(role usance.Role, party string) Principal {
-	return Principal{Key: usance.APIKey{ID: string(role) + "-key", Role: role, PartyID: party}}
+	return Principal{key: usance.APIKey{ID: string(role) + "-key", Role: role, PartyID: party}}
 }
 
 // Every need and role, spelled out: a change of rights shows here.
@@ -248,7 +248,7 @@ func TestRights(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	backdating := principal(usance.RoleIngest, "")
-	backdating.Key.Scopes = []string{usance.ScopeBackdate}
+	backdating.key.Scopes = []string{usance.ScopeBackdate}
 	for _, c := range []struct {
 		p                   Principal
 		backdate, alertOnly bool
@@ -259,7 +259,7 @@ func TestRights(t *testing.T) {
 		{backdating, true, true},
 	} {
 		if c.p.MayBackdate() != c.backdate || c.p.AlertOnly() != c.alertOnly {
-			t.Errorf("%+v: backdates %t, only alerts %t", c.p.Key, c.p.MayBackdate(), c.p.AlertOnly())
+			t.Errorf("%+v: backdates %t, only alerts %t", c.p.key, c.p.MayBackdate(), c.p.AlertOnly())
 		}
 	}
 }

@@ -95,16 +95,19 @@ func Authorize(p Principal, need Need) error {
 		names = []string{"different"}
 	}
 	return usance.NewError(usance.CodeForbidden, "%s %s key may not %s; it takes a key of the role %s",
-		article(p.Key.Role), p.Key.Role, need, strings.Join(names, " or "))
+		article(p.key.Role), p.key.Role, need, strings.Join(names, " or "))
 }
 
+// Roles gives the roles that meet the need.
+func Roles(need Need) []usance.Role { return rights[need] }
+
 // May tells whether the principal meets the need.
-func (p Principal) May(need Need) bool { return slices.Contains(rights[need], p.Key.Role) }
+func (p Principal) May(need Need) bool { return slices.Contains(rights[need], p.key.Role) }
 
 // MayBackdate tells whether the principal may send events older than the late
 // grace: an admin, or an ingest key with that scope.
 func (p Principal) MayBackdate() bool {
-	return p.IsAdmin() || p.Key.Role == usance.RoleIngest && slices.Contains(p.Key.Scopes, usance.ScopeBackdate)
+	return p.isAdmin() || p.key.Role == usance.RoleIngest && slices.Contains(p.key.Scopes, usance.ScopeBackdate)
 }
 
 // AlertOnly tells whether the thresholds that the principal sets may only

@@ -19,21 +19,21 @@ func (a *Access) today() usance.Date { return usance.DateOf(a.now(), time.UTC) }
 // Ingest keys that are bound to brands and to licences list neither: a scope
 // narrows by both at once, while such a key sends to both; see License.
 func (p Principal) Scope(today usance.Date) usance.Scope {
-	switch p.Key.Role {
+	switch p.key.Role {
 	case usance.RoleAdmin:
 		return usance.Scope{}
 	case usance.RoleBrand:
-		return usance.Scope{BrandIDs: []string{p.Key.PartyID}}
+		return usance.Scope{BrandIDs: []string{p.key.PartyID}}
 	case usance.RoleCreator:
-		return usance.Scope{CreatorID: p.Key.PartyID, Today: today}
+		return usance.Scope{CreatorID: p.key.PartyID, Today: today}
 	case usance.RoleIngest:
 		switch {
 		case !p.bound():
 			return usance.Scope{}
-		case len(p.Key.BrandIDs) == 0:
-			return usance.Scope{LicenseIDs: p.Key.LicenseIDs}
-		case len(p.Key.LicenseIDs) == 0:
-			return usance.Scope{BrandIDs: p.Key.BrandIDs}
+		case len(p.key.BrandIDs) == 0:
+			return usance.Scope{LicenseIDs: p.key.LicenseIDs}
+		case len(p.key.LicenseIDs) == 0:
+			return usance.Scope{BrandIDs: p.key.BrandIDs}
 		}
 	}
 	return usance.Scope{LicenseIDs: []string{}}
@@ -42,17 +42,17 @@ func (p Principal) Scope(today usance.Date) usance.Scope {
 // Viewer names what the principal may see, for cache keys: answers made for
 // one name are never given to another.
 func (p Principal) Viewer() string {
-	switch p.Key.Role {
+	switch p.key.Role {
 	case usance.RoleAdmin:
 		return "admin"
 	case usance.RoleBrand, usance.RoleCreator:
-		return string(p.Key.Role) + ":" + p.Key.PartyID
+		return string(p.key.Role) + ":" + p.key.PartyID
 	}
-	return "key:" + p.Key.ID
+	return "key:" + p.key.ID
 }
 
 // bound tells whether an ingest key is bound to some licences.
-func (p Principal) bound() bool { return len(p.Key.BrandIDs)+len(p.Key.LicenseIDs) > 0 }
+func (p Principal) bound() bool { return len(p.key.BrandIDs)+len(p.key.LicenseIDs) > 0 }
 
 // License gives the licence if the principal sees it, else LICENSE_NOT_FOUND,
 // be it absent or another's. Deleted licences are seen: their usage and
@@ -61,7 +61,7 @@ func (a *Access) License(ctx context.Context, v usance.View, p Principal, id str
 	l, err := v.License(ctx, id)
 	if err != nil {
 		if usance.ErrorCode(err) == usance.CodeLicenseNotFound {
-			return usance.License{}, LicenseNotFound(id)
+			return usance.License{}, usance.LicenseNotFound(id)
 		}
 		return usance.License{}, err
 	}
@@ -70,17 +70,17 @@ func (a *Access) License(ctx context.Context, v usance.View, p Principal, id str
 		return usance.License{}, err
 	}
 	if !seen {
-		return usance.License{}, LicenseNotFound(id)
+		return usance.License{}, usance.LicenseNotFound(id)
 	}
 	return l, nil
 }
 
 func (a *Access) sees(ctx context.Context, v usance.View, p Principal, l *usance.License) (bool, error) {
-	switch p.Key.Role {
+	switch p.key.Role {
 	case usance.RoleAdmin:
 		return true, nil
 	case usance.RoleBrand:
-		return l.BrandID == p.Key.PartyID, nil
+		return l.BrandID == p.key.PartyID, nil
 	case usance.RoleIngest:
 		return p.sendsTo(l), nil
 	case usance.RoleCreator:
@@ -91,7 +91,13 @@ func (a *Access) sees(ctx context.Context, v usance.View, p Principal, l *usance
 
 // sendsTo tells whether an ingest key is bound to the licence, its brand, or nothing.
 func (p Principal) sendsTo(l *usance.License) bool {
-	return !p.bound() || slices.Contains(p.Key.LicenseIDs, l.ID) || slices.Contains(p.Key.BrandIDs, l.BrandID)
+	return !p.bound() || slices.Contains(p.key.LicenseIDs, l.ID) || slices.Contains(p.key.BrandIDs, l.BrandID)
+}
+
+// SendsToAll tells, without asking the store, that no licence is hidden from the
+// principal when it sends events.
+func (p Principal) SendsToAll() bool {
+	return p.isAdmin() || p.key.Role == usance.RoleIngest && !p.bound()
 }
 
 // Check gives License as a function of the licence alone, for who reads on in
@@ -105,17 +111,17 @@ func (a *Access) Check(p Principal) func(ctx context.Context, v usance.View, lic
 
 // Hidden gives those of the licences that the principal must not send events
 // to, whether they are absent or another's: each of their events is answered
-// with LicenseNotFound. For admins and unbound ingest keys it is empty, absent
+// with usance.LicenseNotFound. For admins and unbound ingest keys it is empty, absent
 // licences included, since ingest answers the same for them.
 func (a *Access) Hidden(ctx context.Context, v usance.View, p Principal, licenseIDs []string) (map[string]bool, error) {
-	if p.IsAdmin() || p.Key.Role == usance.RoleIngest && !p.bound() {
+	if p.SendsToAll() {
 		return nil, nil
 	}
 	hidden := make(map[string]bool)
 	for _, id := range licenseIDs {
 		hidden[id] = true
 	}
-	if p.Key.Role != usance.RoleIngest {
+	if p.key.Role != usance.RoleIngest {
 		return hidden, nil
 	}
 	ids := slices.Clone(licenseIDs)
@@ -134,7 +140,7 @@ func (a *Access) Hidden(ctx context.Context, v usance.View, p Principal, license
 
 // Brand gives the brand if the principal sees it: admins all, a brand itself.
 func (a *Access) Brand(ctx context.Context, v usance.View, p Principal, id string) (usance.Brand, error) {
-	if !p.IsAdmin() && !p.is(usance.RoleBrand, id) {
+	if !p.isAdmin() && !p.is(usance.RoleBrand, id) {
 		return usance.Brand{}, notFound("brand", id)
 	}
 	b, err := v.Brand(ctx, id)
@@ -143,7 +149,7 @@ func (a *Access) Brand(ctx context.Context, v usance.View, p Principal, id strin
 
 // Creator gives the creator if the principal sees it: admins all, a creator itself.
 func (a *Access) Creator(ctx context.Context, v usance.View, p Principal, id string) (usance.Creator, error) {
-	if !p.IsAdmin() && !p.is(usance.RoleCreator, id) {
+	if !p.isAdmin() && !p.is(usance.RoleCreator, id) {
 		return usance.Creator{}, notFound("creator", id)
 	}
 	c, err := v.Creator(ctx, id)
@@ -151,7 +157,7 @@ func (a *Access) Creator(ctx context.Context, v usance.View, p Principal, id str
 }
 
 func (p Principal) is(role usance.Role, party string) bool {
-	return p.Key.Role == role && p.Key.PartyID == party
+	return p.key.Role == role && p.key.PartyID == party
 }
 
 // Asset gives the asset if the principal sees it, with the owners it may see:
@@ -163,7 +169,7 @@ func (a *Access) Asset(ctx context.Context, v usance.View, p Principal, id strin
 		return usance.Asset{}, sameText(err, "asset", id)
 	}
 	seen := false
-	switch p.Key.Role {
+	switch p.key.Role {
 	case usance.RoleAdmin:
 		seen = true
 	case usance.RoleBrand:
@@ -174,7 +180,7 @@ func (a *Access) Asset(ctx context.Context, v usance.View, p Principal, id strin
 		seen = len(licences) > 0
 	case usance.RoleCreator:
 		for _, s := range asset.OwnersOn(a.today()) {
-			seen = seen || s.CreatorID == p.Key.PartyID
+			seen = seen || s.CreatorID == p.key.PartyID
 		}
 	}
 	if !seen {
@@ -224,11 +230,6 @@ func (a *Access) limit(ctx context.Context, v usance.View, p Principal, found er
 		return notFound(kind, id)
 	}
 	return err
-}
-
-// LicenseNotFound is the one answer for a licence that is absent or another's.
-func LicenseNotFound(id string) *usance.Error {
-	return usance.NewError(usance.CodeLicenseNotFound, "no licence %q; put it first, or check the id", usance.Clip(id))
 }
 
 func notFound(kind, id string) *usance.Error {

@@ -96,8 +96,8 @@ var (
 	owner2 = principal(usance.RoleCreator, "c2")
 	former = principal(usance.RoleCreator, "c3")
 	free   = principal(usance.RoleIngest, "")
-	bound  = Principal{Key: usance.APIKey{ID: "bound", Role: usance.RoleIngest, BrandIDs: []string{"b1"}, LicenseIDs: []string{"l3"}}}
-	narrow = Principal{Key: usance.APIKey{ID: "narrow", Role: usance.RoleIngest, LicenseIDs: []string{"l3"}}}
+	bound  = Principal{key: usance.APIKey{ID: "bound", Role: usance.RoleIngest, BrandIDs: []string{"b1"}, LicenseIDs: []string{"l3"}}}
+	narrow = Principal{key: usance.APIKey{ID: "narrow", Role: usance.RoleIngest, LicenseIDs: []string{"l3"}}}
 	nobody = principal("", "")
 )
 
@@ -259,11 +259,34 @@ func TestHidden(t *testing.T) {
 			if !slices.Equal(got, c.want) {
 				t.Errorf("%s: %v hidden, want %v", c.p.ID(), got, c.want)
 			}
+			if c.p.SendsToAll() != (c.want == nil) {
+				t.Errorf("%s: sends to all licences: %t", c.p.ID(), c.p.SendsToAll())
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A licence may have been another brand's before it was used: what it was then
+// is not for its brand of today.
+func TestShowAudit(t *testing.T) {
+	t.Parallel()
+	row := usance.AuditEntry{Before: usance.RawJSON(`{"brandId":"b2","name":"x"}`), After: usance.RawJSON(`{"brandId":"b1"}`)}
+	for _, c := range []struct {
+		p             Principal
+		before, after bool
+	}{{admin, true, true}, {brand1, false, true}, {owner1, false, false}} {
+		got := c.p.ShowAudit(row)
+		if (got.Before != nil) != c.before || (got.After != nil) != c.after {
+			t.Errorf("%s is shown %s and %s", c.p.ID(), got.Before, got.After)
+		}
+	}
+	of := usance.AuditEntry{Before: usance.RawJSON(`{"limitQuantity":5}`), After: usance.RawJSON(`not JSON`)}
+	if got := brand1.ShowAudit(of); got.Before == nil || got.After != nil {
+		t.Errorf("of a threshold %s is shown, of what cannot be read %s", got.Before, got.After)
 	}
 }
 
@@ -292,7 +315,7 @@ func TestShow(t *testing.T) {
 			ids = append(ids, s.CreatorID)
 		}
 		if b, _ := json.Marshal(ids); string(b) != c.owners {
-			t.Errorf("%s %s sees owners %s", c.p.Key.Role, c.p.Key.PartyID, b)
+			t.Errorf("%s %s sees owners %s", c.p.key.Role, c.p.key.PartyID, b)
 		}
 	}
 	if len(asset.Owners) != 2 {
@@ -305,7 +328,7 @@ func TestViewer(t *testing.T) {
 	t.Parallel()
 	seen := make(map[string]string)
 	for name, p := range names() {
-		p.Key.ID = name
+		p.key.ID = name
 		if other, ok := seen[p.Viewer()]; ok {
 			t.Errorf("%s and %s are both %q", name, other, p.Viewer())
 		}

@@ -3,6 +3,8 @@ package access
 import (
 	"time"
 
+	"github.com/go-json-experiment/json"
+
 	"github.com/usance/usance"
 )
 
@@ -19,7 +21,7 @@ type License struct {
 func (p Principal) ShowLicense(l usance.License) License {
 	out := License{License: l}
 	out.License.FeeCents = 0
-	if p.IsAdmin() || p.Key.Role == usance.RoleBrand {
+	if p.isAdmin() || p.key.Role == usance.RoleBrand {
 		out.FeeCents = &l.FeeCents
 	}
 	return out
@@ -29,7 +31,7 @@ func (p Principal) ShowLicense(l usance.License) License {
 // are shown to admins, and to a creator its own shares. Who else owns a work,
 // and how much of it, is nobody's business but theirs.
 func (p Principal) ShowAsset(asset usance.Asset) usance.Asset {
-	if p.IsAdmin() {
+	if p.isAdmin() {
 		return asset
 	}
 	var own []usance.Share
@@ -42,6 +44,24 @@ func (p Principal) ShowAsset(asset usance.Asset) usance.Asset {
 	return asset
 }
 
+// ShowAudit gives the audit row of a licence without what the principal must not
+// see: the states in which the licence was another brand's, as it may have been
+// before it was used.
+func (p Principal) ShowAudit(e usance.AuditEntry) usance.AuditEntry {
+	if p.isAdmin() {
+		return e
+	}
+	for _, side := range []*usance.RawJSON{&e.Before, &e.After} {
+		var s struct {
+			BrandID string `json:"brandId"`
+		}
+		if len(*side) > 0 && (json.Unmarshal(*side, &s) != nil || s.BrandID != "" && !p.is(usance.RoleBrand, s.BrandID)) {
+			*side = nil
+		}
+	}
+	return e
+}
+
 // Key is a key as it is shown to itself: the bootstrap key comes from the
 // configuration and was made at no known time.
 type Key struct {
@@ -51,9 +71,9 @@ type Key struct {
 
 // ShowKey gives the principal's own key.
 func (p Principal) ShowKey() Key {
-	out := Key{APIKey: p.Key}
-	if !p.Key.CreatedAt.IsZero() {
-		out.CreatedAt = &p.Key.CreatedAt
+	out := Key{APIKey: p.key}
+	if !p.key.CreatedAt.IsZero() {
+		out.CreatedAt = &p.key.CreatedAt
 	}
 	return out
 }

@@ -48,7 +48,9 @@ import (
 )
 
 // Store is what the API itself asks of the store: snapshots for listings, the
-// keys to list, and whether the store answers.
+// keys to list, whether the store answers, and transactions for the writes that
+// no stage makes: that an alert was acknowledged, and the audit rows of that, of
+// what is done to jobs, and of the rotation of the admin key.
 type Store interface {
 	usance.Viewer
 	usance.Updater

@@ -321,10 +321,8 @@ func roleNote(o *operation) string {
 
 func rolesOf(need access.Need) []string {
 	var out []string
-	for _, role := range usance.Roles {
-		if (access.Principal{Key: usance.APIKey{Role: role}}).May(need) {
-			out = append(out, string(role))
-		}
+	for _, role := range access.Roles(need) {
+		out = append(out, string(role))
 	}
 	return out
 }

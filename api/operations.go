@@ -268,7 +268,7 @@ type booksInput struct {
 // asked again in the snapshot that the answer is made of: a creator may have
 // lost its share since.
 func (a *api) viewer(c *Call) query.Viewer {
-	return query.Viewer{Key: c.Principal.Viewer(), Limits: c.Principal.May(access.ReadLimits), Check: a.d.Access.Check(c.Principal)}
+	return query.Viewer{Key: c.Principal.Viewer(), NoLimits: access.Authorize(c.Principal, access.ReadLimits), Check: a.d.Access.Check(c.Principal)}
 }
 
 func (a *api) usageOperations() []*operation {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/go-json-experiment/json"
-
 	"github.com/usance/usance"
 	"github.com/usance/usance/access"
 	"github.com/usance/usance/ingest"
@@ -253,10 +251,8 @@ func (a *api) adminOperations() []*operation {
 		}, (*licenseAuditInput).target, func(ctx context.Context, c *Call, in *licenseAuditInput) (Page[usance.AuditEntry], error) {
 			f := usance.AuditFilter{LicenseID: in.LicenseID, Subject: in.Subject}
 			page, err := listed(ctx, a, func(v usance.View) ([]usance.AuditEntry, string, error) { return v.Audit(ctx, f, in.page()) })
-			if !c.Principal.IsAdmin() {
-				for i := range page.Data {
-					withoutOthers(&page.Data[i], c.License.BrandID)
-				}
+			for i := range page.Data {
+				page.Data[i] = c.Principal.ShowAudit(page.Data[i])
 			}
 			return page, err
 		}),
@@ -399,17 +395,4 @@ func (a *api) job(ctx context.Context, name string) (usance.Job, error) {
 		}
 	}
 	return usance.Job{}, usance.NewError(usance.CodeNotFound, "no job %q", name)
-}
-
-// withoutOthers takes out of an audit row the states in which the licence was
-// another brand's, as it may have been before it was used.
-func withoutOthers(e *usance.AuditEntry, brandID string) {
-	for _, side := range []*usance.RawJSON{&e.Before, &e.After} {
-		var s struct {
-			BrandID string `json:"brandId"`
-		}
-		if len(*side) > 0 && (json.Unmarshal(*side, &s) != nil || s.BrandID != "" && s.BrandID != brandID) {
-			*side = nil
-		}
-	}
 }

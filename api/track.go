@@ -67,7 +67,7 @@ func (a *api) trackOne(ctx context.Context, p access.Principal, b *batch) (usanc
 
 // hide asks access which licences of the batch the principal may not send to.
 func (a *api) hide(ctx context.Context, p access.Principal, b *batch) error {
-	if p.IsAdmin() || len(p.Key.BrandIDs)+len(p.Key.LicenseIDs) == 0 {
+	if p.SendsToAll() {
 		return nil
 	}
 	ids := make([]string, 0, 16)
@@ -91,7 +91,7 @@ func (a *api) hide(ctx context.Context, p access.Principal, b *batch) error {
 	}
 	for i := range b.events {
 		if b.errs[i] == nil && hidden[b.events[i].LicenseID] {
-			b.errs[i] = access.LicenseNotFound(b.events[i].LicenseID)
+			b.errs[i] = usance.LicenseNotFound(b.events[i].LicenseID)
 		}
 	}
 	return nil

@@ -155,7 +155,7 @@ func (c *Catalog) change(ctx context.Context, licenseID string, fn func(context.
 			return err
 		}
 		if len(facts) == 0 {
-			return usance.NewError(usance.CodeLicenseNotFound, "no licence %q; put it first, or check the id", licenseID)
+			return usance.LicenseNotFound(licenseID)
 		}
 		l := &facts[0].License
 		zone, _, _, err := l.Term()

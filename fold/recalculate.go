@@ -59,7 +59,7 @@ func (f *Folder) recount(ctx context.Context, tx usance.Tx, licenseID string, fr
 		return 0, err
 	}
 	if len(facts) == 0 {
-		return 0, usance.NewError(usance.CodeLicenseNotFound, "no licence %q", licenseID)
+		return 0, usance.LicenseNotFound(licenseID)
 	}
 	l := &facts[0].License
 	zone, _, _, err := l.Term()

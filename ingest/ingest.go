@@ -34,7 +34,7 @@ type Store interface {
 type Options struct {
 	Now        func() time.Time   // the clock; time.Now
 	LateGrace  time.Duration      // how far back an ordinary key may date an event; 24 h
-	MaxBatch   int                // events of a group, about; 4,000
+	GroupSize  int                // events of a group, about; 4,000
 	MaxWait    time.Duration      // how long a group waits for company under load; 1 ms
 	Queue      int                // events that may wait; 100,000
 	Lanes      int                // groups committed at once, which helps where the store takes several; 1
@@ -96,8 +96,8 @@ func New(store Store, o Options) *Ingester {
 	if o.LateGrace == 0 {
 		o.LateGrace = 24 * time.Hour
 	}
-	if o.MaxBatch == 0 {
-		o.MaxBatch = 4000
+	if o.GroupSize == 0 {
+		o.GroupSize = 4000
 	}
 	if o.MaxWait == 0 {
 		o.MaxWait = time.Millisecond
@@ -277,7 +277,7 @@ func (in *Ingester) run() {
 	}
 }
 
-// gather takes what waits, up to about MaxBatch events, and under load waits a
+// gather takes what waits, up to about GroupSize events, and under load waits a
 // moment for more.
 func (in *Ingester) gather(first *request, busy bool) []*request {
 	group := []*request{first}
@@ -288,7 +288,7 @@ func (in *Ingester) gather(first *request, busy bool) []*request {
 		defer timer.Stop()
 		timeout = timer.C
 	}
-	for n < in.o.MaxBatch {
+	for n < in.o.GroupSize {
 		var r *request
 		var ok bool
 		select {

@@ -90,7 +90,7 @@ func (g *group) judgeItem(it *item, res *usance.Result) (ok bool) {
 	}
 	if f == nil {
 		g.refused = true
-		*res = refusal(e, usance.StatusRefused, usance.NewError(usance.CodeLicenseNotFound, "no licence %q; put it first, or check the id", e.LicenseID))
+		*res = refusal(e, usance.StatusRefused, usance.LicenseNotFound(e.LicenseID))
 		return false
 	}
 	if err := it.refusal; err != nil {

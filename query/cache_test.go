@@ -133,7 +133,7 @@ func TestCacheIsBounded(t *testing.T) {
 // answers asks everything there is to ask about a range.
 func (f *fixture) answers(start, end string, g Granularity) []any {
 	f.t.Helper()
-	viewer := Viewer{Limits: true}
+	var viewer Viewer
 	var out []any
 	keep := func(v any, err error) {
 		f.t.Helper()

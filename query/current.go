@@ -70,7 +70,7 @@ func (r *reading) current(ctx context.Context, types []string) (out CurrentUsage
 		return out, err
 	}
 	out.Today, out.CurrentPeriod, out.AllTime = today.usage(r.zone), month.usage(r.zone), ever.totals()
-	if r.viewer.Limits {
+	if r.viewer.NoLimits == nil {
 		out.Thresholds, err = r.thresholds(ctx, covers)
 	}
 	return out, err

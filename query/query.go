@@ -66,12 +66,13 @@ func New(store usance.Viewer, o Options) *Query {
 	return q
 }
 
-// Viewer is who asks. Its zero value sees usage and no limits, of every licence.
+// Viewer is who asks. Its zero value sees all of every licence.
 type Viewer struct {
 	// Key tells apart viewers who may see different things.
 	Key string
-	// Limits: thresholds and what follows from them may be shown.
-	Limits bool
+	// NoLimits, when set, is why thresholds and what follows from them are not
+	// shown: the answer to who asks for nothing else.
+	NoLimits error
 	// Check, when set, is asked first, in the snapshot that the answer comes
 	// from; its error ends the request.
 	Check func(ctx context.Context, v usance.View, licenseID string) error

@@ -72,8 +72,8 @@ type OverageNow struct {
 // ThresholdStatus tells how the thresholds of a licence stand, in the order of
 // their ids: every active one, or the one named, retired or not.
 func (q *Query) ThresholdStatus(ctx context.Context, req ThresholdRequest) (out []ThresholdStatus, err error) {
-	if !req.Viewer.Limits {
-		return nil, usance.NewError(usance.CodeForbidden, "this key may not read thresholds")
+	if req.Viewer.NoLimits != nil {
+		return nil, req.Viewer.NoLimits
 	}
 	err = q.read(ctx, "thresholdStatus", req.Viewer, req.LicenseID, func(r *reading) error {
 		if req.ThresholdID == "" {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
+	"github.com/usance/usance"
 	"github.com/usance/usance/jobs"
 )
 
@@ -277,7 +278,7 @@ func (c *config) check(unread []fault) []fault {
 	within("USANCE_RATE_LIMIT_CALLS", int64(c.RateLimitCalls), 0, 1_000_000)
 	within("USANCE_RATE_LIMIT_EVENTS", int64(c.RateLimitEvents), 0, 100_000_000)
 	within("USANCE_BREACH_ALERT_DAYS", int64(c.BreachAlertDays), 1, 366)
-	within("USAGE_TRACKING_BATCH_SIZE", int64(c.BatchSize), 1, 10_000)
+	within("USAGE_TRACKING_BATCH_SIZE", int64(c.BatchSize), 1, usance.MaxBatch)
 	within("USAGE_EVENT_RETENTION_DAYS", int64(c.RetentionDays), 1, 3660)
 	within("USAGE_CACHE_TTL_SECONDS", int64(c.CacheTTLSeconds), 0, 86_400)
 	if c.URL != "" && !strings.HasPrefix(c.URL, "http://") && !strings.HasPrefix(c.URL, "https://") {

@@ -161,7 +161,7 @@ func (s *server) handler() (http.Handler, error) {
 	}
 	isAdmin := func(r *http.Request) bool {
 		p, err := a.Authenticate(r)
-		return err == nil && p.IsAdmin()
+		return err == nil && p.May(access.ReadAll)
 	}
 	metrics.Handle("/", metricsHandler(registry, string(s.cfg.MetricsKey), s.open, isAdmin, s.log))
 	return inFlight(s.requests, a), nil

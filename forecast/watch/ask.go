@@ -203,7 +203,7 @@ type asked struct {
 
 func (r *Request) questions(facts []usance.Facts) (out []asked, err error) {
 	if len(facts) == 0 {
-		return nil, usance.NewError(usance.CodeLicenseNotFound, "no licence %q; put it first, or check the id", usance.Clip(r.LicenseID))
+		return nil, usance.LicenseNotFound(r.LicenseID)
 	}
 	for i := range facts[0].Thresholds {
 		t := &facts[0].Thresholds[i]

@@ -82,7 +82,7 @@ func (v *view) fillOwners(ctx context.Context, assets []usance.Asset) error {
 func (v *view) License(ctx context.Context, id string) (usance.License, error) {
 	l, err := single(ctx, v, "licence", `SELECT `+licenseColumns+` FROM license_usage_licenses l WHERE l.id = $1`, []any{id}, scanLicense)
 	if usance.ErrorCode(err) == usance.CodeNotFound {
-		err = usance.NewError(usance.CodeLicenseNotFound, "there is no such licence")
+		err = usance.LicenseNotFound(id)
 	}
 	return l, err
 }
