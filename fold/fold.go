@@ -102,6 +102,10 @@ func (f *Folder) Offer(b usance.Batch) {
 	}
 }
 
+// oldestAtATick groups are folded at each interval however few their events are,
+// so that none waits longer than all of them take: two minutes.
+const oldestAtATick = 2
+
 // pause is how long nothing must have come for the load to be over.
 const pause = 20 * time.Millisecond
 
@@ -110,7 +114,8 @@ const pause = 20 * time.Millisecond
 // A fold keeps writers waiting while it lasts, and rewrites a row once however
 // many events it takes. So a transaction folds one group of licences, of which
 // as many events as may wait are left to gather while more keep coming; when
-// nothing comes any more, or few came within an interval, all is folded. Batches
+// nothing comes any more, or few came within an interval, all is folded, and at
+// each interval the groups that have waited longest. Batches
 // that belong to no one group go in bites that grow with their number.
 func (f *Folder) Run(ctx context.Context) error {
 	tick := time.NewTicker(f.o.Interval)
@@ -133,6 +138,10 @@ func (f *Folder) Run(ctx context.Context) error {
 		case <-tick.C: // little comes, yet too often for a pause
 			if last, few := f.few(); few {
 				next = func(q *queue) []kept { return q.before(last, f.o.LightBite) }
+				break
+			}
+			for turn := 0; turn < oldestAtATick && err == nil; turn++ {
+				_, _, err = f.foldNext(ctx, func(q *queue) []kept { return q.oldest(f.o.Bite) })
 			}
 		case <-adopt.C:
 			_, err = f.adopt(ctx, f.o.Now().Add(-f.o.AdoptAge))

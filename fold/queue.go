@@ -96,6 +96,20 @@ func (q *queue) next(o Options, idle bool) []kept {
 	return bite
 }
 
+// oldest takes a bite of the group whose oldest batch has waited longest.
+func (q *queue) oldest(size int) []kept {
+	first := -1
+	for group, waiting := range q.groups {
+		if len(waiting) > 0 && (first < 0 || waiting[0].number < q.groups[first][0].number) {
+			first = group
+		}
+	}
+	if first < 0 {
+		return nil
+	}
+	return q.take(first, size, q.last)
+}
+
 // before takes a bite of what was filed up to the number.
 func (q *queue) before(last uint64, size int) []kept {
 	var bite []kept

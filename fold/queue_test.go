@@ -99,6 +99,9 @@ func TestWhatIsFoldedNext(t *testing.T) {
 	if got := q.groups[1]; len(got) != 2 || got[0].number >= got[1].number || q.events[1] != 10 || q.waiting != 230 {
 		t.Errorf("after putting back and taking the oldest: %+v, %d wait", got, q.waiting)
 	}
+	if group, n := events(q.oldest(7)); group != 1 || n != 5 {
+		t.Errorf("the oldest: %d events of group %d", n, group)
+	}
 	for range 12 {
 		q.done(q.next(o, true))
 	}

@@ -140,6 +140,10 @@ func (in *Ingester) Explain(ctx context.Context, licenseID string) (Explanation,
 	return out, nil
 }
 
+// otherType stands for the types that no threshold names, where it is none of
+// the built-in ones.
+const otherType = "other"
+
 // typesToExplain gives the usage types that Explain gives a verdict on.
 func typesToExplain(thresholds []usance.Threshold) []string {
 	named := make(map[string]bool)
@@ -150,8 +154,9 @@ func typesToExplain(thresholds []usance.Threshold) []string {
 	}
 	if len(named) == 0 || named[usance.AllTypes] {
 		delete(named, usance.AllTypes)
-		if i := slices.IndexFunc(usance.UsageTypes, func(s string) bool { return !named[s] }); i >= 0 {
-			named[usance.UsageTypes[i]] = true
+		rest := append(slices.Clone(usance.UsageTypes), otherType)
+		if i := slices.IndexFunc(rest, func(s string) bool { return !named[s] }); i >= 0 {
+			named[rest[i]] = true
 		}
 	}
 	return slices.Sorted(maps.Keys(named))

@@ -287,13 +287,17 @@ func (f *findings) rightBooks() []measure {
 		rows, events, sealed = rows+b.Rows, events+b.Events, sealed+b.Sealed
 		counters, overages = counters+b.Counters, overages+b.Overages
 	}
+	pending := ""
+	if n := f.status.PendingEvents; n > 0 && !f.serving {
+		pending = fmt.Sprintf("; %d events are not folded yet and were not compared: usance serve folds them", n)
+	}
 	wrong := make(map[string]int)
 	for _, d := range f.faults() {
 		wrong[d.Kind]++
 	}
 	const recalculate = "recalculate: POST /v1/recalculate with licenseId, startDate and endDate of the days named below, which writes the difference alone; and report it: this must not happen"
 	out := []measure{
-		held("books: rollups", fmt.Sprintf("%d of %d rows differ from %d raw events; %d days are pruned", wrong[fold.WrongRollup], rows, events, sealed),
+		held("books: rollups", fmt.Sprintf("%d of %d rows differ from %d raw events; %d days are pruned%s", wrong[fold.WrongRollup], rows, events, sealed, pending),
 			"0 rows", wrong[fold.WrongRollup] == 0, recalculate),
 		held("books: sessions", fmt.Sprintf("the unique sessions of %d days lack sessions of their raw events", wrong[fold.WrongSessions]),
 			"0 days", wrong[fold.WrongSessions] == 0, recalculate),

@@ -84,6 +84,7 @@ type server struct {
 	requests prometheus.Gauge
 	now      func() time.Time
 	open     bool // /metrics needs no key
+	lookOnly bool // nothing is folded at the end
 
 	collectors []prometheus.Collector // of /metrics
 	adminKey   string
@@ -224,11 +225,15 @@ func (s *server) serve(f *front, ready func(url string)) (err error) {
 	return err
 }
 
-// drain commits what is queued and folds what is pending.
+// drain commits what is queued and folds what is pending, unless this process
+// was only to look.
 func (s *server) drain() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	err := s.ingest.Close(ctx)
+	if s.lookOnly {
+		return err
+	}
 	if _, e := s.fold.Flush(ctx); e != nil {
 		// Not an error of the stop: the next start folds it.
 		s.log.Warn("not all was folded; the next start goes on", "error", e)

@@ -65,6 +65,9 @@ func (c verifyCmd) Run(ctx context.Context, p *program) error {
 		return fmt.Errorf("--days must be from 1 to 3660, not %d", c.Days)
 	}
 	return p.with(ctx, func(r *remote) error {
+		if r.local != nil {
+			r.local.lookOnly = true
+		}
 		f, err := c.find(ctx, r)
 		if err != nil {
 			return err

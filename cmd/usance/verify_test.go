@@ -230,6 +230,21 @@ func TestVerify(t *testing.T) {
 		t.Errorf("stopped: exit %d: %s\n%s", code, errOut, out)
 	}
 
+	// It looks only: what is pending stays so, and is said not to be compared.
+	path := filepath.Join(dir, "usance.db")
+	bend(t, path, `INSERT INTO pending_batches VALUES (x'00', 1, 1, 3, 3)`)
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, out, _ := verified(t, dir, "--only", "books,file"); !strings.Contains(out, "1 events are not folded yet") {
+		t.Errorf("with a pending batch:\n%s", out)
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("verify changed the file (%v)", err)
+	}
+	bend(t, path, `DELETE FROM pending_batches`)
+
 	bend(t, filepath.Join(dir, "usance.db"), `UPDATE license_usage_rollups SET quantity = quantity + 1`)
 	bend(t, filepath.Join(dir, "usance.db"), `DELETE FROM license_usage_sessions`)
 	code, out, errOut = verified(t, dir, "--json", "--only", "books,file")

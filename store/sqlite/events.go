@@ -372,16 +372,25 @@ func (t *tx) BatchEvents(ctx context.Context, ids []usance.ID, yield func(*usanc
 // pending range that begins before it reaches it.
 const isPending = `coalesce((SELECT p.last_seq FROM pending_batches p WHERE p.first_seq <= e.seq ORDER BY p.first_seq DESC LIMIT 1), 0) >= e.seq`
 
-// A tail is read from the pending ranges, since they are short as a rule. When
-// folding lags, reading them all would cost more than the licence's own days.
+// A short tail is read from the pending ranges, whatever licences they are of; a
+// longer one day by day of the licence: an index leads from each of its days
+// right to the day's last events.
 const (
 	tailByRange = ` FROM pending_batches p CROSS JOIN license_usage_events e NOT INDEXED
-		WHERE e.seq BETWEEN p.first_seq AND p.last_seq AND e.license_id = ? AND e.local_date >= ? AND e.local_date < ?`
-	tailByDay = ` FROM license_usage_events e INDEXED BY license_usage_events_day
-		WHERE e.license_id = ? AND e.local_date >= ? AND e.local_date < ?
+		WHERE e.seq BETWEEN p.first_seq AND p.last_seq AND e.license_id = ?1 AND e.local_date >= ?2 AND e.local_date < ?3`
+	tailByDay = ` FROM (
+			WITH RECURSIVE days (day) AS (
+				SELECT min(local_date) FROM license_usage_events WHERE license_id = ?1 AND local_date >= ?2 AND local_date < ?3
+				UNION ALL
+				SELECT (SELECT min(local_date) FROM license_usage_events WHERE license_id = ?1 AND local_date > day AND local_date < ?3)
+				FROM days WHERE day IS NOT NULL
+			)
+			SELECT day FROM days WHERE day IS NOT NULL
+		) d CROSS JOIN license_usage_events e INDEXED BY license_usage_events_day
+		WHERE e.license_id = ?1 AND e.local_date = d.day
 		AND e.seq >= (SELECT min(first_seq) FROM pending_batches) AND ` + isPending
 
-	shortTail = 20_000 // events
+	shortTail = 200 // events
 )
 
 // tail gives the better of the two.
