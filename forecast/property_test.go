@@ -187,6 +187,69 @@ func TestTotalsAndTheirProbabilitiesAreInverse(t *testing.T) {
 	})
 }
 
+// FuzzForecast takes any bytes as the counts of a licence's days, up to 10¹⁵ each:
+// nothing must crash, no number come out that is none or below nothing, zeros
+// bring zeros, and a higher limit is never passed more surely.
+func FuzzForecast(f *testing.F) {
+	f.Add([]byte{1, 2, 3}, uint8(0), uint8(30), int64(100))
+	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, uint8(49), uint8(2), int64(1))
+	f.Add([]byte{255, 0, 0, 9, 255, 1, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 3}, uint8(48), uint8(1), int64(1_000_000_000_000_000))
+	types := []usance.PeriodType{usance.PeriodDaily, usance.PeriodWeekly, usance.PeriodMonthly, usance.PeriodQuarterly, usance.PeriodYearly, usance.PeriodTotal}
+	f.Fuzz(func(t *testing.T, data []byte, grow, kind uint8, limit int64) {
+		if len(data) == 0 || limit < 0 {
+			return
+		}
+		r := Request{Start: usance.MakeDate(2024, time.February, 27), AnchorDay: 1 + int(kind)%31, Later: int(kind) % 3, Method: Methods()[int(grow)%len(Methods())]}
+		zeros := true
+		for i, b := range data[:min(len(data), 800)] {
+			v := float64(b) * math.Pow(10, float64(int(grow)*(i%3)%14))
+			zeros = zeros && v == 0
+			if b == 254 {
+				v = math.NaN()
+			}
+			r.Days = append(r.Days, v)
+		}
+		today := r.Start.AddDays(len(r.Days))
+		r.Period = usance.PeriodOf(types[int(kind)%len(types)], today, r.AnchorDay)
+		r.Limits = []Limit{{float64(limit), 1.1 * float64(limit)}, {2*float64(limit) + 1, 3*float64(limit) + 1}}
+		for h := range int(kind) % 24 {
+			r.Hours = append(r.Hours, float64(data[h%len(data)]))
+			zeros = zeros && r.Hours[h] == 0
+		}
+		var fc Forecaster
+		got, err := fc.Forecast(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sound := func(median float64, bands []Band) {
+			values := []float64{median}
+			for _, b := range bands {
+				values = append(slices.Insert(values, 0, b.Lower), b.Upper)
+			}
+			for i, v := range values {
+				if math.IsNaN(v) || math.IsInf(v, 0) || v < 0 || i > 0 && v < values[i-1] || zeros && v != 0 {
+					t.Fatalf("quantiles %v (zeros: %v)", values, zeros)
+				}
+			}
+		}
+		for _, d := range got.Path {
+			sound(d.Median, d.Bands)
+		}
+		for _, p := range got.Periods {
+			sound(p.Median, p.Bands)
+			low, high := p.Limits[0], p.Limits[1]
+			for _, q := range []float64{low.Plain.Probability, low.WithGrace.Probability, high.Plain.Probability} {
+				if !(q >= 0 && q <= 1) {
+					t.Fatalf("a probability of %v", q)
+				}
+			}
+			if high.Plain.Probability > low.Plain.Probability || low.WithGrace.Probability > low.Plain.Probability {
+				t.Fatalf("%v is passed with %v, %v with %v", low.Limit, low.Plain.Probability, high.Limit, high.Plain.Probability)
+			}
+		}
+	})
+}
+
 // FuzzSeries takes any bytes as counts: nothing must crash, and what comes out
 // must be in order.
 func FuzzSeries(f *testing.F) {

@@ -121,7 +121,7 @@ func newStages(ctx context.Context, c config, log *slog.Logger, now func() time.
 	s.catalog = catalog.New(store, catalog.Options{Now: now, LateGrace: c.LateGrace, NewSecret: access.NewSecret})
 	s.billing = billing.New(store, billing.Options{Now: now, LateGrace: c.LateGrace, AutoApproveCents: c.AutoApproveCents, Logger: log})
 	s.query = query.New(store, query.Options{Now: now, TTL: time.Duration(c.CacheTTLSeconds) * time.Second})
-	s.watch = watch.New(store, watch.Options{Now: now, LateGrace: c.LateGrace, BreachDays: c.BreachAlertDays, Rest: 1, Logger: log})
+	s.watch = watch.New(store, watch.Options{Now: now, LateGrace: c.LateGrace, BreachDays: c.BreachAlertDays, Rest: 3, Logger: log})
 	s.access = access.New(store, access.Options{Now: now, AdminKey: s.adminKey})
 	if s.jobs, err = jobs.New(store, tasks(c, s.fold, s.billing, s.watch), jobs.Options{Now: now, Logger: log}); err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"slices"
@@ -13,7 +14,13 @@ import (
 	"github.com/usance/usance/store/storetest"
 )
 
-func TestMain(m *testing.M) { os.Exit(storetest.OnEach{M: m}.Run()) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if *fleet > 0 { // which chooses its store itself
+		os.Exit(m.Run())
+	}
+	os.Exit(storetest.OnEach{M: m}.Run())
+}
 
 // fixture is a store and a watch over it, under a clock that tests set.
 type fixture struct {

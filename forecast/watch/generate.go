@@ -21,9 +21,9 @@ const (
 	priorState    = "forecastPrior"
 
 	// page is how many thresholds one look-up takes, and group how many forecasts
-	// one transaction writes.
+	// one transaction writes: few, since those who send events wait for its end.
 	page  = 200
-	group = 100
+	group = 25
 	// learnFrom is how many licences the prior is learned from.
 	learnFrom = 1500
 	// resumeFor is how long a run that was cut short is gone on with.

@@ -188,7 +188,8 @@ func TestARunThatIsCutShortGoesOn(t *testing.T) {
 		f.threshold("t-"+id, id, 1000)
 	}
 	// Killed in the second page, which has written the first of its groups.
-	cut := New(&failing{Store: f.store, left: 1 + 2 + 1}, f.o)
+	const untilThen = 1 + page/group + 1 + 1 // the prior, the groups, the progress, and one group more
+	cut := New(&failing{Store: f.store, left: untilThen}, f.o)
 	if _, err := cut.Generate(t.Context()); !errors.Is(err, errKilled) {
 		t.Fatalf("a run that is cut short: %v", err)
 	}
@@ -210,7 +211,7 @@ func TestARunThatIsCutShortGoesOn(t *testing.T) {
 	}
 	// One that was cut short long ago is not gone on with, nor one that was not.
 	f.generate(licenses)
-	cut = New(&failing{Store: f.store, left: 1 + 2 + 1}, f.o)
+	cut = New(&failing{Store: f.store, left: untilThen}, f.o)
 	if _, err := cut.Generate(t.Context()); !errors.Is(err, errKilled) {
 		t.Fatal(err)
 	}

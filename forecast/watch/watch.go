@@ -84,7 +84,7 @@ func (w *Watch) rest(ctx context.Context, began time.Time) error {
 }
 
 const (
-	maxRest = 100 * time.Millisecond
+	maxRest = 20 * time.Millisecond
 	// maxNamed bounds the faults that a run names; it counts them all.
 	maxNamed = 20
 )
