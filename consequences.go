@@ -67,7 +67,7 @@ func (q *Consequences) Write(ctx context.Context, tx Tx) error {
 func GroupRevisions(rows []Overage) map[CounterKey][]Overage {
 	out := make(map[CounterKey][]Overage)
 	for _, o := range rows {
-		k := CounterKey{LicenseID: o.LicenseID, ThresholdID: o.ThresholdID, PeriodStart: o.PeriodDate}
+		k := o.counter()
 		out[k] = append(out[k], o)
 	}
 	return out

@@ -41,6 +41,11 @@ type Overage struct {
 	UpdatedAt          time.Time     `json:"updatedAt"`
 }
 
+// counter names the counter that the overage is of.
+func (o *Overage) counter() CounterKey {
+	return CounterKey{LicenseID: o.LicenseID, ThresholdID: o.ThresholdID, PeriodStart: o.PeriodDate}
+}
+
 // accrue gives the revision to write after counter c changed, nil when none
 // does. The sum over all revisions' quantities and fees equals the overage of
 // the counter's quantity and its fee.
@@ -72,7 +77,7 @@ func accrue(t *Threshold, c *Counter, terms Terms, revisions []Overage, m Moment
 	o.PeriodStart, o.PeriodEnd = p.Bounds(m.Zone)
 	if growing != nil {
 		if growing.ActualQuantity == c.Quantity && growing.OverageQuantity == total && growing.CalculatedFeeCents == fee &&
-			growing.price().Equal(terms.Price()) {
+			growing.LimitQuantity == terms.LimitQuantity && growing.GracePercentage == terms.GracePercentage && growing.price().Equal(terms.Price()) {
 			return nil, nil
 		}
 		o = *growing

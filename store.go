@@ -153,6 +153,9 @@ type UsageView interface {
 	DayUsage(ctx context.Context, licenseID string, from, to Date) ([]Rollup, error)
 	// DaySessions yields the licence's session sketches, as of the last fold.
 	DaySessions(ctx context.Context, licenseID string, from, to Date, yield func(Date, *Sessions) error) error
+	// UniqueSessions gives the numbers that are kept beside those sketches for SQL
+	// to read, by day: the sketches' estimates.
+	UniqueSessions(ctx context.Context, licenseID string, from, to Date) (map[Date]int64, error)
 	// Version is raised by each fold and recalculation that touches the
 	// licence: what is cached of folded rows is filed under it.
 	Version(ctx context.Context, licenseID string) (int64, error)

@@ -34,12 +34,14 @@ const (
 
 // Discrepancy is a figure that differs from what it must be.
 type Discrepancy struct {
-	Kind        string      `json:"kind"` // rollup, sessions, counter, overage or license
-	LicenseID   string      `json:"licenseId"`
-	Date        usance.Date `json:"date,omitzero"` // of the rollup or sessions; first day of the counter's period
-	UsageType   string      `json:"usageType,omitempty"`
-	ThresholdID string      `json:"thresholdId,omitempty"`
-	Problem     string      `json:"problem"`
+	Kind        string            `json:"kind"` // rollup, sessions, counter, overage or license
+	LicenseID   string            `json:"licenseId"`
+	Date        usance.Date       `json:"date,omitzero"` // of the rollup or sessions; first day of the counter's period
+	UsageType   string            `json:"usageType,omitempty"`
+	ThresholdID string            `json:"thresholdId,omitempty"`
+	PeriodType  usance.PeriodType `json:"periodType,omitempty"` // of the threshold
+	Problem     string            `json:"problem"`
+	Fix         string            `json:"fix"` // what to do about it
 }
 
 // booksTime is after how long CheckBooks leaves the rest to the next call.
@@ -80,7 +82,8 @@ func (f *Folder) checkBooks(ctx context.Context, l *usance.License, days int) (B
 	b := Books{LicenseID: l.ID, Faults: []Discrepancy{}}
 	zone, err := usance.ParseZone(l.Timezone)
 	if err != nil { // of a table of licences that is another program's too
-		b.add(Discrepancy{Kind: WrongLicense, LicenseID: l.ID, Problem: fmt.Sprintf("nothing of it can be compared: %v", err)})
+		b.add(Discrepancy{Kind: WrongLicense, LicenseID: l.ID, Problem: fmt.Sprintf("nothing of it can be compared: %v", err),
+			Fix: "put its timezone right, in the table of licences or by PUT /v1/licenses/" + l.ID})
 		return b, nil
 	}
 	now := f.o.Now().UTC()
@@ -89,6 +92,7 @@ func (f *Folder) checkBooks(ctx context.Context, l *usance.License, days int) (B
 		to = usance.DateOf(now, zone).AddDays(2) // events may be dated some minutes ahead
 		from = to.AddDays(-1 - days)
 	}
+	m := usance.Moment{Now: now, Zone: zone, AnchorDay: l.BillingAnchorDay, LateGrace: f.o.LateGrace}
 	if err := f.checkRollups(ctx, l.ID, from, to, &b); err != nil {
 		return b, err
 	}
@@ -99,21 +103,17 @@ func (f *Folder) checkBooks(ctx context.Context, l *usance.License, days int) (B
 		}
 		for i := range facts[0].Thresholds {
 			t := &facts[0].Thresholds[i]
-			counters, overages, wrong, err := usance.CheckCounters(ctx, v, &facts[0].License, t, from, to)
+			counters, overages, wrong, err := usance.CheckCounters(ctx, v, &facts[0].License, t, from, to, m)
 			if err != nil {
 				return err
 			}
 			b.Counters += counters
 			b.Overages += overages
-			for _, w := range wrong {
-				kind := WrongCounter
-				if w.Overages {
-					kind = WrongOverage
-				}
-				b.add(Discrepancy{kind, l.ID, w.PeriodStart, w.UsageType, t.ID, w.Problem})
-			}
+			b.addCounts(wrong)
 		}
-		return nil
+		strays, err := usance.CheckStrays(ctx, v, &facts[0].License, facts[0].Thresholds, m)
+		b.addCounts(strays)
+		return err
 	})
 	return b, err
 }
@@ -153,14 +153,37 @@ func (f *Folder) checkRollups(ctx context.Context, licenseID string, from, to us
 			if r.Tally == (usance.Tally{}) {
 				problem = "the rollup's breakdown differs from its raw events, though its totals do not"
 			}
-			b.add(Discrepancy{WrongRollup, licenseID, r.Date, r.UsageType, "", problem})
+			b.add(Discrepancy{Kind: WrongRollup, LicenseID: licenseID, Date: r.Date, UsageType: r.UsageType, Problem: problem, Fix: recalculation(licenseID, r.Date)})
 		}
 		for i := range d.sessions {
-			b.add(Discrepancy{WrongSessions, licenseID, d.sessions[i].Date, "", "", "the day's unique sessions lack sessions of its raw events"})
+			date := d.sessions[i].Date
+			problem := "the day's unique sessions lack sessions of its raw events"
+			if e, ok := d.estimates[date]; ok {
+				problem = fmt.Sprintf("the day's unique_sessions is %d, its sketch comes to %d", e.kept, e.sketch)
+			}
+			b.add(Discrepancy{Kind: WrongSessions, LicenseID: licenseID, Date: date, Problem: problem, Fix: recalculation(licenseID, date)})
 		}
 		start = end
 	}
 	return nil
+}
+
+// recalculation says how a day is put right.
+func recalculation(licenseID string, date usance.Date) string {
+	return fmt.Sprintf("recalculate the day: POST /v1/recalculate with licenseId %q, startDate and endDate %s", licenseID, date)
+}
+
+func (b *Books) addCounts(wrong []usance.Miscount) {
+	for _, w := range wrong {
+		d := Discrepancy{
+			Kind: WrongCounter, LicenseID: w.LicenseID, Date: w.PeriodStart, UsageType: w.UsageType,
+			ThresholdID: w.ThresholdID, PeriodType: w.PeriodType, Problem: w.Problem, Fix: w.Fix,
+		}
+		if w.Overages {
+			d.Kind = WrongOverage
+		}
+		b.add(d)
+	}
 }
 
 func (b *Books) add(d Discrepancy) {

@@ -32,7 +32,8 @@ const maxTries = 10
 // Recalculate recomputes the licence's rollups of the local days [from, to)
 // from their folded events, and the counters of the periods they touch. It
 // adds only the difference, so that usage may go on meanwhile; sessions that a
-// day's sketch lacks are merged into it. Sealed days are skipped and listed.
+// day's sketch lacks are merged into it. Sealed days are skipped and listed. What
+// was done to counters by hand is undone; see usance.MendCounters.
 func (f *Folder) Recalculate(ctx context.Context, licenseID string, from, to usance.Date, actor string) (out Recalculation, err error) {
 	out = Recalculation{LicenseID: licenseID, StartDate: from, EndDate: to - 1, Sealed: []usance.Date{}}
 	f.o.Logger.Debug("recalculating", "license", licenseID, "from", from, "to", to)
@@ -69,11 +70,16 @@ func (f *Folder) recount(ctx context.Context, tx usance.Tx, licenseID string, fr
 	now := f.o.Now().UTC().Truncate(time.Microsecond)
 	m := usance.Moment{Now: now, Zone: zone, AnchorDay: l.BillingAnchorDay, LateGrace: f.o.LateGrace}
 	for i := range facts[0].Thresholds {
-		n, err := usance.Recount(ctx, tx, l, &facts[0].Thresholds[i], from, to, false, m)
+		t := &facts[0].Thresholds[i]
+		mended, err := usance.MendCounters(ctx, tx, l, t, from, to, m)
 		if err != nil {
 			return 0, err
 		}
-		changed += n
+		n, err := usance.Recount(ctx, tx, l, t, from, to, false, m)
+		if err != nil {
+			return 0, err
+		}
+		changed += mended + n
 	}
 	e := usance.NewAuditEntry(now, actor, "usage.recalculate", licenseID)
 	e.LicenseID, e.Reason = licenseID, fmt.Sprintf("%s to %s: %d rows and %d counters changed", from, to-1, rows, changed)
@@ -107,11 +113,16 @@ func (f *Folder) recalculateChunk(ctx context.Context, licenseID string, from, t
 type difference struct {
 	rows      []usance.Rollup // by key; Revision is the row's when it was read
 	revisions map[usance.RollupKey]int
-	sessions  []usance.DaySketch // of the events of days whose stored sketch does not contain it, by day
+	sessions  []usance.DaySketch       // what is to be merged into days, in their order: the events' sketch where the stored one lacks some
+	estimates map[usance.Date]estimate // of those, the days beside whose sketch another number is kept
 	sealed    []usance.Date
 	events    int64
 	compared  int // rows
 }
+
+// estimate is a day's number of unique sessions, as it is kept for SQL to read
+// and as the day's sketch has it.
+type estimate struct{ kept, sketch int64 }
 
 // drifted is how many figures differ: rows, and days of sessions.
 func (d *difference) drifted() int { return len(d.rows) + len(d.sessions) }
@@ -173,38 +184,43 @@ func (f *Folder) diff(ctx context.Context, licenseID string, from, to usance.Dat
 				d.rows = append(d.rows, *r)
 			}
 		}
-		d.sessions, err = lacking(ctx, v, licenseID, from, to, bite.sessions)
-		return err
+		return d.compareSessions(ctx, v, licenseID, from, to, bite.sessions)
 	})
 	return d, err
 }
 
-// lacking gives those of the events' sketches that the stored ones of their days
-// do not contain, by day. A sketch cannot be subtracted from: one that holds more
-// than its events is not found out.
-func lacking(ctx context.Context, v usance.View, licenseID string, from, to usance.Date, fresh map[usance.Day]*usance.Sessions) (out []usance.DaySketch, err error) {
-	if len(fresh) == 0 {
-		return nil, nil
+// compareSessions finds the days whose sketch does not contain that of their
+// events, and those beside whose sketch another number than its estimate is kept;
+// to merge nothing puts that right, on sealed days too. A sketch cannot be
+// subtracted from: one that holds more than its events is not found out.
+func (d *difference) compareSessions(ctx context.Context, v usance.View, licenseID string, from, to usance.Date, fresh map[usance.Day]*usance.Sessions) error {
+	kept, err := v.UniqueSessions(ctx, licenseID, from, to)
+	if err != nil {
+		return err
 	}
+	d.estimates = make(map[usance.Date]estimate)
 	err = v.DaySessions(ctx, licenseID, from, to, func(date usance.Date, stored *usance.Sessions) error {
 		day := usance.Day{LicenseID: licenseID, Date: date}
-		if fresh[day] == nil {
-			return nil
+		if fresh[day] != nil {
+			whole, err := stored.Contains(fresh[day])
+			if err != nil {
+				return fmt.Errorf("comparing the sessions of %s, %s: %w", licenseID, date, err)
+			}
+			if whole {
+				delete(fresh, day)
+			}
 		}
-		whole, err := stored.Contains(fresh[day])
-		if err != nil {
-			return fmt.Errorf("comparing the sessions of %s, %s: %w", licenseID, date, err)
-		}
-		if whole {
-			delete(fresh, day)
+		if e := (estimate{kept[date], stored.Estimate()}); e.kept != e.sketch && fresh[day] == nil {
+			d.estimates[date] = e
+			fresh[day] = new(usance.Sessions)
 		}
 		return nil
 	})
 	for day, s := range fresh {
-		out = append(out, usance.DaySketch{Day: day, Sessions: *s})
+		d.sessions = append(d.sessions, usance.DaySketch{Day: day, Sessions: *s})
 	}
-	slices.SortFunc(out, func(a, b usance.DaySketch) int { return a.Compare(b.Day) })
-	return out, err
+	slices.SortFunc(d.sessions, func(a, b usance.DaySketch) int { return a.Compare(b.Day) })
+	return err
 }
 
 // correct adds the difference under the rows' locks; ok is false when another

@@ -311,8 +311,10 @@ export interface DimensionUsage {
 
 export interface Discrepancy {
   date?: string;
+  fix: string;
   kind: string;
   licenseId: string;
+  periodType?: "daily" | "weekly" | "monthly" | "quarterly" | "yearly" | "total";
   problem: string;
   thresholdId?: string;
   usageType?: string;

@@ -295,14 +295,14 @@ func (f *findings) rightBooks() []measure {
 	for _, d := range f.faults() {
 		wrong[d.Kind]++
 	}
-	const recalculate = "recalculate: POST /v1/recalculate with licenseId, startDate and endDate of the days named below, which writes the difference alone; and report it: this must not happen"
+	const fix = "do what is said below of each; a recalculation writes differences alone. Report it, unless somebody has changed the database by hand: this must not happen"
 	out := []measure{
 		held("books: rollups", fmt.Sprintf("%d of %d rows differ from %d raw events; %d days are pruned%s", wrong[fold.WrongRollup], rows, events, sealed, pending),
-			"0 rows", wrong[fold.WrongRollup] == 0, recalculate),
-		held("books: sessions", fmt.Sprintf("the unique sessions of %d days lack sessions of their raw events", wrong[fold.WrongSessions]),
-			"0 days", wrong[fold.WrongSessions] == 0, recalculate),
-		held("books: counters", fmt.Sprintf("%d of %d differ from their usage", wrong[fold.WrongCounter], counters), "0 counters", wrong[fold.WrongCounter] == 0, recalculate),
-		held("books: overages", fmt.Sprintf("%d periods of %d rows differ from their counter", wrong[fold.WrongOverage], overages), "0 periods", wrong[fold.WrongOverage] == 0, recalculate),
+			"0 rows", wrong[fold.WrongRollup] == 0, fix),
+		held("books: sessions", fmt.Sprintf("the unique sessions of %d days differ from what was seen", wrong[fold.WrongSessions]),
+			"0 days", wrong[fold.WrongSessions] == 0, fix),
+		held("books: counters", fmt.Sprintf("%d of %d differ from their usage, period or state", wrong[fold.WrongCounter], counters), "0 counters", wrong[fold.WrongCounter] == 0, fix),
+		held("books: overages", fmt.Sprintf("%d of %d rows, or their periods, differ from their counter", wrong[fold.WrongOverage], overages), "0 overages", wrong[fold.WrongOverage] == 0, fix),
 	}
 	if n := wrong[fold.WrongLicense]; n > 0 {
 		out = append(out, held("books: licences", fmt.Sprintf("%d cannot be compared", n), "0 licences", false, "put the time zones of the licences named below right"))

@@ -240,9 +240,10 @@ func (c verifyCmd) print(p *program, f *findings, list []measure) error {
 	}
 	if faults := f.faults(); len(faults) > 0 {
 		p.printf("\n")
-		put(w, "WRONG", "LICENCE", "DATE", "TYPE", "THRESHOLD", "PROBLEM")
+		put(w, "WRONG", "LICENCE", "DATE", "TYPE", "THRESHOLD", "PERIOD", "PROBLEM")
 		for _, d := range faults[:min(maxFaults, len(faults))] {
-			put(w, d.Kind, d.LicenseID, d.Date.String(), d.UsageType, d.ThresholdID, d.Problem)
+			put(w, d.Kind, d.LicenseID, d.Date.String(), d.UsageType, d.ThresholdID, string(d.PeriodType), d.Problem)
+			put(w, " ", " ", " ", " ", " ", " ", "→ "+d.Fix)
 		}
 		if err := w.Flush(); err != nil {
 			return err

@@ -263,6 +263,7 @@ func TestVerify(t *testing.T) {
 	if code, out, _ := verified(t, dir, "--only", "books"); code != exitFault || !strings.Contains(out, "differs from its raw events by 0 events, 1 units and 0 cents") {
 		t.Errorf("exit %d\n%s", code, out)
 	}
+	bend(t, filepath.Join(dir, "usance.db"), `UPDATE license_usage_counters SET state = 'closed', period_end = period_end + 9`)
 	again.must("POST", "/v1/recalculate", fmt.Sprintf(`{"licenseId":"lic_1","startDate":%q,"endDate":%[1]q}`, time.Now().UTC().Format(time.DateOnly)), nil)
 	if code, out, _ := verified(t, dir, "--only", "books"); code != exitOK {
 		t.Errorf("once it was recalculated: exit %d\n%s", code, out)

@@ -29,6 +29,19 @@ func (v *view) SealedDays(ctx context.Context, licenseID string, from, to usance
 		[]any{licenseID, from, to}, func(r *rows, d *usance.Date) error { return r.Scan(d) })
 }
 
+func (v *view) UniqueSessions(ctx context.Context, licenseID string, from, to usance.Date) (map[usance.Date]int64, error) {
+	out := make(map[usance.Date]int64)
+	err := v.each(ctx, `SELECT date, unique_sessions FROM license_usage_sessions WHERE license_id = $1 AND date >= $2 AND date < $3`,
+		[]any{licenseID, from, to}, func(r *rows) error {
+			var d usance.Date
+			var n int64
+			err := r.Scan(&d, &n)
+			out[d] = n
+			return err
+		})
+	return out, err
+}
+
 func (t *tx) CloseDays(ctx context.Context, days []usance.Day) error {
 	_, err := t.exec(ctx, `INSERT INTO license_usage_days (license_id, date, closed, sealed)
 		SELECT license_id, date, TRUE, FALSE FROM unnest($1::text[], $2::date[]) AS u (license_id, date) ORDER BY license_id COLLATE "C", date

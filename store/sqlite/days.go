@@ -33,6 +33,19 @@ func (v *view) SealedDays(ctx context.Context, licenseID string, from, to usance
 		[]any{licenseID, int64(from), int64(to)}, func(rows *sql.Rows, d *usance.Date) error { return rows.Scan(d) })
 }
 
+func (v *view) UniqueSessions(ctx context.Context, licenseID string, from, to usance.Date) (map[usance.Date]int64, error) {
+	out := make(map[usance.Date]int64)
+	err := v.each(ctx, `SELECT date, unique_sessions FROM license_usage_sessions WHERE license_id = ? AND date >= ? AND date < ?`,
+		[]any{licenseID, int64(from), int64(to)}, func(rows *sql.Rows) error {
+			var d usance.Date
+			var n int64
+			err := rows.Scan(&d, &n)
+			out[d] = n
+			return err
+		})
+	return out, err
+}
+
 func (t *tx) CloseDays(ctx context.Context, days []usance.Day) error {
 	for _, d := range days {
 		t.changesFacts(d.LicenseID)

@@ -273,6 +273,16 @@ func testSessions(t *testing.T, s usance.Store) {
 			return nil
 		})
 		equal(t, "DaySessions of one day", got, map[usance.Date]int64{today - 1: 4})
+		if err != nil {
+			return err
+		}
+		beside, err := v.UniqueSessions(ctx, "l1", today-1, today+1)
+		equal(t, "UniqueSessions", beside, want)
+		if err != nil {
+			return err
+		}
+		beside, err = v.UniqueSessions(ctx, "l1", today-1, today)
+		equal(t, "UniqueSessions of one day", beside, map[usance.Date]int64{today - 1: 4})
 		return err
 	})
 }
