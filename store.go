@@ -227,7 +227,7 @@ type EventFilter struct {
 }
 
 // Batch is events of one ingest transaction that are folded together: all of
-// them, or, of a large one, those of one group of licences.
+// them, or those of one group of licences.
 // Memory hand-overs carry the events; a batch read from the store has none.
 type Batch struct {
 	ID     ID
