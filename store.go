@@ -237,6 +237,10 @@ type Batch struct {
 	Events []Event
 }
 
+// MaxFoldLag is the age of a pending batch from which on something is wrong with
+// the fold, whatever the load.
+const MaxFoldLag = 5 * time.Minute
+
 // Groups is how many groups of licences are locked apart, and MaxGroups into how
 // many their events may be split for folding.
 const (

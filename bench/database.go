@@ -66,8 +66,20 @@ func (d *database) create(ctx context.Context, server string) error {
 	if err := onServer(ctx, "CREATE DATABASE"); err != nil {
 		return fmt.Errorf("making a database to measure in: %w", err)
 	}
-	u.Path = "/" + name
+	q := u.Query()
+	q.Del("dbname") // either would name another database than the path does
+	q.Del("database")
+	u.Path, u.RawQuery = "/"+name, q.Encode()
 	d.url = u.String()
+	c, err := pgx.Connect(ctx, d.url)
+	if err != nil {
+		return err
+	}
+	defer c.Close(ctx)
+	var at string
+	if err := c.QueryRow(ctx, "SELECT current_database()").Scan(&at); err != nil || at != name {
+		return errors.Join(err, fmt.Errorf("the URL leads to the database %q, not to %q, which was made to measure in", at, name))
+	}
 	d.drop = func() error { return onServer(context.WithoutCancel(ctx), "DROP DATABASE") }
 	return nil
 }

@@ -40,7 +40,7 @@ func openPostgres(ctx context.Context, url string) (*postgresEngine, error) {
 	indexes, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	for _, name := range indexes {
 		if err == nil {
-			_, err = e.conns[0].Exec(ctx, "DROP INDEX "+name)
+			_, err = e.conns[0].Exec(ctx, "DROP INDEX "+name) // regclass quotes it
 		}
 	}
 	if err != nil {

@@ -102,9 +102,13 @@ func (f *Folder) Offer(b usance.Batch) {
 	}
 }
 
-// oldestAtATick groups are folded at each interval however few their events are,
-// so that none waits longer than all of them take: two minutes.
-const oldestAtATick = 2
+// longestWait is how long a group may wait under load, however few its events
+// are: so many of those that waited longest are folded at each interval.
+const longestWait = 2 * time.Minute
+
+func (o *Options) oldestAtATick() int {
+	return int((o.Interval*(usance.MaxGroups+1) + longestWait - 1) / longestWait)
+}
 
 // pause is how long nothing must have come for the load to be over.
 const pause = 20 * time.Millisecond
@@ -114,8 +118,8 @@ const pause = 20 * time.Millisecond
 // A fold keeps writers waiting while it lasts, and rewrites a row once however
 // many events it takes. So a transaction folds one group of licences, of which
 // as many events as may wait are left to gather while more keep coming; when
-// nothing comes any more, or few came within an interval, all is folded, and at
-// each interval the groups that have waited longest. Batches
+// nothing comes any more, or few wait at an interval, all is folded, and at each
+// interval the groups that have waited longest. Batches
 // that belong to no one group go in bites that grow with their number.
 func (f *Folder) Run(ctx context.Context) error {
 	tick := time.NewTicker(f.o.Interval)
@@ -135,12 +139,12 @@ func (f *Folder) Run(ctx context.Context) error {
 			quiet.Reset(pause)
 		case <-quiet.C:
 			idle = true
-		case <-tick.C: // little comes, yet too often for a pause
+		case <-tick.C: // what comes may come too often for a pause
 			if last, few := f.few(); few {
 				next = func(q *queue) []kept { return q.before(last, f.o.LightBite) }
 				break
 			}
-			for turn := 0; turn < oldestAtATick && err == nil; turn++ {
+			for turn := 0; turn < f.o.oldestAtATick() && err == nil; turn++ {
 				_, _, err = f.foldNext(ctx, func(q *queue) []kept { return q.oldest(f.o.Bite) })
 			}
 		case <-adopt.C:

@@ -192,7 +192,7 @@ func explainSteps(ctx context.Context, v usance.View, l *usance.License, thresho
 	if err != nil {
 		return nil, err
 	}
-	behind := status.PendingEvents > 0 && now.Sub(status.OldestPending) > time.Minute
+	behind := status.PendingEvents > 0 && now.Sub(status.OldestPending) > usance.MaxFoldLag
 	step("aggregation", !behind, fmt.Sprintf("%d events wait to be folded", status.PendingEvents),
 		"answers are right all the same; see the log for errors of the fold")
 	return steps, nil

@@ -111,6 +111,7 @@ func New(store Store, o Options) *Ingester {
 	if o.Split == 0 {
 		o.Split = 64
 	}
+	o.Split = min(o.Split, usance.MaxGroups)
 	if o.SplitFrom == 0 {
 		o.SplitFrom = 1024
 	}

@@ -16,7 +16,7 @@ const (
 	minCachePercent  = 80.0 // of look-ups
 	minJobPercent    = 99.0 // of runs
 	maxAggregation   = 5 * time.Minute
-	maxFoldLag       = 5 * time.Minute
+	maxFoldLag       = usance.MaxFoldLag
 	maxSinceRun      = 25 * time.Hour // an hourly job that verifies once a day
 	maxOverdue       = 5 * time.Minute
 	maxWaitingEvents = 10_000

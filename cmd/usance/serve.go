@@ -132,7 +132,7 @@ func newStages(ctx context.Context, c config, log *slog.Logger, now func() time.
 	taking := ingest.Options{Now: now, LateGrace: c.LateGrace, SessionKey: sessionKey, Committed: s.fold.Offer, Logger: log}
 	if c.onPostgres() {
 		taking.Lanes = 4 // the database takes them side by side
-	} else { // there alone do reads not look into each pending batch
+	} else { // there alone do many pending batches cost reads little
 		taking.Split, taking.SplitFrom = usance.MaxGroups, 2
 	}
 	// Ingest starts last: it has a goroutine that an error above would leave behind.

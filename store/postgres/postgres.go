@@ -18,6 +18,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -81,10 +82,13 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, errURL()
 	}
-	if o.Conns <= 0 {
+	if o.Conns <= 0 && !strings.Contains(url, "pool_max_conns") {
 		o.Conns = 16
 	}
-	if config.MaxConns = int32(o.Conns); config.ConnConfig.Config.RuntimeParams == nil {
+	if o.Conns > 0 {
+		config.MaxConns = int32(o.Conns)
+	}
+	if config.ConnConfig.Config.RuntimeParams == nil {
 		config.ConnConfig.Config.RuntimeParams = make(map[string]string)
 	}
 	if o.Volatile {

@@ -397,7 +397,7 @@ const (
 func (v *view) tail(ctx context.Context) (string, error) {
 	// Far from each other, few batches look like many events, and are found by day.
 	var pending int64
-	if _, err := v.one(ctx, `SELECT coalesce((SELECT max(first_seq) FROM pending_batches) - (SELECT min(first_seq) FROM pending_batches), 0)`, nil, &pending); err != nil {
+	if _, err := v.one(ctx, `SELECT coalesce((SELECT last_seq FROM pending_batches ORDER BY first_seq DESC LIMIT 1) - (SELECT min(first_seq) FROM pending_batches), 0)`, nil, &pending); err != nil {
 		return "", err
 	}
 	if pending <= shortTail {
