@@ -11,8 +11,10 @@ type Job struct {
 	LastRunAt    time.Time     `json:"lastRunAt,omitzero"`
 	LastDuration time.Duration `json:"lastDurationNanos,omitempty"`
 	LastError    string        `json:"lastError,omitempty"`
-	Runs         int64         `json:"runs"`
-	Failures     int64         `json:"failures"`
+	Runs         int64         `json:"runs"`     // ever
+	Failures     int64         `json:"failures"` // of those
+	DayRuns      int64         `json:"dayRuns"`  // that ended in the 24 hours until LastRunAt, the last one too
+	DayFailures  int64         `json:"dayFailures"`
 	LeaseOwner   string        `json:"-"`
 	LeaseUntil   time.Time     `json:"runningUntil,omitzero"` // a run is under way until it ends or this passes
 }

@@ -445,7 +445,8 @@ type JobStore interface {
 	// RenewJob prolongs a lease; ok false when it was lost.
 	RenewJob(ctx context.Context, name, owner string, until time.Time) (ok bool, err error)
 	// FinishJob ends the owner's lease and records how the run went; nothing
-	// changes when the lease was lost.
+	// changes when the lease was lost. What ended more than 24 hours before is
+	// remembered in Runs and Failures alone.
 	FinishJob(ctx context.Context, name, owner string, at time.Time, took time.Duration, runErr string) error
 	// PauseJob stops or resumes a job's schedule; NOT_FOUND if there is none.
 	PauseJob(ctx context.Context, name string, paused bool) error

@@ -497,6 +497,8 @@ export interface Interval {
 }
 
 export interface Job {
+  dayFailures: number;
+  dayRuns: number;
   failures: number;
   /** Nanoseconds. */
   lastDurationNanos?: number;

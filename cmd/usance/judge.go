@@ -116,15 +116,12 @@ func (f *findings) aggregation() []measure {
 			out = append(out, held("aggregation: duration", j.LastDuration.Round(time.Millisecond).String(), threshold, j.LastDuration <= maxAggregation,
 				"see usance_fold_seconds and usance_pending_events: more comes in than the disk takes; find out what else uses it"))
 		}
-		rate := 0.0
-		if j.Runs > 0 {
-			rate = 100 * float64(j.Runs-j.Failures) / float64(j.Runs)
-		}
-		if threshold := fmt.Sprintf("above %.0f %%", minJobPercent); j.Runs == 0 {
-			out = append(out, notApplicable("aggregation: completion", threshold, "the job has not run yet"))
+		if threshold := fmt.Sprintf("above %.0f %% in 24 hours", minJobPercent); j.DayRuns == 0 {
+			out = append(out, notApplicable("aggregation: completion", threshold, "no run has ended since this is recorded"))
 		} else {
-			out = append(out, held("aggregation: completion", fmt.Sprintf("%.2f %% of %d runs", rate, j.Runs), threshold, rate > minJobPercent,
-				"the server's log tells why runs failed; what they left was folded by the next"))
+			rate := 100 * float64(j.DayRuns-j.DayFailures) / float64(j.DayRuns)
+			out = append(out, held("aggregation: completion", fmt.Sprintf("%.2f %% of the %d runs until the last", rate, j.DayRuns), threshold, rate > minJobPercent,
+				"the server's log tells why runs failed; what they left was folded by the next. Runs count here for 24 hours"))
 		}
 	}
 	days := "every licence on every day"

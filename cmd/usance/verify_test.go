@@ -29,7 +29,7 @@ func healthy(t *testing.T) *findings {
 		Days: []usance.ActiveDay{{Date: 20580, Events: 5, Licenses: 2, Used: 2, Aggregated: 2}}}
 	f.status = query.AggregationStatus{Cache: query.CacheStatus{Enabled: true, Hits: 900, Misses: 100, HitPercent: 90}}
 	for _, name := range scheduled {
-		f.jobs = append(f.jobs, usance.Job{Name: name, LastRunAt: now.Add(-20 * time.Minute), NextRunAt: now.Add(10 * time.Minute), Runs: 200, Failures: 1})
+		f.jobs = append(f.jobs, usance.Job{Name: name, LastRunAt: now.Add(-20 * time.Minute), NextRunAt: now.Add(10 * time.Minute), Runs: 200, Failures: 9, DayRuns: 25})
 	}
 	f.asked = map[string][]time.Duration{"analytics": {time.Millisecond, time.Second}, "dailyAggregates": {time.Millisecond}}
 	for range 40 {
@@ -121,10 +121,13 @@ func TestEachCheckFailsByItself(t *testing.T) {
 		{"no event came", func(f *findings) { f.activity.EventsLastDay = 0 }, "events"},
 		{"a licence has no aggregate", func(f *findings) { f.activity.Days[0].Aggregated = 1 }, "aggregation: completeness"},
 		{"the aggregation failed", func(f *findings) { job(f, jobAggregate).LastError = "no\nway" }, "aggregation: last run, jobs: aggregateUsageMetrics"},
-		{"the aggregation never ran", func(f *findings) { j := job(f, jobAggregate); j.LastRunAt, j.Runs, j.Failures = time.Time{}, 0, 0 }, "aggregation: last run"},
+		{"the aggregation never ran", func(f *findings) {
+			j := job(f, jobAggregate)
+			j.LastRunAt, j.Runs, j.Failures, j.DayRuns = time.Time{}, 0, 0, 0
+		}, "aggregation: last run"},
 		{"the aggregation ran long ago", func(f *findings) { job(f, jobAggregate).LastRunAt = f.now.Add(-26 * time.Hour) }, "aggregation: last run"},
 		{"the aggregation is slow", func(f *findings) { job(f, jobAggregate).LastDuration = 5*time.Minute + 1 }, "aggregation: duration"},
-		{"the aggregation fails at times", func(f *findings) { job(f, jobAggregate).Failures = 2 }, "aggregation: completion"},
+		{"the aggregation fails at times", func(f *findings) { job(f, jobAggregate).DayFailures = 1 }, "aggregation: completion"},
 		{"the fold is late", func(f *findings) { f.status.FoldLagSeconds = 301 }, "aggregation: fold"},
 		{"rows drifted", func(f *findings) { f.metrics = scraped(t, map[string]string{"usance_drifted_rows_total": "1"}) }, "aggregation: drift"},
 		{"threshold checks failed", func(f *findings) { job(f, jobThresholds).LastError = "x" }, "thresholds: last run, jobs: checkUsageThresholds"},

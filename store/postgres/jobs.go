@@ -32,10 +32,11 @@ func (s *Store) SyncJobs(ctx context.Context, jobs []usance.Job) error {
 // Jobs lists all jobs by name.
 func (s *Store) Jobs(ctx context.Context) (jobs []usance.Job, err error) {
 	err = s.view(ctx, func(v *view) error {
-		jobs, err = all(ctx, v, `SELECT name, schedule, paused, next_run_at, last_run_at, last_duration_nanos, last_error, runs, failures, lease_owner, lease_until
-			FROM jobs ORDER BY name`, nil, func(r *rows, j *usance.Job) error {
+		jobs, err = all(ctx, v, `SELECT name, schedule, paused, next_run_at, last_run_at, last_duration_nanos, last_error, runs, failures, lease_owner, lease_until,
+				(SELECT count(*) FROM job_runs r WHERE r.name = j.name), (SELECT count(*) FROM job_runs r WHERE r.name = j.name AND r.failed)
+			FROM jobs j ORDER BY name`, nil, func(r *rows, j *usance.Job) error {
 			return r.Scan(&j.Name, &j.Schedule, &j.Paused, intoTime(&j.NextRunAt), intoTime(&j.LastRunAt), (*int64)(&j.LastDuration),
-				intoText(&j.LastError), &j.Runs, &j.Failures, intoText(&j.LeaseOwner), intoTime(&j.LeaseUntil))
+				intoText(&j.LastError), &j.Runs, &j.Failures, intoText(&j.LeaseOwner), intoTime(&j.LeaseUntil), &j.DayRuns, &j.DayFailures)
 		})
 		return err
 	})
@@ -58,10 +59,20 @@ func (s *Store) RenewJob(ctx context.Context, name, owner string, until time.Tim
 // FinishJob does nothing when the lease was lost: the run that goes on elsewhere
 // is the one to be recorded.
 func (s *Store) FinishJob(ctx context.Context, name, owner string, at time.Time, took time.Duration, runErr string) error {
-	_, err := s.changeJob(ctx, `UPDATE jobs SET lease_owner = NULL, lease_until = NULL, last_run_at = $1, last_duration_nanos = $2, last_error = $3,
-		runs = runs + 1, failures = failures + CASE WHEN $4 THEN 1 ELSE 0 END WHERE name = $5 AND lease_owner = $6`,
-		at, int64(took), text(runErr), runErr != "", name, owner)
-	return err
+	return s.update(ctx, usance.Locks{}, func(t *tx) error {
+		n, err := t.exec(ctx, `UPDATE jobs SET lease_owner = NULL, lease_until = NULL, last_run_at = $1, last_duration_nanos = $2, last_error = $3,
+			runs = runs + 1, failures = failures + CASE WHEN $4 THEN 1 ELSE 0 END WHERE name = $5 AND lease_owner = $6`,
+			at, int64(took), text(runErr), runErr != "", name, owner)
+		if err != nil || n == 0 {
+			return err
+		}
+		if _, err := t.exec(ctx, `DELETE FROM job_runs WHERE name = $1 AND ended_at <= $2`, name, at.Add(-24*time.Hour)); err != nil {
+			return err
+		}
+		_, err = t.exec(ctx, `INSERT INTO job_runs (name, ended_at, failed) VALUES ($1, $2, $3)
+			ON CONFLICT (name, ended_at) DO UPDATE SET failed = excluded.failed`, name, at, runErr != "")
+		return err
+	})
 }
 
 // PauseJob stops or resumes a job's schedule.

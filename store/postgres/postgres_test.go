@@ -109,7 +109,8 @@ const (
 	first  = "20241012000001_add_license_usage_tracking"
 	second = "20261124000001_add_license_usage_backfills"
 	third  = "20261124000002_add_api_key_use"
-	last   = "20261124000003_add_foresight"
+	fourth = "20261124000003_add_foresight"
+	last   = "20261124000004_add_job_runs"
 )
 
 func TestMigrations(t *testing.T) {
@@ -144,12 +145,12 @@ func TestMigrations(t *testing.T) {
 	}
 	check("left as it is", true, false)
 	applied, err := m.Up(ctx)
-	do("Up", applied, err, []string{first, second, third, last})
+	do("Up", applied, err, []string{first, second, third, fourth, last})
 	check("up", false, true)
 	applied, err = m.Up(ctx)
 	do("Up again", applied, err, []string(nil))
 	var undone string
-	for _, want := range []string{last, third, second, first} {
+	for _, want := range []string{last, fourth, third, second, first} {
 		undone, err = m.Down(ctx)
 		do("Down", undone, err, want)
 	}
@@ -165,7 +166,7 @@ func TestMigrations(t *testing.T) {
 		t.Errorf("Resolve of what is not applied: %v", err)
 	}
 	applied, err = m.Up(ctx)
-	do("Up once more", applied, err, []string{first, second, third, last})
+	do("Up once more", applied, err, []string{first, second, third, fourth, last})
 	if err := m.Resolve(ctx, "20200101000000_none"); usance.ErrorCode(err) != usance.CodeNotFound {
 		t.Errorf("Resolve of nothing: %v", err)
 	}

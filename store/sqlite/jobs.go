@@ -33,10 +33,11 @@ func (s *Store) SyncJobs(ctx context.Context, jobs []usance.Job) error {
 // Jobs lists all jobs by name.
 func (s *Store) Jobs(ctx context.Context) (jobs []usance.Job, err error) {
 	err = s.view(ctx, func(v *view) error {
-		jobs, err = all(ctx, v, `SELECT name, schedule, paused, next_run_at, last_run_at, last_duration_nanos, last_error, runs, failures, lease_owner, lease_until
-			FROM jobs ORDER BY name`, nil, func(rows *sql.Rows, j *usance.Job) error {
+		jobs, err = all(ctx, v, `SELECT name, schedule, paused, next_run_at, last_run_at, last_duration_nanos, last_error, runs, failures, lease_owner, lease_until,
+				(SELECT count(*) FROM job_runs r WHERE r.name = j.name), (SELECT count(*) FROM job_runs r WHERE r.name = j.name AND r.failed)
+			FROM jobs j ORDER BY name`, nil, func(rows *sql.Rows, j *usance.Job) error {
 			return rows.Scan(&j.Name, toJSON{&j.Schedule}, &j.Paused, toTime{&j.NextRunAt}, toTime{&j.LastRunAt}, (*int64)(&j.LastDuration),
-				intoText(&j.LastError), &j.Runs, &j.Failures, intoText(&j.LeaseOwner), toTime{&j.LeaseUntil})
+				intoText(&j.LastError), &j.Runs, &j.Failures, intoText(&j.LeaseOwner), toTime{&j.LeaseUntil}, &j.DayRuns, &j.DayFailures)
 		})
 		return err
 	})
@@ -59,10 +60,19 @@ func (s *Store) RenewJob(ctx context.Context, name, owner string, until time.Tim
 // FinishJob does nothing when the lease was lost: the run that goes on elsewhere
 // is the one to be recorded.
 func (s *Store) FinishJob(ctx context.Context, name, owner string, at time.Time, took time.Duration, runErr string) error {
-	_, err := s.changeJob(ctx, `UPDATE jobs SET lease_owner = NULL, lease_until = NULL, last_run_at = ?, last_duration_nanos = ?, last_error = ?,
-		runs = runs + 1, failures = failures + ? WHERE name = ? AND lease_owner = ?`,
-		at.UnixMicro(), int64(took), text(runErr), runErr != "", name, owner)
-	return err
+	return s.update(ctx, func(t *tx) error {
+		n, err := t.exec(ctx, `UPDATE jobs SET lease_owner = NULL, lease_until = NULL, last_run_at = ?, last_duration_nanos = ?, last_error = ?,
+			runs = runs + 1, failures = failures + ? WHERE name = ? AND lease_owner = ?`,
+			at.UnixMicro(), int64(took), text(runErr), runErr != "", name, owner)
+		if err != nil || n == 0 {
+			return err
+		}
+		if _, err := t.exec(ctx, `DELETE FROM job_runs WHERE name = ? AND ended_at <= ?`, name, at.Add(-24*time.Hour).UnixMicro()); err != nil {
+			return err
+		}
+		_, err = t.exec(ctx, `INSERT OR REPLACE INTO job_runs (name, ended_at, failed) VALUES (?, ?, ?)`, name, at.UnixMicro(), runErr != "")
+		return err
+	})
 }
 
 // PauseJob stops or resumes a job's schedule.

@@ -122,7 +122,8 @@ const (
 	first  = "20241012000001_add_license_usage_tracking"
 	second = "20261124000001_add_license_usage_backfills"
 	third  = "20261124000002_add_api_key_use"
-	last   = "20261124000003_add_foresight"
+	fourth = "20261124000003_add_foresight"
+	last   = "20261124000004_add_job_runs"
 )
 
 func TestMigrations(t *testing.T) {
@@ -164,26 +165,22 @@ func TestMigrations(t *testing.T) {
 	}
 	check("left as it is", true)
 	applied, err := m.Up(ctx)
-	do("Up", applied, err, []string{first, second, third, last})
+	do("Up", applied, err, []string{first, second, third, fourth, last})
 	check("up", false)
 	applied, err = m.Up(ctx)
 	do("Up again", applied, err, []string(nil))
-	undone, err := m.Down(ctx)
-	do("Down", undone, err, last)
-	undone, err = m.Down(ctx)
-	do("Down again", undone, err, third)
-	undone, err = m.Down(ctx)
-	do("Down a third time", undone, err, second)
-	undone, err = m.Down(ctx)
-	do("Down once more", undone, err, first)
+	for _, want := range []string{last, fourth, third, second, first} {
+		undone, err := m.Down(ctx)
+		do("Down", undone, err, want)
+	}
 	check("down", true)
-	undone, err = m.Down(ctx)
+	undone, err := m.Down(ctx)
 	do("Down again", undone, err, "")
 	if err := m.Resolve(ctx, first); usance.ErrorCode(err) != usance.CodeConflict {
 		t.Errorf("Resolve of what is not applied: %v", err)
 	}
 	applied, err = m.Up(ctx)
-	do("Up once more", applied, err, []string{first, second, third, last})
+	do("Up once more", applied, err, []string{first, second, third, fourth, last})
 	if err := m.Resolve(ctx, "20200101000000_none"); usance.ErrorCode(err) != usance.CodeNotFound {
 		t.Errorf("Resolve of nothing: %v", err)
 	}

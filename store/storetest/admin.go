@@ -269,7 +269,7 @@ func testJobLeases(t *testing.T, s usance.Store) {
 	equal(t, "a job that another wanted to finish", job(), want)
 	finish("one", 17, "failed")
 	want.LeaseOwner, want.LeaseUntil, want.LastRunAt, want.LastDuration = "", time.Time{}, at(17), time.Second
-	want.LastError, want.Runs, want.Failures = "failed", 1, 1
+	want.LastError, want.Runs, want.Failures, want.DayRuns, want.DayFailures = "failed", 1, 1, 1, 1
 	equal(t, "a job that failed", job(), want)
 	renew("after its end", "one", 30, false)
 
@@ -283,8 +283,14 @@ func testJobLeases(t *testing.T, s usance.Store) {
 	renew("a lost lease", "two", 40, false)
 	finish("two", 24, "lost")
 	finish("one", 25, "")
-	want.LastRunAt, want.LastError, want.Runs = at(25), "", 2
+	want.LastRunAt, want.LastError, want.Runs, want.DayRuns = at(25), "", 2, 2
 	equal(t, "a job that went well", job(), want)
+
+	// A day later the failure is remembered in the sums of all runs alone.
+	claim("a day later", "one", 17+24*60-6, true, true)
+	finish("one", 17+24*60, "")
+	want.LastRunAt, want.Runs, want.DayFailures = at(17+24*60), 3, 0
+	equal(t, "a job of which a run failed yesterday", job(), want)
 
 	// Of many that come at once, one gets it.
 	var wg sync.WaitGroup
