@@ -215,9 +215,10 @@ func (s *series) round(n int) {
 	missed := s.missed()
 	if n%2 == 1 || n >= *killsFlag {
 		began := missed[n/2%len(missed)].began
-		after := 20 + s.rng.IntN(100) // lines of the log, so that there is something to work on
+		var after atomic.Int64 // lines of all logs, so that there is something to work on
+		after.Store(20 + s.rng.Int64N(100))
 		s.listen(func(text string) {
-			if after--; after < 0 && strings.Contains(text, `"msg":"`+began+`"`) {
+			if after.Add(-1) < 0 && strings.Contains(text, `"msg":"`+began+`"`) {
 				select {
 				case heard <- struct{}{}:
 				default:

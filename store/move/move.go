@@ -141,7 +141,7 @@ func (m *mover) begin(ctx context.Context, source []byte) error {
 	}
 	if begun {
 		var same bool
-		if err := m.to.QueryRow(ctx, `SELECT bool_or(last = $1::bytea) FROM `+postgres.MoveTable+` WHERE name = ''`, source).Scan(&same); err != nil {
+		if err := m.to.QueryRow(ctx, `SELECT coalesce(bool_or(last = $1::bytea), FALSE) FROM `+postgres.MoveTable+` WHERE name = ''`, source).Scan(&same); err != nil {
 			return err
 		}
 		switch {
@@ -181,7 +181,17 @@ func (m *mover) clear(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	names = slices.DeleteFunc(names, func(n string) bool { return n == "api_keys_version" })
+	source, err := m.sourceColumns(ctx)
+	if err != nil {
+		return err
+	}
+	ours := make(map[string]bool)
+	for column := range source {
+		table, _, _ := strings.Cut(column, ".")
+		ours[table] = true
+	}
+	// A table of somebody else's may have come into the schema since.
+	names = slices.DeleteFunc(names, func(n string) bool { return !ours[n] || n == "api_keys_version" })
 	for i := range names {
 		names[i] = quote(names[i])
 	}
