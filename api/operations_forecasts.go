@@ -54,7 +54,7 @@ func (a *api) forecastOperations() []*operation {
 		op(operation{
 			name: "usage.generateForecast", kind: isMutation, method: "POST", path: "/v1/forecasts", need: access.MakeForecasts, tag: tagForecasts,
 			summary: "Forecast a licence's current periods now",
-			detail:  "Says what a period is expected to come to, how sure that is, how likely a limit is passed, and when, day by day. The forecasts are kept, in the place of what was made earlier on the licence's local day; each night the job generateUsageForecasts makes one of every active threshold.",
+			detail:  "Says what a period is expected to come to, how sure that is, how likely a limit is passed, and when, day by day. Forecasts by AUTO with bounds of 80 % are kept, in the place of what was made earlier on the licence's local day; others, by another method or with other bounds, are answered and not kept; each night the job generateUsageForecasts makes one of every active threshold.",
 			example: `{"licenseId":"lic_123","confidencePercent":90}`,
 		}, (*forecastInput).target, func(ctx context.Context, c *Call, in *forecastInput) (watch.Answer, error) {
 			return a.d.Watch.Forecast(ctx, watch.Request{

@@ -76,8 +76,9 @@ const (
 	NotInForce       = "NOT_IN_FORCE"
 )
 
-// Forecast makes forecasts of a licence as of now and keeps them, in the place
-// of what was made today.
+// Forecast makes forecasts of a licence as of now. Those made with AUTO and bounds
+// of 0.8 are kept, in the place of what was made today; the answer to any other
+// question is not, and its ids name nothing that is kept.
 func (w *Watch) Forecast(ctx context.Context, r Request) (out Answer, err error) {
 	if err := r.check(); err != nil {
 		return out, err
@@ -134,7 +135,17 @@ func (w *Watch) Forecast(ctx context.Context, r Request) (out Answer, err error)
 		}
 		out.Forecasts = append(out.Forecasts, expected(row, whole))
 	}
+	if r.whatIf() {
+		return out, nil
+	}
 	return out, w.keep(ctx, r.LicenseID, out.Forecasts)
+}
+
+// whatIf tells whether the request asks for another method or other bounds than
+// the night's forecasts have. Alerts and scores rest on the forecasts that are
+// kept: a question must not change what they say.
+func (r *Request) whatIf() bool {
+	return r.Method != "" && r.Method != forecast.Auto || r.Confidence != defaultConfidence
 }
 
 // keep writes forecasts and gives each the id that it is kept under: that of the

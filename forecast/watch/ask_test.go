@@ -1,7 +1,9 @@
 package watch
 
 import (
+	"reflect"
 	"testing"
+	"time"
 
 	"github.com/usance/usance"
 	"github.com/usance/usance/forecast"
@@ -23,12 +25,12 @@ func TestForecastsThatAreAskedFor(t *testing.T) {
 		}
 		return a
 	}
-	a := ask(Request{Limits: true, Confidence: 0.9, Later: 2})
+	a := ask(Request{Limits: true, Later: 2})
 	if len(a.Forecasts) != 2 || len(a.Unknown) != 1 || a.Unknown[0].ThresholdID != "later" || a.Unknown[0].Status != NotInForce {
 		t.Fatalf("%d forecasts, unknown %+v", len(a.Forecasts), a.Unknown)
 	}
 	month := a.Forecasts[0]
-	if month.ThresholdID != "t" || month.ConfidenceLevel != 0.9 || len(month.Outlook.Intervals) != 4 || len(month.Later) != 2 ||
+	if month.ThresholdID != "t" || month.ConfidenceLevel != 0.8 || len(month.Outlook.Intervals) != 3 || len(month.Later) != 2 ||
 		month.Later[1].PeriodEnd != day("2025-01-01") || month.Later[0].Limit == nil || len(month.Path) != 24+30+31 || len(month.Members) == 0 {
 		t.Errorf("%+v", month.Forecast)
 	}
@@ -41,8 +43,8 @@ func TestForecastsThatAreAskedFor(t *testing.T) {
 			t.Errorf("kept %+v, answered %+v", kept, e.Forecast)
 		}
 	}
-	again := ask(Request{Limits: true, ThresholdID: "w", Method: forecast.MovingAverage})
-	if len(again.Forecasts) != 1 || again.Forecasts[0].ID != a.Forecasts[1].ID || again.Forecasts[0].ForecastingMethod != "MOVING_AVERAGE" {
+	again := ask(Request{Limits: true, ThresholdID: "w", Method: forecast.Auto, Confidence: 0.8})
+	if len(again.Forecasts) != 1 || again.Forecasts[0].ID != a.Forecasts[1].ID || again.Forecasts[0].ForecastingMethod != "AUTO" {
 		t.Errorf("asked again on the same day: %+v", again.Forecasts)
 	}
 
@@ -78,5 +80,39 @@ func TestForecastsThatAreAskedFor(t *testing.T) {
 	}
 	if _, err := f.Forecast(t.Context(), Request{LicenseID: "l", ThresholdID: "none", Limits: true}); usance.ErrorCode(err) != usance.CodeNotFound {
 		t.Errorf("of no threshold: %v", err)
+	}
+}
+
+// Another method or other bounds are answered, and leave the night's forecast and
+// what rests on it as they are.
+func TestWhatIfsAreNotKept(t *testing.T) {
+	f := newFixture(t)
+	f.license("l")
+	f.use("l", "view", day("2024-08-01"), day("2024-10-01"), func(usance.Date) int64 { return 1 })
+	f.use("l", "view", day("2024-10-01"), day("2024-10-08"), hundred)
+	f.threshold("t", "l", 1150)
+	f.generate(1)
+	f.now = f.now.Add(time.Hour)
+	night := f.forecasts(usance.ForecastFilter{})
+	for _, r := range []Request{{Method: forecast.Pacing}, {Confidence: 0.9}} {
+		r.LicenseID, r.Limits = "l", true
+		a, err := f.Forecast(t.Context(), r)
+		if err != nil || len(a.Forecasts) != 1 {
+			t.Fatalf("%+v: %+v, %v", r, a, err)
+		}
+		if e := a.Forecasts[0]; r.Method != "" && e.ForecastingMethod != string(r.Method) || r.Confidence != 0 && (e.ConfidenceLevel != r.Confidence || len(e.Outlook.Intervals) != 4) {
+			t.Errorf("%+v is answered by %+v", r, e.Forecast)
+		}
+		if kept := f.forecasts(usance.ForecastFilter{}); !reflect.DeepEqual(kept, night) {
+			t.Errorf("after %+v there is kept %+v, and was %+v", r, kept, night)
+		}
+	}
+	// What is asked as the night asks takes its place.
+	a, err := f.Forecast(t.Context(), Request{LicenseID: "l", Limits: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kept := f.forecasts(usance.ForecastFilter{}); len(kept) != 1 || !kept[0].CalculatedAt.Equal(f.now) || kept[0].ID != a.Forecasts[0].ID {
+		t.Errorf("kept %+v", kept)
 	}
 }

@@ -22,7 +22,7 @@ func newMetrics() metrics {
 	}
 	m := metrics{
 		made:   counter("forecasts_total", "Forecasts made and kept."),
-		failed: counter("forecast_failures_total", "Licences that could not be forecast, or looked through for what is unusual."),
+		failed: counter("forecast_failures_total", "Licences that could not be forecast, whose forecasts could not be scored, or that could not be looked through for what is unusual."),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "usance_forecast_seconds", Help: "Time to forecast a licence's thresholds, reading included.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),

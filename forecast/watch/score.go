@@ -2,6 +2,9 @@ package watch
 
 import (
 	"context"
+	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/usance/usance"
@@ -9,12 +12,15 @@ import (
 
 // Score compares the forecasts whose periods have closed with what was used in
 // them, and tells how many: part of the job checkUsageThresholds. What is counted
-// later, such as a void, changes no score.
+// later, such as a void, changes no score. A licence whose zone or term cannot be
+// read does not keep it from the rest: its forecasts stay unscored, and the error
+// names it.
 func (w *Watch) Score(ctx context.Context) (scored int, err error) {
 	now := w.now()
 	// No zone is more than 14 hours ahead of UTC; the licence's own decides.
 	by := usance.DateOf(now.Add(14*time.Hour-w.o.LateGrace), time.UTC)
 	var after usance.ForecastKey
+	unread := make(map[string]error) // by licence: its forecasts may come in many groups
 	for {
 		began := time.Now()
 		var rows []usance.Forecast
@@ -23,11 +29,14 @@ func (w *Watch) Score(ctx context.Context) (scored int, err error) {
 			if rows, err = v.Unscored(ctx, by, after, group); err != nil {
 				return err
 			}
-			scores, err = w.scores(ctx, v, rows, now)
+			scores, err = w.scores(ctx, v, rows, now, unread)
 			return err
 		})
-		if err != nil || len(rows) == 0 {
+		if err != nil {
 			return scored, err
+		}
+		if len(rows) == 0 {
+			break
 		}
 		after = rows[len(rows)-1].Key()
 		if len(scores) > 0 {
@@ -47,22 +56,28 @@ func (w *Watch) Score(ctx context.Context) (scored int, err error) {
 			return scored, err
 		}
 	}
+	faults := faults{count: w.m.failed}
+	for _, id := range slices.Sorted(maps.Keys(unread)) {
+		faults.add(id, unread[id])
+	}
+	return scored, errors.Join(faults.err("scoring forecasts"))
 }
 
 // scores scores those of the forecasts whose periods have closed. Forecasts of
-// one period come one after the other: its usage is read once.
-func (w *Watch) scores(ctx context.Context, v usance.View, rows []usance.Forecast, now time.Time) (out []usance.ScoredForecast, err error) {
+// one period come one after the other: its usage is read once. Licences whose zone
+// or term cannot be read go into unread.
+func (w *Watch) scores(ctx context.Context, v usance.View, rows []usance.Forecast, now time.Time, unread map[string]error) (out []usance.ScoredForecast, err error) {
 	var days []usance.Rollup
 	var last *usance.Forecast
 	closed := false
 	for i := range rows {
 		f := &rows[i]
 		if last == nil || last.LicenseID != f.LicenseID || last.PeriodStart != f.PeriodStart || last.PeriodEnd != f.PeriodEnd {
-			last = f
+			last, closed = f, false
 			zone := time.UTC // of a licence that is gone for good
 			if l, err := v.License(ctx, f.LicenseID); err == nil {
-				if zone, _, _, err = l.Term(); err != nil { // a host's own UPDATE may leave such a row: it waits for its mend
-					closed = false
+				if zone, _, _, err = l.Term(); err != nil {
+					unread[f.LicenseID] = err
 					continue
 				}
 			} else if usance.ErrorCode(err) != usance.CodeLicenseNotFound {

@@ -25,8 +25,9 @@ const (
 	// quietDays is for how long a kind is not told again, unless it gets graver.
 	quietDays = 3
 
-	// Sessions are counted once a day, in the first hours after it, of days with
-	// so many events, and given up on days with more than so many.
+	// Sessions of a day are counted by the runs in the first hours after it, up to
+	// hour sessionHours of the next day, where the day had so many events, and given
+	// up on days with more than so many.
 	sessionHours     = 3
 	minSessionEvents = 50
 	maxSessionEvents = 200_000

@@ -31,8 +31,8 @@ type Options struct {
 	LateGrace time.Duration    // how long after its end a period stays open; 24 h
 	// BreachDays is within how many days a limit is to be passed for an alert; 7.
 	BreachDays int
-	// Rest is how long the jobs rest after each licence, as a share of the time
-	// that it took; 0 for not at all.
+	// Rest is how many times as long as a piece of work took (a licence, or a group
+	// of rows) the jobs rest after it, 20 ms at most; 0 for not at all.
 	Rest   float64
 	Logger *slog.Logger // none
 }
