@@ -120,6 +120,9 @@ func TestInOnePlace(t *testing.T) {
 		// the state of the threshold that a brand changes.
 		{"NewError(usance.CodeForbidden", []string{"access/need.go", "catalog/thresholds.go"}},
 		{"usance.AuditEntry{ID:", []string{"store/storetest/limits.go"}},
+		// Whatever takes a URL of PostgreSQL takes the same ones.
+		{".ParseConfig(", []string{"store/postgres/url.go"}},
+		{"pgx.Connect(", nil},
 	} {
 		err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {

@@ -111,6 +111,11 @@ func Run(ctx context.Context, o Options, yield func(Result) error) error {
 			return fmt.Errorf("there is no case %q; there are %v", name, Cases())
 		}
 	}
+	if o.DatabaseURL != "" {
+		if err := sweep(ctx, o.DatabaseURL, o.tell); err != nil {
+			return err
+		}
+	}
 	for _, k := range chosen {
 		r, err := o.measure(ctx, k)
 		if err != nil {

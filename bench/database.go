@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net/url"
 	"path/filepath"
 
 	"github.com/jackc/pgx/v5"
@@ -48,30 +47,45 @@ func (d *database) open(ctx context.Context) (usance.Store, error) {
 	return sqlite.Open(ctx, filepath.Join(d.dir, "usance.db"), sqlite.Options{})
 }
 
-// create makes a database on the server that the URL names.
+// databasePrefix begins the names of the databases that are made on a server.
+const databasePrefix = "usance_bench_"
+
+// create makes a database on the server that the URL names, and sees to it that
+// later runs can tell it from one that a killed run left behind: as long as it
+// is in use, a lock is held that bears its name. PostgreSQL lets it go with the
+// connection, however that comes to its end.
 func (d *database) create(ctx context.Context, server string) error {
-	u, err := url.Parse(server)
+	name := databasePrefix + rand.Text()
+	own, err := postgres.Connect(ctx, server)
 	if err != nil {
-		return errors.New("the URL of the database cannot be read; write postgres://user:password@host:5432/database")
-	}
-	name := "usance_bench_" + rand.Text()
-	onServer := func(ctx context.Context, statement string) error {
-		c, err := pgx.Connect(ctx, server)
-		if err != nil {
-			return err
-		}
-		_, err = c.Exec(ctx, statement+" "+pgx.Identifier{name}.Sanitize())
-		return errors.Join(err, c.Close(ctx))
-	}
-	if err := onServer(ctx, "CREATE DATABASE"); err != nil {
 		return fmt.Errorf("making a database to measure in: %w", err)
 	}
-	q := u.Query()
-	q.Del("dbname") // either would name another database than the path does
-	q.Del("database")
-	u.Path, u.RawQuery = "/"+name, q.Encode()
-	d.url = u.String()
-	c, err := pgx.Connect(ctx, d.url)
+	onServer := func(ctx context.Context, statement string) error {
+		_, err := own.Exec(ctx, statement+" "+pgx.Identifier{name}.Sanitize())
+		return err
+	}
+	if _, err = own.Exec(ctx, `SELECT pg_advisory_lock(hashtext($1))`, name); err == nil { // before it is there to be seen
+		err = onServer(ctx, "CREATE DATABASE")
+	}
+	if err == nil {
+		d.drop = func() error {
+			ctx := context.WithoutCancel(ctx)
+			return errors.Join(onServer(ctx, "DROP DATABASE"), own.Close(ctx))
+		}
+		if err = d.use(ctx, server, name); err != nil {
+			return errors.Join(err, d.drop())
+		}
+		return nil
+	}
+	return errors.Join(fmt.Errorf("making a database to measure in: %w", err), own.Close(ctx))
+}
+
+// use makes sure that the URL of the new database leads there.
+func (d *database) use(ctx context.Context, server, name string) (err error) {
+	if d.url, err = postgres.WithDatabase(server, name); err != nil {
+		return err
+	}
+	c, err := postgres.Connect(ctx, d.url)
 	if err != nil {
 		return err
 	}
@@ -80,7 +94,42 @@ func (d *database) create(ctx context.Context, server string) error {
 	if err := c.QueryRow(ctx, "SELECT current_database()").Scan(&at); err != nil || at != name {
 		return errors.Join(err, fmt.Errorf("the URL leads to the database %q, not to %q, which was made to measure in", at, name))
 	}
-	d.drop = func() error { return onServer(context.WithoutCancel(ctx), "DROP DATABASE") }
+	return nil
+}
+
+// sweep drops the databases that killed runs left on the server: those whose
+// lock nobody holds. That of a run under way was taken before its database was
+// made, and pg_locks shows it from wherever on the server it was taken.
+func sweep(ctx context.Context, server string, tell func(format string, args ...any)) error {
+	c, err := postgres.Connect(ctx, server)
+	if err != nil {
+		return err
+	}
+	defer c.Close(context.WithoutCancel(ctx))
+	rows, err := c.Query(ctx, `SELECT datname FROM pg_database WHERE datname ~ ('^' || $1::text || '[A-Z2-7]{26}$') AND pg_has_role(datdba, 'USAGE')`, databasePrefix)
+	if err != nil {
+		return err
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	for _, name := range names { // a statement after that which found it
+		var dead bool
+		// A lock of one number is told as its two halves.
+		err := c.QueryRow(ctx, `SELECT NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
+			AND (classid::bigint << 32) | objid::bigint = hashtext($1)::bigint)`, name).Scan(&dead)
+		if err != nil {
+			return err
+		}
+		if !dead {
+			continue
+		}
+		if _, err := c.Exec(ctx, "DROP DATABASE IF EXISTS "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)"); err != nil {
+			return fmt.Errorf("dropping what a killed run left: %w", err)
+		}
+		tell("dropped %s, which a killed run left\n", name)
+	}
 	return nil
 }
 

@@ -27,7 +27,7 @@ const copiers = 4
 func openPostgres(ctx context.Context, url string) (*postgresEngine, error) {
 	e := new(postgresEngine)
 	for range copiers {
-		c, err := pgx.Connect(ctx, url)
+		c, err := postgres.Connect(ctx, url)
 		if err != nil {
 			return nil, errors.Join(err, e.close())
 		}

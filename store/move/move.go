@@ -96,7 +96,7 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 		return report, err
 	}
 	defer m.from.Close()
-	if m.to, err = pgx.Connect(ctx, o.To); err != nil {
+	if m.to, err = postgres.Connect(ctx, o.To); err != nil {
 		return report, usance.WrapError(err, usance.CodeUnavailable, "the database cannot be reached")
 	}
 	defer m.to.Close(context.WithoutCancel(ctx))

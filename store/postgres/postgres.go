@@ -78,18 +78,15 @@ var sessionSettings = map[string]string{
 // Open connects to the database at the URL (postgres://user:password@host/name,
 // or a list of key=value) and brings its schema up to date.
 func Open(ctx context.Context, url string, o Options) (*Store, error) {
-	config, err := pgxpool.ParseConfig(url)
+	config, err := parse(url)
 	if err != nil {
-		return nil, errURL()
+		return nil, err
 	}
 	if o.Conns <= 0 && !strings.Contains(url, "pool_max_conns") {
 		o.Conns = 16
 	}
 	if o.Conns > 0 {
 		config.MaxConns = int32(o.Conns)
-	}
-	if config.ConnConfig.Config.RuntimeParams == nil {
-		config.ConnConfig.Config.RuntimeParams = make(map[string]string)
 	}
 	if o.Volatile {
 		config.ConnConfig.Config.RuntimeParams["synchronous_commit"] = "off"

@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/usance/usance/store/postgres"
 )
 
@@ -35,7 +33,7 @@ var makeTemplate = sync.OnceValue(func() error {
 
 // exec runs a statement about databases, which no transaction may hold.
 func (c *cluster) exec(ctx context.Context, statement string) error {
-	conn, err := pgx.Connect(ctx, c.url("postgres"))
+	conn, err := postgres.Connect(ctx, c.url("postgres"))
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/usance/usance/store/postgres"
 )
 
 // Server is a PostgreSQL of one test alone, which the test may kill. It is
@@ -79,7 +79,7 @@ func (s *Server) Restart(ctx context.Context) error {
 	}
 	// It is ready before its last recovery is over.
 	for {
-		conn, err := pgx.Connect(ctx, s.c.url("postgres"))
+		conn, err := postgres.Connect(ctx, s.c.url("postgres"))
 		if err == nil {
 			return conn.Close(ctx)
 		}
