@@ -135,6 +135,27 @@ func (l *serverLog) underWay(began, ended string) bool {
 	return last(began) > last(ended)
 }
 
+// took lists how long each piece of work lasted that the log tells both the
+// beginning and the end of: the last beginning before an end counts.
+func (l *serverLog) took(began, ended string) (list []time.Duration) {
+	var since time.Time
+	for line := range strings.Lines(l.String()) {
+		var entry struct {
+			Time time.Time
+			Msg  string
+		}
+		if !strings.Contains(line, `"msg":"`+began+`"`) && !strings.Contains(line, `"msg":"`+ended+`"`) || json.Unmarshal([]byte(line), &entry) != nil {
+			continue
+		}
+		if entry.Msg == began {
+			since = entry.Time
+		} else if !since.IsZero() {
+			list, since = append(list, entry.Time.Sub(since)), time.Time{}
+		}
+	}
+	return list
+}
+
 // listen gives each piece of the log to hear from now on; nil to nobody.
 func (l *serverLog) listen(hear func(text string)) {
 	l.mu.Lock()

@@ -27,6 +27,9 @@ const (
 	moreKills    = 10
 )
 
+// cleanup is the job that prunes.
+const cleanup = "cleanupOldUsageEvents"
+
 // work is what the server does beside its clients', with what its log says of it.
 type work struct{ name, began, ended string }
 
@@ -47,6 +50,8 @@ type sender struct {
 	date   string  // of what it sends now
 	open   []entry // sent and not answered: events of one request, or one void
 	latest []entry // answered, of the present date: to be sent again and voided
+
+	over atomic.Int64 // requests that are: answered, or cut
 }
 
 // run sends until a request fails; cut tells that one was under way then.
@@ -56,6 +61,7 @@ func (c *sender) run(ctx context.Context) (cut bool, err error) {
 			c.next()
 		}
 		answered, err := c.ask()
+		c.over.Add(1)
 		if err != nil {
 			return false, err
 		}
@@ -177,8 +183,27 @@ func (s *series) missed() []work {
 	return list
 }
 
+// lasts is how long such work took in the middle, of what the logs tell.
+func (s *series) lasts(w work) time.Duration {
+	var took []time.Duration
+	for _, n := range s.nodes {
+		took = append(took, n.log.took(w.began, w.ended)...)
+	}
+	if len(took) == 0 {
+		return 0
+	}
+	slices.Sort(took)
+	return took[len(took)/2]
+}
+
 // round lets clients and background work go on until the kill, every other one
-// at any instant, the rest shortly after the log told of background work.
+// at any instant, the rest after the log told that background work has begun: a
+// part of the time that such work took so far.
+//
+// Folds and recalculations have more to do the longer the clients have sent. The
+// days that a prune finds are there before the round begins, and nothing is left
+// of them when the first prune has ended; so prunes are held back until each
+// client has asked once.
 func (s *series) round(n int) {
 	s.t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
@@ -190,10 +215,34 @@ func (s *series) round(n int) {
 			s.t.Error(err)
 		}
 	}
+
+	heard := make(chan struct{}, 1)
+	wait := time.Duration(s.rng.Int64N(int64(400 * time.Millisecond)))
+	missed := s.missed()
+	aimed := n%2 == 1 || n >= *killsFlag
+	if aimed {
+		at := missed[n/2%len(missed)]
+		wait = time.Duration(s.rng.Int64N(int64(max(s.lasts(at), time.Millisecond))))
+		var after atomic.Int64 // lines of all logs, so that there is something to work on
+		if at.name != "prune" {
+			after.Store(20 + s.rng.Int64N(100))
+		}
+		s.listen(func(text string) {
+			if after.Add(-1) < 0 && strings.Contains(text, `"msg":"`+at.began+`"`) {
+				select {
+				case heard <- struct{}{}:
+				default:
+				}
+			}
+		})
+	}
+
+	var before []int64
 	for _, c := range s.clients {
 		if c.date != s.dateOf(n) {
 			c.date, c.latest = s.dateOf(n), nil
 		}
+		before = append(before, c.over.Load())
 		working.Go(func() {
 			wasCut, err := c.run(ctx)
 			if wasCut {
@@ -202,32 +251,26 @@ func (s *series) round(n int) {
 			fail(err)
 		})
 	}
-	working.Go(func() { fail(s.drive(ctx, "/v1/jobs/cleanupOldUsageEvents/run", func() string { return "" })) })
 	rng := rand.New(rand.NewPCG(uint64(n), 3))
 	working.Go(func() {
 		fail(s.drive(ctx, "/v1/recalculate", func() string {
 			return fmt.Sprintf(`{"licenseId":"l%d","startDate":%q,"endDate":%q}`, rng.IntN(killLicenses), s.dateOf(0), s.dateOf(n))
 		}))
 	})
-
-	heard := make(chan struct{}, 1)
-	wait := time.Duration(s.rng.Int64N(int64(400 * time.Millisecond)))
-	missed := s.missed()
-	if n%2 == 1 || n >= *killsFlag {
-		began := missed[n/2%len(missed)].began
-		var after atomic.Int64 // lines of all logs, so that there is something to work on
-		after.Store(20 + s.rng.Int64N(100))
-		s.listen(func(text string) {
-			if after.Add(-1) < 0 && strings.Contains(text, `"msg":"`+began+`"`) {
-				select {
-				case heard <- struct{}{}:
-				default:
-				}
+	until(s.t, "each client has asked once", func() bool {
+		for i, c := range s.clients {
+			if c.over.Load() == before[i] {
+				return false
 			}
-		})
+		}
+		return true
+	})
+	s.must("POST", "/v1/jobs/"+cleanup+"/resume", "", nil)
+	working.Go(func() { fail(s.drive(ctx, "/v1/jobs/"+cleanup+"/run", func() string { return "" })) })
+
+	if aimed {
 		select {
 		case <-heard:
-			wait = time.Duration(s.rng.Int64N(int64(3 * time.Millisecond)))
 		case <-time.After(3 * time.Second): // there was none: any instant does
 		}
 	}
@@ -257,8 +300,9 @@ func (s *series) round(n int) {
 }
 
 // meanwhile lets two days pass over the file of a server that is dead, for
-// events of dates that nobody sends any more, and the lease of a job end. Now
-// and then it bends a rollup, so that recalculations have something to mend.
+// events of dates that nobody sends any more, and the lease of a job end. Prunes
+// are paused until the next round is under way. Now and then it bends a rollup,
+// so that recalculations have something to mend.
 func (s *series) meanwhile(n int) {
 	s.t.Helper()
 	sending := s.dateOf(n)
@@ -269,6 +313,7 @@ func (s *series) meanwhile(n int) {
 	}
 	s.inspect()
 	s.age(sending, 48*time.Hour)
+	s.exec(`UPDATE jobs SET paused = 1 WHERE name = ?1`, `UPDATE jobs SET paused = TRUE WHERE name = $1`, cleanup)
 	if n%5 == 4 {
 		s.exec(fmt.Sprintf(`UPDATE license_usage_rollups SET quantity = quantity + %d WHERE date = %d`, bend, epochDay(s.t, sending)),
 			fmt.Sprintf(`UPDATE license_usage_rollups SET quantity = quantity + %d WHERE date = '%s'`, bend, sending))
@@ -323,7 +368,7 @@ func testKill(t *testing.T, store string) {
 	s := &series{
 		t: t, rng: rand.New(rand.NewPCG(uint64(*killsFlag), uint64(start.UnixNano()))), hit: make(map[string]int),
 		base:   time.Now().UTC().AddDate(0, 0, -*killsFlag-moreKills-30).Truncate(24 * time.Hour),
-		server: newServer(t, store, "USANCE_LOG_LEVEL=debug", "USANCE_FOLD_INTERVAL=20ms", "USAGE_EVENT_RETENTION_DAYS=1", "USANCE_RATE_LIMIT_CALLS=0"),
+		server: newServer(t, store, "USANCE_LOG_LEVEL=debug", "USANCE_FOLD_INTERVAL=20ms", "USAGE_EVENT_RETENTION_DAYS=2", "USANCE_LATE_GRACE=1h", "USANCE_RATE_LIMIT_CALLS=0"),
 	}
 	ledgers := t.TempDir()
 	j := &judge{server: s.server, from: s.dateOf(0), to: s.dateOf(*killsFlag + moreKills)}
@@ -354,6 +399,7 @@ func testKill(t *testing.T, store string) {
 		}
 		s.start()
 	}
+	s.must("POST", "/v1/jobs/"+cleanup+"/resume", "", nil)
 	for _, c := range s.clients { // what is open is answered now
 		if len(c.open) == 0 {
 			continue
@@ -367,7 +413,7 @@ func testKill(t *testing.T, store string) {
 	j.sealedDays() // mends what was bent, so that the prune leaves nothing for later
 	for status := 0; status != http.StatusOK && !t.Failed(); {
 		var err error
-		if status, err = s.call("POST", "/v1/jobs/cleanupOldUsageEvents/run", "", new(any)); err != nil || status != http.StatusOK && status != http.StatusConflict {
+		if status, err = s.call("POST", "/v1/jobs/"+cleanup+"/run", "", new(any)); err != nil || status != http.StatusOK && status != http.StatusConflict {
 			t.Fatalf("the last prune: status %d, %v", status, err) // a conflict: one that was cut short goes on
 		}
 	}
@@ -381,8 +427,11 @@ func testKill(t *testing.T, store string) {
 		s.must("POST", "/v1/jobs/"+job+"/run", "", nil)
 	}
 	s.verify("--deep")
-	t.Logf("%d kills, %d of them of PostgreSQL, in %s: %d cut a request; in the middle of a fold %d, of a prune %d, of a recalculation %d; %d answers in the ledgers, %d days sealed",
-		kills, s.postgres, time.Since(start).Round(time.Second), s.cut, s.hit["fold"], s.hit["prune"], s.hit["recalculation"], len(j.entries), len(j.sealed))
+	t.Logf("%d kills, %d of them of PostgreSQL, in %s: %d cut a request; %d answers in the ledgers, %d days sealed",
+		kills, s.postgres, time.Since(start).Round(time.Second), s.cut, len(j.entries), len(j.sealed))
+	for _, b := range background {
+		t.Logf("in the middle of a %s, which lasts about %s: %d kills", b.name, s.lasts(b).Round(time.Microsecond), s.hit[b.name])
+	}
 	if s.pg != nil && s.postgres == 0 {
 		t.Error("PostgreSQL was never killed")
 	}
