@@ -26,7 +26,8 @@ printf '%-28s %-9s %6s %6s  %s\n' mutant result seed step difference
 for patch in $patches; do
 	name=$(basename "$patch" .patch)
 	patch=$PWD/$patch
-	(cd "$tree" && git apply -C1 "$patch") || { echo "$name: the patch does not apply; write it anew" >&2; exit 1; }
+	# In full context: a patch that fits only loosely may break something else than it says.
+	(cd "$tree" && git apply "$patch") || { echo "$name: the patch does not apply; write it anew" >&2; exit 1; }
 	if ! (cd "$tree" && go test -c -o sim.test ./sim) >"$tree/log" 2>&1; then
 		cat "$tree/log" >&2
 		echo "$name: does not build; write it anew" >&2
@@ -47,7 +48,7 @@ for patch in $patches; do
 		what=$(sed -E 's/.*step [0-9]+: *//; s/ +/ /g' <<<"$found")
 		printf '%-28s %-9s %6s %6s  %s\n' "$name" found "$seed" "$step" "${what:0:110}"
 	fi
-	(cd "$tree" && git apply -C1 -R "$patch")
+	(cd "$tree" && git apply -R "$patch")
 done
 if [ "$survived" -gt 0 ]; then
 	echo "mutants: the simulation did not find $survived of them" >&2
