@@ -90,7 +90,7 @@ type config struct {
 	TrustedProxies  networks `env:"USANCE_TRUSTED_PROXIES" about:"addresses and prefixes of the proxies in front, whose X-Forwarded-For names the client whose bad keys are limited; separated by commas"`
 
 	BatchSize       int `env:"USAGE_TRACKING_BATCH_SIZE" envDefault:"100" about:"events that the importer sends at once, 1 to 10000"`
-	RetentionDays   int `env:"USAGE_EVENT_RETENTION_DAYS" envDefault:"90" about:"days that raw events are kept, counted from their receipt"`
+	RetentionDays   int `env:"USAGE_EVENT_RETENTION_DAYS" envDefault:"90" about:"days that raw events are kept, counted from their receipt: at least USANCE_LATE_GRACE and 26 hours"`
 	CacheTTLSeconds int `env:"USAGE_CACHE_TTL_SECONDS" envDefault:"300" about:"how long answers over folded rows are kept; 0: not at all"`
 
 	StripeSecretKey     secret `env:"STRIPE_SECRET_KEY" about:"not used by this build: an overage goes as far as APPROVED"`
@@ -279,12 +279,27 @@ func (c *config) check(unread []fault) []fault {
 	within("USANCE_RATE_LIMIT_EVENTS", int64(c.RateLimitEvents), 0, 100_000_000)
 	within("USANCE_BREACH_ALERT_DAYS", int64(c.BreachAlertDays), 1, 366)
 	within("USAGE_TRACKING_BATCH_SIZE", int64(c.BatchSize), 1, usance.MaxBatch)
-	within("USAGE_EVENT_RETENTION_DAYS", int64(c.RetentionDays), 1, 3660)
+	within("USAGE_EVENT_RETENTION_DAYS", int64(c.RetentionDays), 2, 3660)
+	unreadGrace := slices.ContainsFunc(unread, func(f fault) bool { return f.Variable == "USANCE_LATE_GRACE" })
+	if least := leastRetention(c.LateGrace); c.RetentionDays >= 2 && c.RetentionDays < least && !unreadGrace {
+		bad("USAGE_EVENT_RETENTION_DAYS", "must be at least %d while USANCE_LATE_GRACE is %s, not %d: it closes a day that late events may still come for; set %[1]d, or a shorter grace",
+			least, c.LateGrace, c.RetentionDays)
+	}
 	within("USAGE_CACHE_TTL_SECONDS", int64(c.CacheTTLSeconds), 0, 86_400)
 	if c.URL != "" && !strings.HasPrefix(c.URL, "http://") && !strings.HasPrefix(c.URL, "https://") {
 		bad("USANCE_URL", "must begin with http:// or https://")
 	}
 	return out
+}
+
+// leastRetention is for how many days raw events must be kept, so that a day is
+// not closed while what may still be dated into it comes: a day is closed when
+// its first event is due, which may have come with its beginning, and late ones
+// come until the grace after its end. Days have up to 25 hours, and events may
+// be dated some minutes ahead.
+func leastRetention(grace time.Duration) int {
+	const day = 24 * time.Hour
+	return int((26*time.Hour + grace + day - 1) / day)
 }
 
 // idle names the settings that are set and have no effect in this build.

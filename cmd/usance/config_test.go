@@ -64,7 +64,7 @@ func TestConfigReportsEveryFaultAtOnce(t *testing.T) {
 		"DATABASE_URL_POOLED":                        "unset it",
 		"REDIS_URL":                                  "unset it",
 		"USAGE_TRACKING_BATCH_SIZE":                  `"many" is not a whole number`,
-		"USAGE_EVENT_RETENTION_DAYS":                 "from 1 to",
+		"USAGE_EVENT_RETENTION_DAYS":                 "from 2 to",
 		"USAGE_CACHE_TTL_SECONDS":                    "from 0 to",
 		"USAGE_EVENT_RETENTION_DAY":                  "did you mean USAGE_EVENT_RETENTION_DAYS?",
 		"USANCE_LATE_GRACE":                          `"yesterday" is not a duration`,
@@ -92,6 +92,29 @@ func TestConfigReportsEveryFaultAtOnce(t *testing.T) {
 	}
 	if lines := strings.Split(err.Error(), "\n"); len(lines) != 20 || !strings.Contains(lines[1], "VARIABLE") {
 		t.Errorf("not a table of 18 rows:\n%v", err)
+	}
+}
+
+// A day stays open for as long as late events of it may come, however early its
+// first event came.
+func TestRetentionOutlastsLateEvents(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		grace, days string
+		least       int // 0: accepted
+	}{
+		{"24h", "3", 0}, {"24h", "2", 3}, {"22h", "2", 0}, {"22h1m", "2", 3}, {"1m", "2", 0},
+		{"744h", "33", 0}, {"744h", "32", 33},
+	} {
+		_, err := loadConfig([]string{"USANCE_LATE_GRACE=" + c.grace, "USAGE_EVENT_RETENTION_DAYS=" + c.days}, nil)
+		var faults configError
+		errors.As(err, &faults)
+		switch {
+		case c.least == 0 && err != nil:
+			t.Errorf("%s, %s days: %v", c.grace, c.days, err)
+		case c.least > 0 && (len(faults) != 1 || faults[0].Variable != "USAGE_EVENT_RETENTION_DAYS" || !strings.Contains(faults[0].Problem, fmt.Sprintf("must be at least %d ", c.least))):
+			t.Errorf("%s, %s days: %v, want at least %d", c.grace, c.days, err, c.least)
+		}
 	}
 }
 

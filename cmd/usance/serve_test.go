@@ -309,7 +309,7 @@ func TestRetentionDaysDecideWhenEventsGo(t *testing.T) {
 		events int
 		code   usance.Code
 	}{
-		"2":  {0, usance.CodeTooLate},
+		"3":  {0, usance.CodeTooLate},
 		"90": {1, ""},
 	} {
 		t.Run(days, func(t *testing.T) {
