@@ -312,8 +312,6 @@ func failure(ctx context.Context, err error) error {
 		return unavailable(err, "there is no such database; create it or put DATABASE_URL right")
 	case e.Code == "25006":
 		return unavailable(err, "the database is read only; DATABASE_URL must name the primary")
-	case e.Routine == "exec_stmt_raise": // by a migration, for people to read
-		return usance.WrapError(err, usance.CodeConflict, "%s", e.Message)
 	case e.Code == "22021", e.Code == "22P05":
 		return usance.WrapError(err, usance.CodeValidation, "a text holds a NUL character, which cannot be stored")
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -163,6 +164,12 @@ func (m Migrations) run(ctx context.Context, fn func(*goose.Provider) error) err
 		var e *usance.Error
 		if errors.As(err, &e) {
 			return err
+		}
+		// What a step raises is for people to read. Elsewhere it comes from a trigger
+		// that is not ours, whose text is nobody's business.
+		var raised *pgconn.PgError
+		if errors.As(err, &raised) && raised.Routine == "exec_stmt_raise" {
+			return usance.WrapError(err, usance.CodeConflict, "%s", raised.Message)
 		}
 		if err = failure(ctx, err); errors.As(err, &e) {
 			return err

@@ -113,6 +113,22 @@ const (
 	last   = "20261124000004_add_job_runs"
 )
 
+// What somebody else's trigger says is a fault like any other, and no answer to
+// whoever called: only what a migration says is for people to read.
+func TestForeignTriggerRaises(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	s := open(t, url)
+	if _, err := raw(t, url).Exec(t.Context(), `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'of the host alone'; END $$;
+		CREATE TRIGGER refuse BEFORE INSERT ON brands FOR EACH ROW EXECUTE FUNCTION refuse()`); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Update(t.Context(), usance.Locks{}, func(tx usance.Tx) error { return tx.PutBrand(t.Context(), usance.Brand{ID: "b", Name: "b"}) })
+	if err == nil || usance.ErrorCode(err) != usance.CodeInternal {
+		t.Errorf("%v, of code %s", err, usance.ErrorCode(err))
+	}
+}
+
 func TestMigrations(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
