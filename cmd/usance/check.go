@@ -118,7 +118,7 @@ func (c *checklist) database(ctx context.Context, p *program) {
 		}
 		where = path
 	}
-	store, err := openStore(ctx, p.cfg, opening{leave: true})
+	store, err := openStore(ctx, p.cfg, p.log, opening{leave: true})
 	if err != nil {
 		r, err := p.running(err)
 		if err != nil {

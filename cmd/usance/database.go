@@ -82,7 +82,7 @@ type opening struct {
 
 // openStore opens the database that DATABASE_URL names; a SQLite file, which
 // nobody else may have open, is made where there is none.
-func openStore(ctx context.Context, c config, how opening) (usance.Store, error) {
+func openStore(ctx context.Context, c config, log *slog.Logger, how opening) (usance.Store, error) {
 	if c.onPostgres() {
 		s, err := postgres.Open(ctx, string(c.DatabaseURL), postgres.Options{LeaveSchema: how.leave, CurrentSchema: how.current, Volatile: how.volatile})
 		if err != nil {
@@ -94,7 +94,7 @@ func openStore(ctx context.Context, c config, how opening) (usance.Store, error)
 	if err != nil {
 		return nil, err
 	}
-	s, err := sqlite.Open(ctx, path, sqlite.Options{LeaveSchema: how.leave, CurrentSchema: how.current, Volatile: how.volatile})
+	s, err := sqlite.Open(ctx, path, sqlite.Options{LeaveSchema: how.leave, CurrentSchema: how.current, Volatile: how.volatile, Logger: log})
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ const betweenTries = 250 * time.Millisecond
 func awaitStore(ctx context.Context, c config, log *slog.Logger, how opening) (usance.Store, error) {
 	until := time.Now().Add(c.DatabaseWait)
 	for told := false; ; {
-		s, err := openStore(ctx, c, how)
+		s, err := openStore(ctx, c, log, how)
 		switch {
 		case err == nil || ctx.Err() != nil || !postgres.IsNotUp(err):
 			return s, err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/usance/usance"
 	"github.com/usance/usance/fold"
+	"github.com/usance/usance/store/sqlite"
 )
 
 // The thresholds of the deployment guide, and those it leaves open.
@@ -322,7 +323,13 @@ func (f *findings) wholeFile() []measure {
 		return []measure{notApplicable("file", "is sound", "the data are in PostgreSQL; pg_amcheck checks it")}
 	}
 	if f.serving {
-		return []measure{notApplicable("file", "is sound", "a server has the file open; usance backup reads all of it and checks the copy")}
+		out := []measure{notApplicable("file", "is sound", "a server has the file open; usance backup reads all of it and checks the copy")}
+		if f.metrics["usance_store_log_bytes"] == nil { // a server on PostgreSQL
+			return out
+		}
+		size := f.metrics.sum("usance_store_log_bytes", "", nil)
+		return append(out, held("file: log", fmt.Sprintf("%.0f MB", size/(1<<20)), fmt.Sprintf("at most %d MB", sqlite.MaxLogBytes>>20), size <= sqlite.MaxLogBytes,
+			"the write-ahead log grows while a backup runs; otherwise a program that has usance.db open ends no transaction (fuser usance.db names it), or copying fails, which the server's log tells"))
 	}
 	measured := "is sound"
 	if f.file != nil {

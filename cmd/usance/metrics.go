@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/usance/usance"
+	"github.com/usance/usance/store/sqlite"
 )
 
 // storeMetrics asks the store how counting stands when it is scraped, and
@@ -108,6 +109,22 @@ func (m *storeMetrics) status() (usance.StoreStatus, error) {
 		m.last, m.at = s, now
 	}
 	return s, err
+}
+
+// logMetrics tell of the write-ahead log of a SQLite file; other stores have none.
+func logMetrics(store usance.Store) []prometheus.Collector {
+	file, ok := store.(*sqlite.Store)
+	if !ok {
+		return nil
+	}
+	return []prometheus.Collector{
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "usance_store_log_bytes", Help: "Size of the write-ahead log of the SQLite file.",
+		}, func() float64 { return float64(file.Log().Bytes) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "usance_store_log_failures_total", Help: "Times that copying the write-ahead log into the SQLite file failed.",
+		}, func() float64 { return float64(file.Log().Failures) }),
+	}
 }
 
 // processMetrics tell of the process and what it was built from.

@@ -150,7 +150,7 @@ func (s *server) handler() (http.Handler, error) {
 			Calls: s.cfg.RateLimitCalls, Events: s.cfg.RateLimitEvents, Refused: refusedPerMinute, Proxies: s.cfg.TrustedProxies,
 		}, Metrics: metrics, Logger: s.log, Now: s.now, Version: v,
 	})
-	s.collectors = slices.Concat(processMetrics(),
+	s.collectors = slices.Concat(processMetrics(), logMetrics(s.store),
 		s.ingest.Metrics(), s.fold.Metrics(), s.billing.Metrics(), s.query.Metrics(), s.watch.Metrics(), s.jobs.Metrics(), a.Metrics(),
 		[]prometheus.Collector{s.requests, newStoreMetrics(s.store, s.now, s.log)},
 	)

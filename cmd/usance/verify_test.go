@@ -79,6 +79,7 @@ usance_http_requests_total{operation="b",status="404"} 15
 usance_http_requests_total{operation="b",status="503"} 5
 usance_drifted_rows_total 0
 usance_ingest_waiting_events 10
+usance_store_log_bytes 268435456
 usance_query_seconds_bucket{operation="analytics",le="0.1"} 90
 usance_query_seconds_bucket{operation="analytics",le="0.2"} 95
 usance_query_seconds_bucket{operation="analytics",le="0.4"} 100
@@ -156,6 +157,7 @@ func TestEachCheckFailsByItself(t *testing.T) {
 		{"an overage is wrong", func(f *findings) { f.books[0].Faults = []fold.Discrepancy{{Kind: fold.WrongOverage}} }, "books: overages"},
 		{"a licence cannot be read", func(f *findings) { f.books[0].Faults = []fold.Discrepancy{{Kind: fold.WrongLicense}} }, "books: licences"},
 		{"a damaged file", func(f *findings) { f.serving, f.file = false, fmt.Errorf("page 7 is damaged") }, "file"},
+		{"the log grows", func(f *findings) { f.metrics = scraped(t, map[string]string{"usance_store_log_bytes": "268435457"}) }, "file: log"},
 	} {
 		f := healthy(t)
 		c.spoil(f)

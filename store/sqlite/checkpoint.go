@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"log/slog"
+	"os"
 
 	"modernc.org/sqlite"
 )
@@ -48,6 +50,7 @@ func (s *Store) lengthen(c *conn) {
 func (s *Store) copyLogs(ctx context.Context, c *conn) {
 	defer close(s.copied)
 	defer c.close()
+	var t trouble
 	for {
 		select {
 		case <-s.closed:
@@ -55,8 +58,52 @@ func (s *Store) copyLogs(ctx context.Context, c *conn) {
 		case <-s.long:
 		}
 		// What fails, as on a full disk, is tried again when more was written.
-		_ = s.copyLog(ctx, c)
+		err := s.copyLog(ctx, c)
+		if err != nil && !errors.Is(err, errHeld) {
+			s.failures.Add(1)
+		}
+		t.tell(s.logger, err, s.Log().Bytes)
 	}
+}
+
+// LogStatus is how the write-ahead log of a file stands.
+type LogStatus struct {
+	Bytes    int64 // size of its file; of a closed one what the last process left
+	Failures int64 // times that copying it into the database file failed, since the file was opened
+}
+
+// MaxLogBytes is the size of the log from which on somebody keeps it from
+// beginning anew: a reader that does not end, or a disk that fails.
+const MaxLogBytes = 256 << 20
+
+// Log tells how the write-ahead log stands.
+func (s *Store) Log() LogStatus {
+	out := LogStatus{Failures: s.failures.Load()}
+	if info, err := os.Stat(s.path + "-wal"); err == nil { // there is none before the first write
+		out.Bytes = info.Size()
+	}
+	return out
+}
+
+// trouble is what is wrong with the log, of which is told once when it begins
+// and once when it is over.
+type trouble struct{ failing, growing bool }
+
+func (t *trouble) tell(log *slog.Logger, err error, size int64) {
+	failing, growing := err != nil && !errors.Is(err, errHeld), size > MaxLogBytes
+	switch {
+	case failing && !t.failing:
+		log.Error("the write-ahead log cannot be copied into the database file; it grows until it can", "error", err)
+	case err == nil && t.failing:
+		log.Info("the write-ahead log is copied again")
+	}
+	switch {
+	case growing && !t.growing:
+		log.Warn("the write-ahead log cannot begin anew: a backup, or a program that has the database open and ends no transaction, reads it", "bytes", size)
+	case !growing && t.growing:
+		log.Info("the write-ahead log has begun anew", "bytes", size)
+	}
+	t.failing, t.growing = failing || t.failing && err != nil, growing
 }
 
 // copyLog copies the log and has it begin anew. What a long reader, such as a
@@ -94,13 +141,18 @@ func (s *Store) copyLog(ctx context.Context, c *conn) error {
 // restartLog copies what is left and has the log begin anew. It is called on
 // the connection that writes: of a log that another one restarts it would think
 // that somebody else had written.
-func (c *conn) restartLog(ctx context.Context) error {
+func (c *conn) restartLog(ctx context.Context) (err error) {
+	defer func() { // whatever became of it, and of ctx
+		if _, e := c.c.ExecContext(context.WithoutCancel(ctx), busyTimeout); e != nil {
+			c.unfit = true
+			err = errors.Join(err, failure(e))
+		}
+	}()
 	if _, err := c.c.ExecContext(ctx, waitForReaders); err != nil {
 		return failure(err)
 	}
-	_, err := checkpoint(ctx, c.c, "RESTART")
-	_, e := c.c.ExecContext(ctx, busyTimeout)
-	return errors.Join(err, failure(e))
+	_, err = checkpoint(ctx, c.c, "RESTART")
+	return err
 }
 
 // errHeld says that somebody reads the log, or copies it.

@@ -21,6 +21,7 @@ type conn struct {
 	cache  *cache               // of the connection that writes
 	lazy   bool                 // commits do not wait for the disk
 	always string               // how commits wait for it otherwise
+	unfit  bool                 // its settings are not what they should be
 }
 
 // maxCached bounds the statements kept; there are about as many texts in the
@@ -112,8 +113,8 @@ func (c *conn) commit() error {
 // rollback ends a transaction that was not committed and tells whether the
 // connection is fit for another.
 func (c *conn) rollback() bool {
-	if !c.open {
-		return true
+	if !c.open || c.unfit {
+		return !c.unfit
 	}
 	c.open = false
 	_, err := c.c.ExecContext(context.Background(), "ROLLBACK")

@@ -19,6 +19,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -42,6 +43,9 @@ type Options struct {
 	// Volatile gives up durability for speed: for tests, and for data that is made
 	// anew in seconds.
 	Volatile bool
+	// Logger is told when the write-ahead log cannot be copied, and when it can
+	// again; nobody is.
+	Logger *slog.Logger
 }
 
 // Store is a usance.Store in one SQLite file. Its methods may be called at once
@@ -51,8 +55,11 @@ type Store struct {
 	lock *fileLock
 	// synchronous is how commits wait for the disk, those that are not lazy.
 	synchronous string
-	writer      chan *conn    // holds the one connection that writes, while nobody uses it
-	readers     chan *conn    // holds idle ones; a nil one is opened when taken
+	writer      chan *conn // holds the one connection that writes, while nobody uses it
+	readers     chan *conn // holds idle ones; a nil one is opened when taken
+	path        string
+	logger      *slog.Logger
+	failures    atomic.Int64  // of copying the log
 	log         atomic.Int64  // pages written and not copied into the file, about
 	logPages    int64         // of them from which on they are copied
 	long        chan struct{} // told when the log is long
@@ -73,6 +80,9 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	if o.Readers <= 0 {
 		o.Readers = 4
 	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, unavailable(err, "the path of the database file cannot be resolved")
@@ -92,6 +102,8 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	}
 	s := &Store{
 		lock:    lock,
+		path:    path,
+		logger:  o.Logger,
 		writer:  make(chan *conn, 1),
 		readers: make(chan *conn, o.Readers),
 		long:    make(chan struct{}, 1),
