@@ -102,11 +102,11 @@ type report struct {
 	Refused                                           []any
 }
 
-// killHalfWay runs a backfill that is killed when half of the file is sent, and
+// killHalfWay runs a backfill that is killed when half of the input is sent, and
 // then to its end.
-func (s *server) killHalfWay(file string, rows int64, args ...string) report {
+func (s *server) killHalfWay(checkpoint string, rows int64, args ...string) report {
 	s.t.Helper()
-	args = append(append([]string{"backfill"}, args...), file, "--json")
+	args = append(append([]string{"backfill"}, args...), "--json")
 	cmd := s.asClient(args...)
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
@@ -115,7 +115,7 @@ func (s *server) killHalfWay(file string, rows int64, args ...string) report {
 	go func() { _ = cmd.Wait(); close(ended) }()
 	for {
 		var c struct{ At struct{ Line int64 } }
-		b, _ := os.ReadFile(file + ".checkpoint")
+		b, _ := os.ReadFile(checkpoint)
 		if json.Unmarshal(b, &c) == nil && c.At.Line >= rows/2 {
 			break
 		}
@@ -136,7 +136,7 @@ func (s *server) killHalfWay(file string, rows int64, args ...string) report {
 	if err := json.Unmarshal(out, &r); err != nil {
 		s.t.Fatalf("%v in %s", err, out)
 	}
-	if _, err := os.Stat(file + ".checkpoint"); err == nil {
+	if _, err := os.Stat(checkpoint); err == nil {
 		s.t.Error("the checkpoint is left behind")
 	}
 	return r
@@ -163,7 +163,7 @@ func testBackfillKilled(t *testing.T, store string) {
 		if err := os.WriteFile(file, []byte(c.content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		r := s.killHalfWay(file, rows, c.flag)
+		r := s.killHalfWay(file+".checkpoint", rows, c.flag, file)
 		t.Logf("%s: read on behind line %d of %d, %d counted before, %d of %d bytes read", c.flag, r.ResumedAt, rows, r.Duplicates, r.ReadBytes, len(c.content))
 		if r.Rows != rows || r.New+r.Duplicates != rows || r.ResumedAt < rows/2 || r.Duplicates >= rows/10 || r.ReadBytes > int64(len(c.content))*6/10 || len(r.Refused) > 0 {
 			t.Errorf("%s: %+v", c.flag, r)

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -23,15 +22,21 @@ import (
 type backfillCmd struct {
 	Daily      string            `xor:"source" required:"" placeholder:"FILE" help:"CSV of daily totals, plain or gzip, as usance export --daily writes it: one row for each licence, date and usage type, or a column for each type."`
 	Events     string            `xor:"source" required:"" placeholder:"FILE" help:"Events as JSON, one a line, or as CSV; plain or gzip."`
+	Table      string            `xor:"source" required:"" placeholder:"[SCHEMA.]TABLE" help:"A table or view of the PostgreSQL database --from, which is only read: events or daily totals, a row each."`
 	Raw        bool              `xor:"source" required:"" help:"Rebuild a licence's days from the stored raw events."`
 	License    string            `placeholder:"ID" help:"The licence of --raw, and of rows that name none."`
-	From       string            `placeholder:"DATE" help:"First local day of --raw."`
+	From       string            `placeholder:"DATE|URL" help:"First local day of --raw; or the database of --table, as postgres://user@host:5432/database, its password in PGPASSWORD or in the URL."`
 	To         string            `placeholder:"DATE" help:"Last local day of --raw, inclusive."`
+	As         string            `enum:",events,daily" default:"" placeholder:"events|daily" help:"What the rows of --table are; told by its name where that is events or daily_metrics."`
+	Since      *usance.Date      `placeholder:"DATE" help:"The first day of --table, by its column of the date or time."`
+	Until      *usance.Date      `placeholder:"DATE" help:"The last day of --table, inclusive."`
+	Timezone   string            `default:"UTC" placeholder:"ZONE" help:"The zone of dates and times of --table that have none."`
+	RowKey     []string          `placeholder:"COLUMN,..." help:"What tells the rows of --table apart; else its primary key."`
 	Map        map[string]string `mapsep:"," placeholder:"NAME=COLUMN,..." help:"Which column holds what, such as date=metric_date,view=views,view.revenueCents=view_revenue."`
 	Ignore     []string          `placeholder:"COLUMN,..." help:"Columns to leave out."`
 	Rejects    string            `placeholder:"FILE" help:"Where rows go that were refused; beside the input unless told."`
 	Checkpoint string            `placeholder:"FILE" help:"Where is kept how far the backfill is; beside the input unless told."`
-	DryRun     bool              `help:"Read and check the file, and send nothing."`
+	DryRun     bool              `help:"Read and check the input, show the first rows as they would be sent, and send nothing."`
 	Batch      *int              `placeholder:"N" help:"Totals or events to send at once, 1 to 10000 (totals: 1000 at most); else USAGE_TRACKING_BATCH_SIZE."`
 	JSON       bool              `name:"json" help:"Print the report as JSON."`
 
@@ -44,7 +49,10 @@ type sender interface {
 	Totals(ctx context.Context, source string, totals []usance.DailyTotal) ([]usance.TotalResult, error)
 }
 
-// backfillReport is what a backfill of a file came to.
+// daily tells whether the rows are daily totals; else they are events.
+func (c *backfillCmd) daily() bool { return c.Daily != "" || c.Table != "" && c.As == "daily" }
+
+// backfillReport is what a backfill of an input came to.
 type backfillReport struct {
 	Rows       int64         `json:"rows"`      // read, those before a checkpoint too
 	Sent       int64         `json:"sent"`      // totals or events that were answered
@@ -56,8 +64,10 @@ type backfillReport struct {
 	Refused    []refusedRows `json:"refused"`
 	Rejects    string        `json:"rejects,omitempty"`   // the file that holds them
 	ResumedAt  int64         `json:"resumedAt,omitempty"` // the line that this run began behind
-	ReadBytes  int64         `json:"readBytes"`           // of the file, by this run
+	ReadBytes  int64         `json:"readBytes"`           // of the input, by this run
 	DryRun     bool          `json:"dryRun"`
+	WouldSend  int64         `json:"wouldSend,omitempty"` // by a dry run: totals or events
+	First      []any         `json:"first,omitempty"`     // of them
 	Error      string        `json:"error,omitempty"`
 }
 
@@ -66,12 +76,17 @@ type refusedRows struct {
 	Code    usance.Code `json:"code"`
 	Field   string      `json:"field,omitempty"`
 	Count   int64       `json:"count"`
-	Message string      `json:"message"` // of the first of them
-	Lines   []int64     `json:"lines"`   // the first of them
+	Message string      `json:"message"`         // of the first of them
+	Lines   []int64     `json:"lines,omitempty"` // the first of them
+	Keys    []string    `json:"keys,omitempty"`  // in their place, of a table
 }
 
-// maxRefusedLines bounds the lines that are named for each reason.
-const maxRefusedLines = 10
+// maxRefusedLines bounds the lines that are named for each reason, and maxShown
+// the rows that a dry run shows.
+const (
+	maxRefusedLines = 10
+	maxShown        = 5
+)
 
 // maxTotals bounds the totals of a request.
 const maxTotals = 1000
@@ -83,8 +98,8 @@ func (c *backfillCmd) Run(ctx context.Context, p *program) error {
 	if c.Raw {
 		return c.rebuild(ctx, p)
 	}
-	if c.From != "" || c.To != "" {
-		return errors.New("--from and --to are of --raw; a file is backfilled whole")
+	if err := c.checkTable(); err != nil {
+		return err
 	}
 	size := p.cfg.BatchSize
 	if c.Batch != nil {
@@ -93,18 +108,27 @@ func (c *backfillCmd) Run(ctx context.Context, p *program) error {
 	if size < 1 || size > usance.MaxBatch {
 		return fmt.Errorf("--batch must be from 1 to %d, not %d", usance.MaxBatch, size)
 	}
-	if c.Daily != "" {
+	if c.daily() {
 		size = min(size, maxTotals)
 	}
 	bar := newProgress(p.err)
-	in, err := openInput(c.Daily+c.Events, bar)
-	if err != nil {
-		return err
-	}
-	defer in.close() //nolint:errcheck // it was read only
-	b := &backfill{in: in, batch: size, dry: c.DryRun, path: c.Checkpoint, rejects: rejectFile{path: c.Rejects}, note: func(text string) { fmt.Fprintln(p.err, "usance:", text) }}
-	if err := b.prepare(c); err != nil {
-		return fmt.Errorf("%s %w", in.path, err)
+	b := &backfill{batch: size, dry: c.DryRun, path: c.Checkpoint, rejects: rejectFile{path: c.Rejects}, note: func(text string) { fmt.Fprintln(p.err, "usance:", text) }}
+	if c.Table != "" {
+		in, err := openTable(ctx, c, bar, b)
+		if err != nil {
+			return err
+		}
+		defer in.close()
+		b.ofTable(in, c)
+	} else {
+		in, err := openInput(c.Daily+c.Events, bar)
+		if err != nil {
+			return err
+		}
+		defer in.close() //nolint:errcheck // it was read only
+		if err := b.ofFile(in, c); err != nil {
+			return err
+		}
 	}
 	if c.DryRun || c.send != nil {
 		b.send = c.send
@@ -122,7 +146,7 @@ func (c *backfillCmd) Run(ctx context.Context, p *program) error {
 	})
 }
 
-// run reads the file, and reports.
+// run reads the input, and reports.
 func (c *backfillCmd) run(ctx context.Context, p *program, b *backfill, bar *progress) error {
 	stopBar := bar.start()
 	err := b.run(ctx)
@@ -146,7 +170,9 @@ func (c *backfillCmd) run(ctx context.Context, p *program, b *backfill, bar *pro
 		}
 		p.printf("%s\n", text)
 	} else {
-		b.report.print(p.out, c.Daily != "")
+		if err := b.report.print(p.out, c); err != nil {
+			return err
+		}
 	}
 	if err != nil {
 		return err
@@ -165,7 +191,7 @@ func (r *backfillReport) refused() (n int64) {
 }
 
 // refuse counts a row that is refused, in whole or in part.
-func (r *backfillReport) refuse(line int64, err *usance.Error) {
+func (r *backfillReport) refuse(of *record, err *usance.Error) {
 	i := slices.IndexFunc(r.Refused, func(f refusedRows) bool { return f.Code == err.Code && f.Field == err.Field })
 	if i < 0 {
 		i = len(r.Refused)
@@ -173,24 +199,62 @@ func (r *backfillReport) refuse(line int64, err *usance.Error) {
 	}
 	f := &r.Refused[i]
 	f.Count++
-	if len(f.Lines) < maxRefusedLines {
-		f.Lines = append(f.Lines, line)
+	switch {
+	case of.row != "" && len(f.Keys) < maxRefusedLines:
+		f.Keys = append(f.Keys, of.row)
+	case of.row == "" && len(f.Lines) < maxRefusedLines:
+		f.Lines = append(f.Lines, of.line)
 	}
 }
 
+// show counts what a dry run would send, and keeps the first of it.
+func (r *backfillReport) show(rows []row) error {
+	for i := range rows {
+		w := &rows[i]
+		if w.err != nil {
+			continue
+		}
+		r.WouldSend += int64(max(1, len(w.totals)))
+		for _, t := range w.totals {
+			if len(r.First) < maxShown {
+				t.Source, t.Line = "", 0
+				r.First = append(r.First, t)
+			}
+		}
+		if w.totals == nil && len(r.First) < maxShown {
+			text, err := reject(&w.event)
+			if err != nil {
+				return err
+			}
+			r.First = append(r.First, json.RawMessage(text))
+		}
+	}
+	return nil
+}
+
 // print writes the report for people.
-func (r *backfillReport) print(out io.Writer, daily bool) {
+func (r *backfillReport) print(out io.Writer, c *backfillCmd) error {
 	what := "events"
-	if daily {
+	if c.daily() {
 		what = "daily totals"
 	}
 	fmt.Fprintf(out, "%d rows", r.Rows)
-	if r.ResumedAt > 0 {
+	switch {
+	case r.ResumedAt > 0 && c.Table != "":
+		fmt.Fprintf(out, ", the first %d by an earlier run", r.ResumedAt)
+	case r.ResumedAt > 0:
 		fmt.Fprintf(out, ", those up to line %d by an earlier run", r.ResumedAt)
 	}
 	fmt.Fprintln(out)
 	if r.DryRun {
-		fmt.Fprintln(out, "Dry run: nothing was sent.")
+		fmt.Fprintf(out, "Dry run: nothing was sent. %d %s would be, first:\n", r.WouldSend, what)
+		for _, one := range r.First {
+			text, err := json.Marshal(one)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(out, "  %s\n", text)
+		}
 	} else {
 		fmt.Fprintf(out, "Sent %d %s: %d new, %d counted before\n", r.Sent, what, r.New, r.Duplicates)
 	}
@@ -207,13 +271,20 @@ func (r *backfillReport) print(out io.Writer, daily bool) {
 		}
 	}
 	if len(r.Refused) == 0 {
-		return
+		return nil
 	}
 	t := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "REFUSED\tROWS\tLINES\tWHY")
+	where := "LINES"
+	if c.Table != "" {
+		where = "KEYS"
+	}
+	fmt.Fprintf(t, "REFUSED\tROWS\t%s\tWHY\n", where)
 	for _, f := range r.Refused {
 		lines := strings.Trim(strings.ReplaceAll(fmt.Sprint(f.Lines), " ", ","), "[]")
-		if f.Count > int64(len(f.Lines)) {
+		if c.Table != "" {
+			lines = strings.Join(f.Keys, ", ")
+		}
+		if f.Count > int64(len(f.Lines)+len(f.Keys)) {
 			lines += ",…"
 		}
 		why := f.Message
@@ -222,10 +293,11 @@ func (r *backfillReport) print(out io.Writer, daily bool) {
 		}
 		fmt.Fprintf(t, "%s\t%d\t%s\t%s\n", f.Code, f.Count, lines, why)
 	}
-	_ = t.Flush()
+	err := t.Flush()
 	if r.Rejects != "" {
 		fmt.Fprintf(out, "The rows that were refused are in %s, to be backfilled once what is wrong is mended.\n", r.Rejects)
 	}
+	return err
 }
 
 // rebuild asks for the licence's days to be rebuilt, and waits for the end.
@@ -320,14 +392,15 @@ func spans(days []usance.Date) string {
 	return strings.Join(out, ", ")
 }
 
-// how tells how the file is read: a checkpoint holds for the same way only.
+// how tells how the input is read: a checkpoint holds for the same way only.
 func (c *backfillCmd) how(id string) string {
-	how := []string{id, fmt.Sprint(c.Daily != ""), c.License}
+	how := []string{id, fmt.Sprint(c.daily()), c.License}
 	for _, k := range slices.Sorted(maps.Keys(c.Map)) {
 		how = append(how, k+"="+c.Map[k])
 	}
-	return strings.Join(append(how, c.Ignore...), " ")
+	how = append(how, c.Ignore...)
+	if c.Table != "" {
+		how = append(how, fmt.Sprint(c.Since, c.Until), c.Timezone, fmt.Sprint(c.RowKey))
+	}
+	return strings.Join(how, " ")
 }
-
-// source names the file to the server: the same for the same content.
-func source(in *inputFile) string { return filepath.Base(in.path) + " " + in.id }

@@ -120,8 +120,7 @@ func TestBackfillColumns(t *testing.T) {
 			"--map date=metric_date,view=views,download=downloads,download.revenueCents=dl_cents --ignore made_at",
 			[]string{"l 2024-10-01 view 5 0 0", "m 2024-10-02 download 2 9 0", "m 2024-10-02 view 1 0 0"}, ""},
 		{"built-in types need no map", "date,view,print\n2024-10-01,5,6\n", "--license l", []string{"l 2024-10-01 print 6 0 0", "l 2024-10-01 view 5 0 0"}, ""},
-		{"unknown", "licenseId,date,view,foo\nl,2024-10-01,5,6\n", "", nil, `line 1:
-  the column "foo" is not known; say what it is with --map NAME=foo, or leave it out with --ignore foo`},
+		{"unknown", "licenseId,date,view,foo\nl,2024-10-01,5,6\n", "", nil, `line 1: the column "foo" is not known; say what it is with --map NAME=foo, or leave it out with --ignore foo`},
 		{"no date", "licenseId,view\nl,5\n", "", nil, "there is no column date; name it with --map date=NAME (the columns are licenseId, view)"},
 		{"no licence", "date,view\n2024-10-01,5\n", "", nil, "or the licence of all rows with --license"},
 		{"no type", "licenseId,date,quantity\nl,2024-10-01,5\n", "", nil, "neither a column usageType nor one of a usage type's units"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 type dailyColumns struct {
 	license, date, usageType int // -1: there is none
 	types                    []typeColumns
+	columns                  int    // that there are
 	fallback                 string // the licence where no column names it
 }
 
@@ -83,7 +85,7 @@ func meanings(header []string, renamed map[string]string, ignored []string, fiel
 	}
 	if len(faults) > 0 {
 		slices.Sort(faults)
-		return nil, fmt.Errorf("line 1:\n  %s", strings.Join(faults, "\n  "))
+		return nil, errors.New(strings.Join(faults, "\n  "))
 	}
 	return out, nil
 }
@@ -121,7 +123,8 @@ func newDailyColumns(header []string, renamed map[string]string, ignored []strin
 		return nil, err
 	}
 	d := &dailyColumns{
-		license: slices.Index(names, "licenseId"), date: slices.Index(names, "date"), usageType: slices.Index(names, "usageType"), fallback: license,
+		license: slices.Index(names, "licenseId"), date: slices.Index(names, "date"), usageType: slices.Index(names, "usageType"),
+		columns: len(header), fallback: license,
 	}
 	for i, name := range names {
 		if _, field := dailyFields[strings.ToLower(name)]; field || name == "" {
@@ -147,23 +150,23 @@ func newDailyColumns(header []string, renamed map[string]string, ignored []strin
 	have := "the columns are " + strings.Join(header, ", ")
 	switch {
 	case d.date < 0:
-		return nil, fmt.Errorf("line 1: there is no column date; name it with --map date=NAME (%s)", have)
+		return nil, fmt.Errorf("there is no column date; name it with --map date=NAME (%s)", have)
 	case d.license < 0 && license == "":
-		return nil, fmt.Errorf("line 1: there is no column licenseId; name it with --map licenseId=NAME, or the licence of all rows with --license (%s)", have)
+		return nil, fmt.Errorf("there is no column licenseId; name it with --map licenseId=NAME, or the licence of all rows with --license (%s)", have)
 	case d.usageType >= 0 && len(d.types) > 0:
-		return nil, fmt.Errorf("line 1: a column names the usage type of each row, and there is one for the type %s; leave one of them out with --ignore", d.types[0].name)
+		return nil, fmt.Errorf("a column names the usage type of each row, and there is one for the type %s; leave one of them out with --ignore", d.types[0].name)
 	case d.usageType >= 0 && one.quantity < 0:
-		return nil, fmt.Errorf("line 1: there is no column quantity; name it with --map quantity=NAME (%s)", have)
+		return nil, fmt.Errorf("there is no column quantity; name it with --map quantity=NAME (%s)", have)
 	case d.usageType >= 0:
 		d.types = []typeColumns{one}
 	case len(d.types) == 0:
-		return nil, fmt.Errorf("line 1: there is neither a column usageType nor one of a usage type's units; name it with --map view=NAME (%s)", have)
+		return nil, fmt.Errorf("there is neither a column usageType nor one of a usage type's units; name it with --map view=NAME (%s)", have)
 	case numbers:
-		return nil, fmt.Errorf("line 1: quantity, revenueCents and events of a row with a column for each type belong to no type; name that, as in --map view.revenueCents=NAME")
+		return nil, fmt.Errorf("quantity, revenueCents and events of a row with a column for each type belong to no type; name that, as in --map view.revenueCents=NAME")
 	}
 	for _, c := range d.types {
 		if c.quantity < 0 {
-			return nil, fmt.Errorf("line 1: there is no column of the units of %s; name it with --map %[1]s=NAME (%s)", c.name, have)
+			return nil, fmt.Errorf("there is no column of the units of %s; name it with --map %[1]s=NAME (%s)", c.name, have)
 		}
 	}
 	return d, nil
@@ -171,9 +174,9 @@ func newDailyColumns(header []string, renamed map[string]string, ignored []strin
 
 // totals reads a row. In one with a column for each type, an empty cell is no
 // total.
-func (d *dailyColumns) totals(r record, columns int) ([]usance.DailyTotal, error) {
-	if len(r.cells) != columns {
-		return nil, usance.Invalid("", "has %d cells where the header has %d", len(r.cells), columns)
+func (d *dailyColumns) totals(r record) ([]usance.DailyTotal, error) {
+	if len(r.cells) != d.columns {
+		return nil, usance.Invalid("", "has %d cells where the header has %d", len(r.cells), d.columns)
 	}
 	t := usance.DailyTotal{LicenseID: d.fallback, Line: r.line}
 	if d.license >= 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -37,9 +38,9 @@ var eventFields = map[string]string{
 	"referrer": "referrer", "sessionid": "sessionId", "revenuecents": "revenueCents", "metadata": "metadata", "idempotencykey": "idempotencyKey",
 }
 
-// eventReader makes events of the records of one file.
+// eventReader makes events of the records of one input.
 type eventReader struct {
-	names    []string // what the columns of CSV hold
+	names    []string // what the columns hold
 	fallback string   // the licence where nothing names it
 	first    []byte   // the first record, which tells files apart
 }
@@ -51,17 +52,22 @@ func newEventReader(in *inputFile, renamed map[string]string, ignored []string, 
 		if len(renamed)+len(ignored) > 0 {
 			return nil, fmt.Errorf("--map and --ignore are of the columns of a CSV")
 		}
-	} else if r.names, err = meanings(in.header, renamed, ignored, eventFields, func(string) bool { return false }); err != nil {
+	} else if r.names, err = eventColumns(in.header, renamed, ignored); err != nil {
 		return nil, err
 	}
-	if err := in.start(position{}); err != nil {
+	if err := in.start(context.Background(), position{}); err != nil {
 		return nil, err
 	}
-	first, err := in.next()
+	first, err := in.next(context.Background())
 	if err == nil {
 		r.first = first.bytes()
 	}
 	return r, nil // a file without records is found to be so when it is read
+}
+
+// eventColumns tells what the columns of events hold.
+func eventColumns(header []string, renamed map[string]string, ignored []string) ([]string, error) {
+	return meanings(header, renamed, ignored, eventFields, func(string) bool { return false })
 }
 
 // bytes is all that a record holds.
@@ -72,9 +78,9 @@ func (r *record) bytes() []byte {
 	return csvLine(r.cells)
 }
 
-// event reads a record. One without a key is given one made of the file's first
-// record, the line and what it holds: the same whenever the file is read, also
-// when it was moved, or has grown.
+// event reads a record. One without a key is given that of its row in a table,
+// or one made of the file's first record, the line and what it holds: the same
+// whenever the file is read, also when it was moved, or has grown.
 func (er *eventReader) event(r record) (usance.Event, error) {
 	fe, err := er.decode(r)
 	if err != nil {
@@ -85,6 +91,9 @@ func (er *eventReader) event(r record) (usance.Event, error) {
 	}
 	if fe.OccurredAt.IsZero() {
 		return usance.Event{}, usance.Invalid("occurredAt", "is required of what is backfilled")
+	}
+	if fe.IdempotencyKey == "" {
+		fe.IdempotencyKey = r.key
 	}
 	if fe.IdempotencyKey == "" {
 		h := sha256.New()
@@ -167,6 +176,9 @@ func (er *eventReader) rejectRecord(r record) ([]byte, error) {
 		return append(slices.Clip(r.json), '\n'), nil
 	}
 	row := make(map[string]string)
+	if r.key != "" {
+		row["idempotencyKey"] = r.key // unless a column holds one
+	}
 	for i, cell := range r.cells {
 		name := fmt.Sprint("column ", i+1)
 		if i < len(er.names) && er.names[i] != "" {

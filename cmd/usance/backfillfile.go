@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/csv"
@@ -48,17 +49,30 @@ type inputFile struct {
 // read tells how many bytes of the file were read since it was opened.
 func (in *inputFile) read() int64 { return in.count.n.Load() - in.opened }
 
-// position is a place in a file, unpacked: behind so many bytes and lines.
+// place is the position behind the last record.
+func (in *inputFile) place() position { return in.at }
+
+// isPart tells whether what was read since then is a twentieth of the file.
+func (in *inputFile) isPart(since position) bool { return in.at.Offset-since.Offset >= in.about/20 }
+
+// source names the file to the server: the same for the same content.
+func (in *inputFile) source() string { return filepath.Base(in.path) + " " + in.id }
+
+// position is a place in a file, unpacked: behind so many bytes and lines; or in
+// a table: behind the row of a key, and so many rows.
 type position struct {
-	Offset int64 `json:"offset"`
-	Line   int64 `json:"line"`
+	Offset int64    `json:"offset,omitempty"`
+	Line   int64    `json:"line"`
+	Key    []string `json:"key,omitempty"`
 }
 
-// record is one line of JSON, or one row of CSV.
+// record is one line of JSON, or one row of CSV or of a table.
 type record struct {
-	line  int64 // where it begins, from 1
+	line  int64 // where it begins, from 1; of a table, a number that is the row's own
 	cells []string
 	json  []byte
+	row   string // of a table: which one, for people
+	key   string // of a table: the idempotency key of an event that has none
 }
 
 // maxInputLine bounds a line of JSON, which holds one event.
@@ -170,7 +184,7 @@ func (in *inputFile) open(at position) error {
 }
 
 // start reads on from a position behind the header.
-func (in *inputFile) start(at position) error {
+func (in *inputFile) start(_ context.Context, at position) error {
 	if at.Offset < in.begin.Offset {
 		at = in.begin
 	}
@@ -187,7 +201,7 @@ func (in *inputFile) start(at position) error {
 }
 
 // next reads a record; io.EOF at the end. What is no CSV ends the reading.
-func (in *inputFile) next() (record, error) {
+func (in *inputFile) next(context.Context) (record, error) {
 	if in.isJSON {
 		return in.nextJSON()
 	}
@@ -201,7 +215,7 @@ func (in *inputFile) next() (record, error) {
 	}
 	row, _ := in.csv.FieldPos(0)
 	end := in.csv.InputOffset()
-	in.at = position{in.offset + end, in.line + in.lines.before(end)}
+	in.at = position{Offset: in.offset + end, Line: in.line + in.lines.before(end)}
 	return record{line: in.line + int64(row), cells: cells}, nil
 }
 
@@ -215,7 +229,7 @@ func (in *inputFile) nextJSON() (record, error) {
 			return record{}, in.failed(err)
 		}
 		r := record{line: in.at.Line + 1, json: bytes.TrimSpace(bytes.TrimPrefix(line, []byte("\ufeff")))}
-		in.at = position{in.at.Offset + int64(len(line)), in.at.Line + 1}
+		in.at = position{Offset: in.at.Offset + int64(len(line)), Line: in.at.Line + 1}
 		if len(r.json) > 0 {
 			return r, nil
 		}
@@ -439,6 +453,3 @@ func invalidRow(err error) *usance.Error {
 	}
 	return usance.Invalid("", "%v", err)
 }
-
-// besides names a file that lies beside the input.
-func besides(input, suffix string) string { return filepath.Clean(input) + suffix }

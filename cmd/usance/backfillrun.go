@@ -6,13 +6,31 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/usance/usance"
 )
 
-// backfill sends what a file holds, in order, and keeps how far it is.
+// input is what is backfilled: a file, or a table of another database. Its
+// records have an order, and it can be read on from any position.
+type input interface {
+	// start reads on behind a position; the zero position is that of the begin.
+	start(ctx context.Context, at position) error
+	// next reads a record; io.EOF at the end.
+	next(ctx context.Context) (record, error)
+	// place is the position behind the last record.
+	place() position
+	// isPart tells whether what was read since then is a twentieth of all, or more.
+	isPart(since position) bool
+	// read tells how many bytes were read by this process.
+	read() int64
+	// source names the input to the server: the same for the same content.
+	source() string
+}
+
+// backfill sends what an input holds, in order, and keeps how far it is.
 type backfill struct {
-	in      *inputFile
+	in      input
 	daily   *dailyColumns // of daily totals
 	events  *eventReader  // of events
 	send    sender
@@ -37,29 +55,40 @@ type row struct {
 	err    *usance.Error // why it is refused, in whole or in part
 }
 
-// prepare reads the header and chooses the files beside the input.
-func (b *backfill) prepare(c *backfillCmd) (err error) {
+// besides chooses the files beside the input, those that are not named.
+func (b *backfill) besides(name string) {
 	suffix := ".rejects.ndjson"
-	if c.Daily != "" {
-		if b.in.isJSON {
-			return errors.New("holds JSON; daily totals are read from CSV with a header line")
-		}
-		suffix, b.rejects.header = ".rejects.csv", b.in.header
-		b.daily, err = newDailyColumns(b.in.header, c.Map, c.Ignore, c.License)
-	} else {
-		b.events, err = newEventReader(b.in, c.Map, c.Ignore, c.License)
+	if b.daily != nil {
+		suffix = ".rejects.csv"
 	}
 	if b.path == "" {
-		b.path = besides(b.in.path, ".checkpoint")
+		b.path = name + ".checkpoint"
 	}
 	if b.rejects.path == "" {
-		b.rejects.path = besides(b.in.path, suffix)
+		b.rejects.path = name + suffix
 	}
-	b.how = c.how(b.in.id)
-	return err
 }
 
-// run sends the file from where an earlier run stopped, or from its start.
+// ofFile sets the backfill of a file up.
+func (b *backfill) ofFile(in *inputFile, c *backfillCmd) (err error) {
+	if c.daily() {
+		if in.isJSON {
+			return fmt.Errorf("%s holds JSON; daily totals are read from CSV with a header line", in.path)
+		}
+		b.rejects.header = in.header
+		b.daily, err = newDailyColumns(in.header, c.Map, c.Ignore, c.License)
+	} else {
+		b.events, err = newEventReader(in, c.Map, c.Ignore, c.License)
+	}
+	if err != nil {
+		return fmt.Errorf("%s line 1: %w", in.path, err)
+	}
+	b.in, b.how = in, c.how(in.id)
+	b.besides(filepath.Clean(in.path))
+	return nil
+}
+
+// run sends the input from where an earlier run stopped, or from its start.
 func (b *backfill) run(ctx context.Context) (err error) {
 	defer func() { b.report.ReadBytes = b.in.read() }()
 	defer func() { err = errors.Join(err, b.rejects.close()) }()
@@ -68,7 +97,7 @@ func (b *backfill) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if err := b.in.start(b.kept.At); err != nil {
+	if err := b.in.start(ctx, b.kept.At); err != nil {
 		return err
 	}
 	for {
@@ -103,16 +132,8 @@ func (b *backfill) resume(ctx context.Context) error {
 	}
 	last := c
 	if c != nil && c.Known {
-		if err := b.in.start(c.Counted); err != nil {
-			return err
-		}
-		r, err := b.read()
+		known, err := b.countedAt(ctx, c.Counted)
 		if err != nil {
-			return err
-		}
-		probe := []row{r}
-		var known bool
-		if known, err = b.counted(ctx, probe); err != nil {
 			return err
 		}
 		if !known {
@@ -134,26 +155,38 @@ func (b *backfill) resume(ctx context.Context) error {
 	return err
 }
 
-// counted sends rows again and tells whether all were there.
-func (b *backfill) counted(ctx context.Context, rows []row) (bool, error) {
+// countedAt sends the row at a position again and tells whether it was there. A
+// row that a table holds no more tells nothing.
+func (b *backfill) countedAt(ctx context.Context, at position) (bool, error) {
+	if err := b.in.start(ctx, at); err != nil {
+		return false, err
+	}
+	r, err := b.read(ctx)
+	if errors.Is(err, io.EOF) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
 	var out backfillReport
+	rows := []row{r}
 	if err := b.deliver(ctx, rows, &out); err != nil {
 		return false, err
 	}
 	return out.Duplicates+out.Idle == out.Sent && rows[0].err == nil, nil
 }
 
-// read reads a row. A fault of the row is the row's, of the file the error.
-func (b *backfill) read() (row, error) {
-	r := row{start: b.in.at}
+// read reads a row. A fault of the row is the row's, of the input the error.
+func (b *backfill) read(ctx context.Context) (row, error) {
+	r := row{start: b.in.place()}
 	var err error
-	if r.record, err = b.in.next(); err != nil {
+	if r.record, err = b.in.next(ctx); err != nil {
 		return r, err
 	}
 	if b.daily != nil {
-		r.totals, err = b.daily.totals(r.record, len(b.in.header))
+		r.totals, err = b.daily.totals(r.record)
 		for i := range r.totals {
-			r.totals[i].Source = source(b.in)
+			r.totals[i].Source = b.in.source()
 		}
 	} else {
 		r.event, err = b.events.event(r.record)
@@ -164,15 +197,15 @@ func (b *backfill) read() (row, error) {
 	return r, nil
 }
 
-// gather reads rows for one request: not more than a twentieth of the file, so
+// gather reads rows for one request: not more than a twentieth of the input, so
 // that little is read again when it is not answered.
 func (b *backfill) gather(ctx context.Context) (rows []row, err error) {
-	begin, units := b.in.at.Offset, 0
-	for units < b.batch && (len(rows) == 0 || b.in.at.Offset-begin < b.in.about/20) && len(rows) < usance.MaxBatch {
+	begin, units := b.in.place(), 0
+	for units < b.batch && (len(rows) == 0 || !b.in.isPart(begin)) && len(rows) < usance.MaxBatch {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		r, err := b.read()
+		r, err := b.read(ctx)
 		if err != nil {
 			return rows, err
 		}
@@ -188,10 +221,12 @@ func (b *backfill) gather(ctx context.Context) (rows []row, err error) {
 
 // settle sends rows and keeps what became of them.
 func (b *backfill) settle(ctx context.Context, rows []row) error {
-	if !b.dry {
-		if err := b.deliver(ctx, rows, &b.report); err != nil {
+	if b.dry {
+		if err := b.report.show(rows); err != nil {
 			return err
 		}
+	} else if err := b.deliver(ctx, rows, &b.report); err != nil {
+		return err
 	}
 	var rejected [][]byte
 	for i := range rows {
@@ -205,7 +240,7 @@ func (b *backfill) settle(ctx context.Context, rows []row) error {
 			}
 			continue
 		}
-		b.report.refuse(r.line, r.err)
+		b.report.refuse(&r.record, r.err)
 		text, err := b.reject(r)
 		if err != nil {
 			return err
@@ -222,7 +257,7 @@ func (b *backfill) settle(ctx context.Context, rows []row) error {
 		}
 		b.report.Rejects, b.kept.Digest = b.rejects.path, b.rejects.digest()
 	}
-	b.kept.At, b.kept.Report = b.in.at, b.report
+	b.kept.At, b.kept.Report = b.in.place(), b.report
 	return b.kept.write(b.path)
 }
 
@@ -279,7 +314,7 @@ func (b *backfill) deliverTotals(ctx context.Context, rows []row, report *backfi
 	}
 	for len(totals) > 0 {
 		n := min(len(totals), maxTotals)
-		results, err := b.send.Totals(ctx, source(b.in), totals[:n])
+		results, err := b.send.Totals(ctx, b.in.source(), totals[:n])
 		if err != nil {
 			return err
 		}

@@ -333,9 +333,10 @@ func isTerminal(w io.Writer) bool {
 }
 
 // progress is the bar of an import: the bytes that were read of those that
-// there are. It shows on a terminal only.
+// there are, or the rows. It shows on a terminal only.
 type progress struct {
 	w      io.Writer
+	amount func(n float64) string // how so many are told
 	show   bool
 	total  int64
 	counts []*byteCount
@@ -346,7 +347,7 @@ type progress struct {
 }
 
 func newProgress(w io.Writer) *progress {
-	return &progress{w: w, show: isTerminal(w), done: make(chan struct{})}
+	return &progress{w: w, amount: megabytes, show: isTerminal(w), done: make(chan struct{})}
 }
 
 // add makes the counter of a log of so many bytes.
@@ -400,7 +401,7 @@ func (p *progress) line(elapsed time.Duration) string {
 	}
 	rate := float64(read) / max(elapsed.Seconds(), 0.001)
 	if p.total == 0 {
-		return fmt.Sprintf("%s read, %s/s", megabytes(float64(read)), megabytes(rate))
+		return fmt.Sprintf("%s read, %s/s", p.amount(float64(read)), p.amount(rate))
 	}
 	const width = 24
 	share := min(float64(read)/float64(p.total), 1) // a log may have grown
@@ -410,7 +411,7 @@ func (p *progress) line(elapsed time.Duration) string {
 		left = time.Duration(float64(max(p.total-read, 0)) / rate * float64(time.Second)).Round(time.Second).String()
 	}
 	return fmt.Sprintf("[%s%s] %3.0f%% of %s, %s/s, %s left",
-		strings.Repeat("#", filled), strings.Repeat(".", width-filled), share*100, megabytes(float64(p.total)), megabytes(rate), left)
+		strings.Repeat("#", filled), strings.Repeat(".", width-filled), share*100, p.amount(float64(p.total)), p.amount(rate), left)
 }
 
 func megabytes(n float64) string { return fmt.Sprintf("%.1f MB", n/1e6) }

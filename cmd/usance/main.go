@@ -34,7 +34,7 @@ type commands struct {
 	Demo     demoCmd     `cmd:"" help:"Serve a believable year of made-up usage, and print what to try."`
 	Migrate  migrateCmd  `cmd:"" help:"Look at the database's schema, bring it up to date, or take it back."`
 	Import   importCmd   `cmd:"" help:"Turn web and CDN access logs into usage; counted once, however often they are imported."`
-	Backfill backfillCmd `cmd:"" help:"Count daily totals or events out of a file, once however often, or rebuild days from stored events."`
+	Backfill backfillCmd `cmd:"" help:"Count daily totals or events out of a file or a database, once however often, or rebuild days from stored events."`
 	Export   exportCmd   `cmd:"" help:"Write daily totals as CSV, as backfill reads them."`
 	Keys     keysCmd     `cmd:"" help:"Create, list and revoke API keys."`
 	Jobs     jobsCmd     `cmd:"" help:"List, run, pause and resume the scheduled jobs."`
