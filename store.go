@@ -156,8 +156,9 @@ type UsageView interface {
 	// UniqueSessions gives the numbers that are kept beside those sketches for SQL
 	// to read, by day: the sketches' estimates.
 	UniqueSessions(ctx context.Context, licenseID string, from, to Date) (map[Date]int64, error)
-	// Version is raised by each fold and recalculation that touches the
-	// licence: what is cached of folded rows is filed under it.
+	// Version is another one after each fold and recalculation that touches the
+	// licence, and never one of before: what is cached of folded rows is filed
+	// under it. 0 is that of a licence of which nothing was folded.
 	Version(ctx context.Context, licenseID string) (int64, error)
 
 	// EventByKey finds a counted event by its idempotency key (not its stored form).
@@ -382,8 +383,8 @@ type Tx interface {
 	// MergeSessions merges sketches into those stored, with the new estimate
 	// beside them. days is sorted.
 	MergeSessions(ctx context.Context, days []DaySketch) error
-	// RaiseVersions raises the licences' versions; ids are sorted.
-	RaiseVersions(ctx context.Context, licenseIDs []string) error
+	// RenewVersions gives the licences new versions; ids are sorted.
+	RenewVersions(ctx context.Context, licenseIDs []string) error
 	// CloseDays marks days that refuse events from now on; SealDays marks
 	// closed days whose raw events may be pruned, which no recalculation touches
 	// (one that is not closed is closed by it).

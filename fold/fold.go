@@ -415,7 +415,7 @@ func (s *sum) merge(ctx context.Context, tx usance.Tx) error {
 			return err
 		}
 	}
-	return tx.RaiseVersions(ctx, licensesOf(keys))
+	return tx.RenewVersions(ctx, licensesOf(keys))
 }
 
 func licensesOf(keys []usance.RollupKey) []string {

@@ -259,7 +259,7 @@ func (f *Folder) correct(ctx context.Context, licenseID string, d *difference) (
 				return err
 			}
 		}
-		return tx.RaiseVersions(ctx, []string{licenseID})
+		return tx.RenewVersions(ctx, []string{licenseID})
 	})
 	return ok, err
 }

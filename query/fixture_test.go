@@ -171,7 +171,7 @@ func (f *fixture) fold() {
 		if err := tx.MergeSessions(f.ctx, sketches); err != nil {
 			return err
 		}
-		return tx.RaiseVersions(f.ctx, []string{licenseID})
+		return tx.RenewVersions(f.ctx, []string{licenseID})
 	})
 }
 

@@ -26,7 +26,7 @@ const (
 var txPoints = []string{
 	"AddAlerts", "AddAudit", "AddEvents", "AddToCounters", "BatchEvents", "CloseDays", "EnsureCounters", "EnsureRollups",
 	"EventsByKey", "LockCounters", "LockRollups", "MergeSessions", "PruneEvents", "PruneEvidence", "PutCounters", "PutEvidence", "PutLicense",
-	"PutOverages", "PutRollups", "PutThreshold", "RaiseVersions", "Revisions", "SealDays", "TakePending", "WarnThresholds",
+	"PutOverages", "PutRollups", "PutThreshold", "RenewVersions", "Revisions", "SealDays", "TakePending", "WarnThresholds",
 }
 
 // failPoints are all of them; a run counts how often each struck.
@@ -220,8 +220,8 @@ func (t *crashTx) PutThreshold(ctx context.Context, h usance.Threshold) error {
 	return one(t.s, "PutThreshold", func() error { return t.Tx.PutThreshold(ctx, h) })
 }
 
-func (t *crashTx) RaiseVersions(ctx context.Context, ids []string) error {
-	return one(t.s, "RaiseVersions", func() error { return t.Tx.RaiseVersions(ctx, ids) })
+func (t *crashTx) RenewVersions(ctx context.Context, ids []string) error {
+	return one(t.s, "RenewVersions", func() error { return t.Tx.RenewVersions(ctx, ids) })
 }
 
 func (t *crashTx) Revisions(ctx context.Context, keys []usance.CounterKey) ([]usance.Overage, error) {

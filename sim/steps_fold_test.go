@@ -8,7 +8,7 @@ import (
 )
 
 func (r *run) stepFold() error {
-	r.arm("TakePending", "BatchEvents", "EnsureRollups", "LockRollups", "PutRollups", "MergeSessions", "RaiseVersions")
+	r.arm("TakePending", "BatchEvents", "EnsureRollups", "LockRollups", "PutRollups", "MergeSessions", "RenewVersions")
 	i := r.rng.IntN(2)
 	r.begin("node %d folds", i)
 	_, err := r.nodes[i].fold.Flush(r.ctx)

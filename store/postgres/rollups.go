@@ -157,9 +157,9 @@ func (v *view) Version(ctx context.Context, licenseID string) (version int64, er
 	return version, err
 }
 
-func (t *tx) RaiseVersions(ctx context.Context, licenseIDs []string) error {
+func (t *tx) RenewVersions(ctx context.Context, licenseIDs []string) error {
 	_, err := t.exec(ctx, `INSERT INTO license_usage_versions (license_id, version)
-		SELECT license_id, 1 FROM unnest($1::text[]) AS u (license_id) ORDER BY license_id COLLATE "C"
-		ON CONFLICT (license_id) DO UPDATE SET version = license_usage_versions.version + 1`, licenseIDs)
+		SELECT license_id, $2::bigint FROM unnest($1::text[]) AS u (license_id) ORDER BY license_id COLLATE "C"
+		ON CONFLICT (license_id) DO UPDATE SET version = excluded.version`, licenseIDs, codec.NewVersion())
 	return err
 }

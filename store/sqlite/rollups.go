@@ -154,12 +154,13 @@ func (v *view) Version(ctx context.Context, licenseID string) (version int64, er
 	return version, err
 }
 
-func (t *tx) RaiseVersions(ctx context.Context, licenseIDs []string) error {
-	return t.writing(ctx, `INSERT INTO license_usage_versions (license_id, version) VALUES (?, 1)
-		ON CONFLICT (license_id) DO UPDATE SET version = version + 1`,
+func (t *tx) RenewVersions(ctx context.Context, licenseIDs []string) error {
+	return t.writing(ctx, `INSERT INTO license_usage_versions (license_id, version) VALUES (?, ?)
+		ON CONFLICT (license_id) DO UPDATE SET version = excluded.version`,
 		func(ctx context.Context, s *sql.Stmt) error {
+			version := codec.NewVersion()
 			for _, id := range licenseIDs {
-				if _, err := s.ExecContext(ctx, id); err != nil {
+				if _, err := s.ExecContext(ctx, id, version); err != nil {
 					return err
 				}
 			}

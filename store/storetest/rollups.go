@@ -298,18 +298,39 @@ func testVersions(t *testing.T, s usance.Store) {
 		return n
 	}
 	before1, before2 := version("l1"), version("l2")
-	for range 2 {
-		update(t, s, func(tx usance.Tx) error { return tx.RaiseVersions(ctx, []string{"l1"}) })
+	had := map[int64]bool{before1: true}
+	for range 4 {
+		update(t, s, func(tx usance.Tx) error { return tx.RenewVersions(ctx, []string{"l1"}) })
 		after := version("l1")
-		if after <= before1 {
-			t.Errorf("the version went from %d to %d", before1, after)
+		if had[after] {
+			t.Errorf("the version is %d, which it was before", after)
 		}
-		before1 = after
+		had[after] = true
 	}
 	if after := version("l2"); after != before2 {
 		t.Errorf("another licence's version moved from %d to %d", before2, after)
 	}
+	// What a transaction that came to nothing would have made is not made again.
+	var undone int64
+	err := s.Update(ctx, usance.Locks{}, func(tx usance.Tx) (err error) {
+		if err := tx.RenewVersions(ctx, []string{"l1"}); err != nil {
+			return err
+		}
+		if undone, err = tx.Version(ctx, "l1"); err != nil {
+			return err
+		}
+		return errUndone
+	})
+	if !errors.Is(err, errUndone) {
+		t.Fatal(err)
+	}
+	update(t, s, func(tx usance.Tx) error { return tx.RenewVersions(ctx, []string{"l1"}) })
+	if after := version("l1"); after == undone || had[after] {
+		t.Errorf("the version is %d, which was made before", after)
+	}
 }
+
+var errUndone = errors.New("come to nothing")
 
 // Readers that come while events are written and folded see each event once:
 // at least those acknowledged before, and whole transactions only.
