@@ -30,6 +30,8 @@ var (
 		"database/sql", "modernc.org/sqlite", "github.com/jackc/pgx", "github.com/pressly/goose", "github.com/lib/pq",
 		"github.com/mattn/go-sqlite3",
 	}
+	// sharing is known to redis alone.
+	sharing = "github.com/redis/rueidis"
 )
 
 // mayImport gives the folders of this module that a folder may import, by the
@@ -52,6 +54,8 @@ func mayImport(folder string) (allowed func(string) bool, known bool) {
 	case first == "api", first == "dashboard":
 		stage := in(append(stages, first)...)
 		return func(s string) bool { return s == "." || stage(s) }, true
+	case first == "redis":
+		return in("redis"), true
 	case first == "client":
 		return func(s string) bool { return s == "." || strings.HasPrefix(s, "client/") }, true
 	case first == "cmd":
@@ -173,6 +177,9 @@ func checkFile(t *testing.T, name string) {
 		mayStore := strings.HasPrefix(folder, "store/") || folder == "bench"
 		if !mayStore && slices.ContainsFunc(databases, func(p string) bool { return imported == p || strings.HasPrefix(imported, p+"/") }) {
 			t.Errorf("%s imports the database %s; only store/ and bench may", name, imported)
+		}
+		if strings.HasPrefix(imported, sharing) && folder != "redis" {
+			t.Errorf("%s imports %s; only redis may", name, imported)
 		}
 		if folder == "." && strings.Contains(imported, ".") && !slices.Contains(rootLibraries, imported) {
 			t.Errorf("%s imports %s; the root package leans on %v only", name, imported, rootLibraries)

@@ -77,7 +77,11 @@ type Deps struct {
 	// on for the overlap. There is none to rotate when nil.
 	RotateAdminKey func(overlap time.Duration) (secret string, err error)
 
-	Limits  RateLimits
+	Limits RateLimits
+	// Degraded tells what the server does without for now, though it is ready; ""
+	// when it lacks nothing. Never asked when nil.
+	Degraded func() string
+
 	Metrics http.Handler     // answers /metrics; there is none when nil
 	Logger  *slog.Logger     // slog.Default
 	Now     func() time.Time // time.Now
@@ -468,7 +472,7 @@ func (a *api) answer(w http.ResponseWriter, r *http.Request, operation string, o
 }
 
 // ready tells whether requests can be answered: the store answers and ingest
-// takes events.
+// takes events. What is only degraded is ready.
 func (a *api) ready(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
@@ -479,6 +483,12 @@ func (a *api) ready(w http.ResponseWriter, r *http.Request) {
 	case !a.d.Ingest.Accepting():
 		writeText(w, http.StatusServiceUnavailable, "events are not taken: the server is stopping, or the last could not be recorded; see its log\n")
 	default:
+		if a.d.Degraded != nil {
+			if lack := a.d.Degraded(); lack != "" {
+				writeText(w, http.StatusOK, "ready; degraded: "+lack+"\n")
+				return
+			}
+		}
 		writeText(w, http.StatusOK, "ready\n")
 	}
 }

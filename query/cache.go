@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/maypok86/otter/v2"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Cache keeps byte strings for a while. It may forget any of them at any time,
@@ -46,11 +47,36 @@ func (c clock) NowNano() int64 { return c().UnixNano() }
 // needed, and is not worth a goroutine until then.
 func (c clock) Tick(time.Duration) <-chan time.Time { return nil }
 
+// tier is one of the caches, which are asked in order: the one in process first.
+type tier struct {
+	Cache
+	hits, misses prometheus.Counter
+}
+
+// cached gives the sums that a tier has for the key, and keeps them in those
+// before it. What cannot be read is as good as absent.
+func (q *Query) cached(ctx context.Context, key string, plan *plan) (*summary, bool) {
+	for i, t := range q.tiers {
+		b, ok := t.Get(ctx, key)
+		if ok {
+			if s, err := decode(b, plan); err == nil {
+				t.hits.Inc()
+				for _, before := range q.tiers[:i] {
+					before.Put(ctx, key, b)
+				}
+				return s, true
+			}
+		}
+		t.misses.Inc()
+	}
+	return nil, false
+}
+
 // CacheStatus is how the cache has served since the start of the process.
 type CacheStatus struct {
 	Enabled    bool    `json:"enabled"`
 	TTLSeconds float64 `json:"ttlSeconds"`
-	Hits       int64   `json:"hits"`
+	Hits       int64   `json:"hits"` // in this process, or in the cache that nodes share
 	Misses     int64   `json:"misses"`
 	HitPercent float64 `json:"hitPercent"`
 	Entries    int     `json:"entries"` // in this process

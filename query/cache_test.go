@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/usance/usance"
 )
@@ -109,11 +110,80 @@ func (flaky) Put(context.Context, string, []byte)        {}
 func TestCacheOfRubbish(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, "UTC", "2025-06-10T12:00:00Z", 0)
-	f.Query = New(f.store, Options{Now: f.now, Cache: flaky{}})
+	f.Query = New(f.store, Options{Now: f.now, TTL: ttl, Shared: flaky{}})
 	f.track(f.event("2025-06-01T00:00:00Z", "view", 4, 0))
 	f.fold()
 	if a := f.analytics(AnalyticsRequest{}); a.Totals.Quantity != 4 {
 		t.Errorf("%+v", a.Totals)
+	}
+}
+
+// shelf is a cache that nodes share, which may be away.
+type shelf struct {
+	sync.Map
+	away atomic.Bool
+	gets atomic.Int64
+}
+
+func (s *shelf) Get(_ context.Context, key string) ([]byte, bool) {
+	s.gets.Add(1)
+	v, ok := s.Load(key)
+	if !ok || s.away.Load() {
+		return nil, false
+	}
+	return v.([]byte), true
+}
+
+func (s *shelf) Put(_ context.Context, key string, value []byte) {
+	if !s.away.Load() {
+		s.Store(key, value)
+	}
+}
+
+// A node that has not read something finds what another has, and asks the cache
+// that they share once only; both see what is in the tail.
+func TestNodesShareWhatTheyRead(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "UTC", "2025-06-10T12:00:00Z", ttl)
+	shared := new(shelf)
+	first, second := New(f.store, Options{Now: f.now, TTL: ttl, Shared: shared}), New(f.store, Options{Now: f.now, TTL: ttl, Shared: shared})
+	ask := func(q *Query, want, hits, misses int64) {
+		t.Helper()
+		none := false
+		a, err := q.Analytics(f.ctx, AnalyticsRequest{LicenseID: licenseID, ComparePrevious: &none})
+		if err != nil || a.Totals.Quantity != want {
+			t.Errorf("%+v, %v, want %d", a.Totals, err, want)
+		}
+		if s := q.CacheStatus(); s.Hits != hits || s.Misses != misses {
+			t.Errorf("%d hits and %d misses, want %d and %d", s.Hits, s.Misses, hits, misses)
+		}
+	}
+	f.track(f.event("2025-06-01T00:00:00Z", "view", 4, 0))
+	f.fold()
+	ask(first, 4, 0, 1)
+	ask(second, 4, 1, 0)
+	before := shared.gets.Load()
+	ask(second, 4, 2, 0)
+	if n := shared.gets.Load(); n != before {
+		t.Errorf("what it has itself is asked for %d times", n-before)
+	}
+	f.track(f.event("2025-06-01T00:00:00Z", "view", 1, 0))
+	ask(second, 5, 3, 0)
+	ask(first, 5, 1, 1)
+	f.fold()
+	ask(second, 5, 3, 1)
+	ask(first, 5, 2, 1)
+	shared.away.Store(true)
+	f.track(f.event("2025-06-01T00:00:00Z", "view", 1, 0))
+	f.fold()
+	ask(second, 6, 3, 2)
+	ask(first, 6, 2, 2)
+	ask(first, 6, 3, 2)
+	if n := testutil.ToFloat64(first.tiers[1].hits); n != 1 {
+		t.Errorf("the first hit the shared tier %v times, want 1", n)
+	}
+	if n := testutil.ToFloat64(second.tiers[1].misses); n != 2 {
+		t.Errorf("the second missed the shared tier %v times, want 2", n)
 	}
 }
 
@@ -124,7 +194,7 @@ func TestCacheIsBounded(t *testing.T) {
 	for i := range 300 {
 		f.analytics(AnalyticsRequest{Viewer: Viewer{Key: strconv.Itoa(i)}})
 	}
-	f.cache.(memory).CleanUp()
+	f.tiers[0].Cache.(memory).CleanUp()
 	if s := f.CacheStatus(); s.Bytes > 20_000 || s.Entries > 100 {
 		t.Errorf("%+v", s)
 	}

@@ -9,10 +9,12 @@
 //
 // What is costly is the first part, and that alone is cached: sums over folded
 // rows, filed under the licence's version, which each fold and recalculation
-// raises, under every parameter of the question, with defaults resolved to
-// dates, and under what the viewer may see. Version and tail are read in one
+// replaces by one that it never had, under every parameter of the question, with
+// defaults resolved to dates, and under what the viewer may see. Version and tail are read in one
 // snapshot and the tail is added to a copy of what is cached. A cache can
-// therefore neither hide a counted event nor show one twice.
+// therefore neither hide a counted event nor show one twice, whoever filled it
+// and however long ago: what is filed never changes, so that nodes can share it
+// and nothing has to be taken out of it.
 //
 // Rollups know a licence's local days and, within them, hours counted from
 // local midnight. Usage per type can be cut at those hours; platforms, devices,
@@ -36,9 +38,9 @@ type Options struct {
 	TTL time.Duration
 	// CacheBytes bounds the cache in process; 64 MiB.
 	CacheBytes int
-	// Cache takes the place of the cache in process, such as one that several
-	// nodes share. It keeps the TTL itself.
-	Cache Cache
+	// Shared is asked for what the cache in process does not have: a cache that
+	// several nodes share. It keeps the TTL itself.
+	Shared Cache
 }
 
 // Query answers questions. Its methods may be called at once from many goroutines.
@@ -46,24 +48,32 @@ type Query struct {
 	store   usance.Viewer
 	now     func() time.Time
 	ttl     time.Duration
-	cache   Cache // nil when switched off
+	tiers   []tier // of the cache; none when it is switched off
 	metrics *metrics
 	counts  counts
 }
 
 // New makes a Query over the store.
 func New(store usance.Viewer, o Options) *Query {
-	q := &Query{store: store, now: o.Now, ttl: o.TTL, cache: o.Cache, metrics: newMetrics()}
+	q := &Query{store: store, now: o.Now, ttl: o.TTL, metrics: newMetrics()}
 	if q.now == nil {
 		q.now = time.Now
 	}
 	if o.CacheBytes <= 0 {
 		o.CacheBytes = 64 << 20
 	}
-	if q.cache == nil && o.TTL > 0 {
-		q.cache = newMemory(o.TTL, o.CacheBytes, q.now)
+	if o.TTL <= 0 {
+		return q
+	}
+	q.addTier("process", newMemory(o.TTL, o.CacheBytes, q.now))
+	if o.Shared != nil {
+		q.addTier("shared", o.Shared)
 	}
 	return q
+}
+
+func (q *Query) addTier(name string, c Cache) {
+	q.tiers = append(q.tiers, tier{c, q.metrics.tiers.WithLabelValues(name, "hit"), q.metrics.tiers.WithLabelValues(name, "miss")})
 }
 
 // Viewer is who asks. Its zero value sees all of every licence.
@@ -118,6 +128,7 @@ func (q *Query) read(ctx context.Context, operation string, viewer Viewer, licen
 // metrics tells how reading goes.
 type metrics struct {
 	cache   *prometheus.CounterVec
+	tiers   *prometheus.CounterVec
 	seconds *prometheus.HistogramVec
 	hits    prometheus.Counter
 	misses  prometheus.Counter
@@ -128,6 +139,9 @@ func newMetrics() *metrics {
 		cache: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "usance_cache_requests_total", Help: "Look-ups of sums over folded rows, by result: hit or miss.",
 		}, []string{"result"}),
+		tiers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "usance_cache_tier_requests_total", Help: "Look-ups of sums over folded rows in the cache in process and in the one that nodes share, by tier and result.",
+		}, []string{"tier", "result"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "usance_query_seconds", Help: "Time to answer a question about usage, by operation.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
@@ -140,5 +154,5 @@ func newMetrics() *metrics {
 
 // Metrics gives the collectors of the stage.
 func (q *Query) Metrics() []prometheus.Collector {
-	return []prometheus.Collector{q.metrics.cache, q.metrics.seconds}
+	return []prometheus.Collector{q.metrics.cache, q.metrics.tiers, q.metrics.seconds}
 }

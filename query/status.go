@@ -35,11 +35,14 @@ func (q *Query) AggregationStatus(ctx context.Context) (out AggregationStatus, e
 // CacheStatus tells how the cache serves.
 func (q *Query) CacheStatus() CacheStatus {
 	s := CacheStatus{
-		Enabled: q.cache != nil, TTLSeconds: q.ttl.Seconds(),
+		Enabled: len(q.tiers) > 0, TTLSeconds: q.ttl.Seconds(),
 		Hits: q.counts.hits.Load(), Misses: q.counts.misses.Load(),
 	}
 	s.HitPercent = percent(s.Hits, s.Hits+s.Misses)
-	if m, ok := q.cache.(memory); ok {
+	if !s.Enabled {
+		return s
+	}
+	if m, ok := q.tiers[0].Cache.(memory); ok {
 		s.Entries, s.Bytes = m.EstimatedSize(), int64(m.WeightedSize())
 	}
 	return s

@@ -41,7 +41,7 @@ type part struct {
 // with the tail added, which is read once.
 func (r *reading) summarize(ctx context.Context, parts ...*part) (err error) {
 	var version int64
-	if r.q.cache != nil {
+	if len(r.q.tiers) > 0 {
 		if version, err = r.view.Version(ctx, r.license.ID); err != nil {
 			return err
 		}
@@ -59,17 +59,14 @@ func (r *reading) summarize(ctx context.Context, parts ...*part) (err error) {
 
 // folded sums up the folded rows, or takes what is cached of them.
 func (r *reading) folded(ctx context.Context, p *part, version int64) (*summary, error) {
-	if r.q.cache == nil {
+	if len(r.q.tiers) == 0 {
 		return r.gather(ctx, p.question, p.plan)
 	}
 	key := r.cacheKey(version, p.question)
-	if b, ok := r.q.cache.Get(ctx, key); ok {
-		if s, err := decode(b); err == nil {
-			r.q.metrics.hits.Inc()
-			r.q.counts.hits.Add(1)
-			return s, nil
-		}
-		// What cannot be read is as good as absent.
+	if s, ok := r.q.cached(ctx, key, p.plan); ok {
+		r.q.metrics.hits.Inc()
+		r.q.counts.hits.Add(1)
+		return s, nil
 	}
 	r.q.metrics.misses.Inc()
 	r.q.counts.misses.Add(1)
@@ -81,7 +78,9 @@ func (r *reading) folded(ctx context.Context, p *part, version int64) (*summary,
 	if err != nil {
 		return nil, err
 	}
-	r.q.cache.Put(ctx, key, b)
+	for _, t := range r.q.tiers {
+		t.Put(ctx, key, b)
+	}
 	return s, nil
 }
 
@@ -101,11 +100,19 @@ func (s *summary) encode() ([]byte, error) {
 	return b.Bytes(), err
 }
 
-func decode(b []byte) (*summary, error) {
+// decode reads what encode wrote, for the buckets of the plan.
+func decode(b []byte, p *plan) (*summary, error) {
 	s := new(summary)
-	err := gob.NewDecoder(bytes.NewReader(b)).Decode(s)
+	if err := gob.NewDecoder(bytes.NewReader(b)).Decode(s); err != nil {
+		return nil, err
+	}
+	for name, tallies := range s.Types {
+		if len(tallies) != len(p.spans) {
+			return nil, fmt.Errorf("query: %d buckets of %s are kept of %d", len(tallies), name, len(p.spans))
+		}
+	}
 	s.init()
-	return s, err
+	return s, nil
 }
 
 // init makes the maps that an empty summary lacks.

@@ -53,7 +53,7 @@ func (c *checklist) judge(name string, err error, format string, args ...any) bo
 // starts fold what is pending and enter the jobs, as every start does.
 func (checkCmd) Run(ctx context.Context, p *program) error {
 	c := new(checklist)
-	c.configuration(p)
+	c.configuration(ctx, p)
 	if p.cfgErr == nil {
 		c.database(ctx, p)
 	}
@@ -71,7 +71,7 @@ func (checkCmd) Run(ctx context.Context, p *program) error {
 	return nil
 }
 
-func (c *checklist) configuration(p *program) {
+func (c *checklist) configuration(ctx context.Context, p *program) {
 	var faults configError
 	switch {
 	case errors.As(p.cfgErr, &faults):
@@ -89,7 +89,7 @@ func (c *checklist) configuration(p *program) {
 	} else {
 		c.ok("time zones", "the zone database is there")
 	}
-	c.ok("cache", "in process, %d s", p.cfg.CacheTTLSeconds)
+	c.redis(ctx, p.cfg)
 	for _, name := range p.cfg.idle() {
 		c.note("configuration", "%s is set and has no effect in this build", name)
 	}

@@ -71,7 +71,7 @@ type config struct {
 	DatabaseURL       secret        `env:"DATABASE_URL" about:"where the data is kept: sqlite:PATH or postgres://user:password@host:5432/database; empty: usance.db in USANCE_DATA_DIR"`
 	DatabaseURLPooled secret        `env:"DATABASE_URL_POOLED" about:"a pooler in front of DATABASE_URL; this build speaks with PostgreSQL directly"`
 	DatabaseWait      time.Duration `env:"USANCE_DATABASE_WAIT" envDefault:"1m" about:"how long a start waits for a PostgreSQL that is not up yet"`
-	RedisURL          secret        `env:"REDIS_URL" about:"a cache that several nodes share; this build caches in process"`
+	RedisURL          secret        `env:"REDIS_URL" about:"what several nodes share, the cache and the rate limits: redis://:password@host:6379/0, or rediss:// for TLS; empty: each process has its own"`
 	DataDir           string        `env:"USANCE_DATA_DIR" envDefault:"usance-data" about:"folder of the data and of the admin key; on PostgreSQL nothing is kept there"`
 	Addr              string        `env:"USANCE_ADDR" envDefault:"127.0.0.1:8080" about:"address to serve on"`
 	AdminKey          secret        `env:"USANCE_ADMIN_KEY" about:"a secret that is an admin's, at least 16 characters; required on PostgreSQL; empty: made on the first start and kept in the data folder"`
@@ -242,8 +242,8 @@ func (c *config) check(unread []fault) []fault {
 	if c.onPostgres() && c.AdminKey == "" {
 		bad("USANCE_ADMIN_KEY", "is required on PostgreSQL, where all nodes must share it; make one with: openssl rand -hex 32")
 	}
-	if c.RedisURL != "" {
-		bad("REDIS_URL", "this build caches in process only; unset it")
+	if err := c.checkRedis(); err != nil {
+		bad("REDIS_URL", "%v", err)
 	}
 	if _, port, err := net.SplitHostPort(c.Addr); err != nil {
 		bad("USANCE_ADDR", "%q is not host:port, such as 127.0.0.1:8080 or :8080", c.Addr)

@@ -78,6 +78,7 @@ type opening struct {
 	leave    bool // as it is
 	current  bool // one that is older than the program is refused
 	volatile bool // commits do not wait for the disk
+	serving  bool // as one node of many, with what they share
 }
 
 // openStore opens the database that DATABASE_URL names; a SQLite file, which

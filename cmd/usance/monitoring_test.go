@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"regexp"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/usance/usance/redis"
 )
 
 // monitored maps what operators watch to the series that
@@ -133,8 +136,13 @@ func TestMonitoringIsDocumented(t *testing.T) {
 	if _, err := s.handler(); err != nil {
 		t.Fatal(err)
 	}
+	shared, err := redis.Open(t.Context(), "redis://127.0.0.1:1", redis.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shared.Close()
 	described := make(map[string]bool)
-	for _, c := range s.collectors {
+	for _, c := range append(s.collectors, shared.Metrics()...) {
 		ch := make(chan *prometheus.Desc, 100)
 		c.Describe(ch)
 		close(ch)

@@ -29,6 +29,7 @@ import (
 	"github.com/usance/usance/ingest"
 	"github.com/usance/usance/jobs"
 	"github.com/usance/usance/query"
+	"github.com/usance/usance/redis"
 )
 
 type serveCmd struct {
@@ -54,7 +55,7 @@ func (serveCmd) Run(ctx context.Context, p *program) error {
 			return err
 		}
 	}
-	s, err := newServer(f.ctx, p.cfg, p.log, time.Now, opening{})
+	s, err := newServer(f.ctx, p.cfg, p.log, time.Now, opening{serving: true})
 	if err != nil {
 		return f.stopped(err)
 	}
@@ -81,6 +82,7 @@ type server struct {
 	query    *query.Query
 	watch    *watch.Watch
 	jobs     *jobs.Runner
+	redis    *redis.Redis // nil when nodes share nothing beside the store
 	requests prometheus.Gauge
 	now      func() time.Time
 	open     bool // /metrics needs no key
@@ -99,32 +101,50 @@ func newServer(ctx context.Context, c config, log *slog.Logger, now func() time.
 		return nil, err
 	}
 	retract(c) // what a crash left: nobody else is there, since the file is ours
-	s, err := newStages(ctx, c, log, now, store)
+	s := &server{cfg: c, log: log, store: store, now: now}
+	if how.serving {
+		s.redis, err = openRedis(ctx, c, log, store)
+	}
+	if err == nil {
+		err = s.setUp(ctx)
+	}
 	if err != nil {
-		return nil, errors.Join(err, store.Close())
+		return nil, errors.Join(err, s.closeStore())
 	}
 	return s, nil
 }
 
-func newStages(ctx context.Context, c config, log *slog.Logger, now func() time.Time, store usance.Store) (*server, error) {
-	s := &server{cfg: c, log: log, store: store, now: now}
-	var err error
+// closeStore closes the store, and what nodes share beside it.
+func (s *server) closeStore() error {
+	if s.redis != nil {
+		s.redis.Close()
+	}
+	return s.store.Close()
+}
+
+// setUp makes the stages.
+func (s *server) setUp(ctx context.Context) (err error) {
+	c, log, now, store := s.cfg, s.log, s.now, s.store
 	if s.adminKey, s.firstStart, err = adminKey(c); err != nil {
-		return nil, fmt.Errorf("the admin key: %w", err)
+		return fmt.Errorf("the admin key: %w", err)
 	}
 	sessionKey, err := store.Secret(ctx, "session-hash")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.fold = fold.New(store, fold.Options{Now: now, Interval: c.FoldInterval, LateGrace: c.LateGrace, Logger: log})
 	s.backfill = fold.NewBackfiller(s.fold, !c.onPostgres()) // nobody else can have a file open
 	s.catalog = catalog.New(store, catalog.Options{Now: now, LateGrace: c.LateGrace, NewSecret: access.NewSecret})
 	s.billing = billing.New(store, billing.Options{Now: now, LateGrace: c.LateGrace, AutoApproveCents: c.AutoApproveCents, Logger: log})
-	s.query = query.New(store, query.Options{Now: now, TTL: time.Duration(c.CacheTTLSeconds) * time.Second})
+	reading := query.Options{Now: now, TTL: time.Duration(c.CacheTTLSeconds) * time.Second}
+	if s.redis != nil {
+		reading.Shared = s.redis
+	}
+	s.query = query.New(store, reading)
 	s.watch = watch.New(store, watch.Options{Now: now, LateGrace: c.LateGrace, BreachDays: c.BreachAlertDays, Rest: 3, Logger: log})
 	s.access = access.New(store, access.Options{Now: now, AdminKey: s.adminKey})
 	if s.jobs, err = jobs.New(store, tasks(c, s.fold, s.billing, s.watch), jobs.Options{Now: now, Logger: log}); err != nil {
-		return nil, err
+		return err
 	}
 	s.requests = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "usance_http_requests_in_flight", Help: "Requests being answered.",
@@ -137,23 +157,30 @@ func newStages(ctx context.Context, c config, log *slog.Logger, now func() time.
 	}
 	// Ingest starts last: it has a goroutine that an error above would leave behind.
 	s.ingest = ingest.New(store, taking)
-	return s, nil
+	return nil
 }
 
 // handler is the whole of what is answered over HTTP.
 func (s *server) handler() (http.Handler, error) {
 	v, _ := buildVersion()
 	metrics := http.NewServeMux()
-	a := api.New(api.Deps{
+	deps := api.Deps{
 		Store: s.store, Access: s.access, Ingest: s.ingest, Fold: s.fold, Catalog: s.catalog, Billing: s.billing,
 		Query: s.query, Watch: s.watch, Jobs: s.jobs, Backfill: s.backfill, RotateAdminKey: s.rotateAdminKey, Limits: api.RateLimits{
 			Calls: s.cfg.RateLimitCalls, Events: s.cfg.RateLimitEvents, Refused: refusedPerMinute, Proxies: s.cfg.TrustedProxies,
 		}, Metrics: metrics, Logger: s.log, Now: s.now, Version: v,
-	})
+	}
+	if s.redis != nil {
+		deps.Degraded = s.redis.Degraded
+	}
+	a := api.New(deps)
 	s.collectors = slices.Concat(processMetrics(), logMetrics(s.store),
 		s.ingest.Metrics(), s.fold.Metrics(), s.billing.Metrics(), s.query.Metrics(), s.watch.Metrics(), s.jobs.Metrics(), a.Metrics(),
 		[]prometheus.Collector{s.requests, newStoreMetrics(s.store, s.now, s.log)},
 	)
+	if s.redis != nil {
+		s.collectors = append(s.collectors, s.redis.Metrics()...)
+	}
 	registry := prometheus.NewRegistry()
 	for _, c := range s.collectors {
 		if err := registry.Register(c); err != nil {
@@ -174,7 +201,7 @@ func (s *server) handler() (http.Handler, error) {
 // the store closed. A second signal ends the program at once; that loses nothing
 // either, since whatever was acknowledged is on the disk.
 func (s *server) serve(f *front, ready func(url string)) (err error) {
-	defer func() { err = errors.Join(err, s.store.Close()) }()
+	defer func() { err = errors.Join(err, s.closeStore()) }()
 	if err := f.listen(); err != nil {
 		return errors.Join(err, s.drain())
 	}
@@ -242,7 +269,7 @@ func (s *server) drain() error {
 }
 
 // close takes down a server that never served.
-func (s *server) close() error { return errors.Join(s.drain(), s.store.Close()) }
+func (s *server) close() error { return errors.Join(s.drain(), s.closeStore()) }
 
 func (s *server) report(what string, err error) {
 	if err != nil && !errors.Is(err, context.Canceled) {
