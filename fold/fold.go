@@ -119,8 +119,8 @@ const pause = 20 * time.Millisecond
 // many events it takes. So a transaction folds one group of licences, of which
 // as many events as may wait are left to gather while more keep coming; when
 // nothing comes any more, or few wait at an interval, all is folded, and at each
-// interval the groups that have waited longest. Batches
-// that belong to no one group go in bites that grow with their number.
+// interval the groups that have waited longest. Batches that belong to no one
+// group go in bites that grow with their number.
 func (f *Folder) Run(ctx context.Context) error {
 	tick := time.NewTicker(f.o.Interval)
 	defer tick.Stop()
