@@ -17,7 +17,7 @@ import (
 )
 
 type moveCmd struct {
-	To   string `required:"" placeholder:"URL" help:"The PostgreSQL database, as postgres://user:password@host:5432/database; it must be empty."`
+	To   string `required:"" placeholder:"URL" help:"The PostgreSQL database, as postgres://user@host:5432/database; it must be empty. The password is read as psql reads it, from ~/.pgpass or PGPASSWORD, unless it is there: what stands on a command line, everybody on the machine can see."`
 	Anew bool   `help:"Throw away what an earlier move that did not end left there."`
 }
 
@@ -64,6 +64,9 @@ func (c moveCmd) Run(ctx context.Context, p *program) error {
 		bar.note(fmt.Sprintf("%s: %d rows %s", s.Table, s.Rows, verb))
 	}})
 	stopBar()
+	if err != nil && !report.Begun {
+		return fmt.Errorf("nothing was moved: %w", err)
+	}
 	if err != nil {
 		return fmt.Errorf("the move has not ended (%d rows were carried over now): %w\nThe same command goes on where it was; no server starts on that database before", report.Carried, err)
 	}

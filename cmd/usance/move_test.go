@@ -5,12 +5,15 @@ import (
 	"context"
 	"database/sql"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/usance/usance"
 	"github.com/usance/usance/ingest"
@@ -120,12 +123,22 @@ func TestMove(t *testing.T) {
 		t.Fatal("the move was not cut")
 	}
 	bend(t, path, `UPDATE brands SET name = 'another'`)
-	if code, out := at(old, "move", "--to", second); code != exitFault || !strings.Contains(out, "comparing brands") || !strings.Contains(out, "--anew") {
+	// The row is named, and what differs; not what it holds, which may be a secret.
+	if code, out := at(old, "move", "--to", second); code != exitFault || !strings.Contains(out, "comparing brands: CONFLICT: the row of id ") ||
+		!strings.Contains(out, " differs in name: ") || strings.Contains(out, "another") || !strings.Contains(out, "--anew") {
 		t.Errorf("changed meanwhile: exit %d: %s", code, out)
 	}
+	// What somebody else keeps in the schema is left alone, goose's own table too.
+	o := newOperator(t, second)
+	o.run(`CREATE TABLE goose_db_version (id int); INSERT INTO goose_db_version VALUES (7); CREATE TABLE notes (id int); INSERT INTO notes VALUES (1)`)
 	if code, out := at(old, "move", "--to", second, "--anew"); code != exitOK || !strings.Contains(out, "each compared with") {
 		t.Errorf("anew: exit %d: %s", code, out)
 	}
+	o.answers(`SELECT id FROM goose_db_version`, "7")
+	o.answers(`SELECT id FROM notes`, "1")
+	// Every table of PostgreSQL's was among those moved, but for what says nothing of the store.
+	o.answers(`SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname NOT IN
+		('goose_db_version', 'notes', 'usance_schema_versions', 'api_keys_version', 'pending_batches')`, strconv.Itoa(report.Tables))
 }
 
 // A move begins only where everything has a place and nothing is mixed up.
@@ -167,19 +180,81 @@ func TestMoveRefuses(t *testing.T) {
 	if _, err := db.Exec(`ALTER TABLE brands ADD COLUMN colour TEXT`); err != nil {
 		t.Fatal(err)
 	}
-	if code, out := try(environ, "move", "--to", url); code != exitFault || !strings.Contains(out, "the column brands.colour of the SQLite store has no place") {
+	if code, out := try(environ, "move", "--to", url); code != exitFault || !strings.Contains(out, "the column brands.colour of the SQLite store has no place") || !strings.Contains(out, "nothing was moved") {
 		t.Errorf("exit %d: %s", code, out)
 	}
+	newOperator(t, url).answers(`SELECT count(*) FROM pg_class WHERE relname = 'usance_move'`, "0")
 	if _, err := db.Exec(`ALTER TABLE brands DROP COLUMN colour`); err != nil {
 		t.Fatal(err)
 	}
 	o := newOperator(t, pgtest.EmptyURL(t))
 	o.run(hostTable)
 	host := o.conn.Config().ConnString()
-	if code, out := try(environ, "move", "--to", host); code != exitFault || !strings.Contains(out, "is a host platform's") {
+	if code, out := try(environ, "move", "--to", host); code != exitFault || !strings.Contains(out, "is a host platform's") || !strings.Contains(out, "nothing was moved") {
 		t.Errorf("exit %d: %s", code, out)
 	}
+	o.answers(`SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'`, "licenses") // it is left as it was
+	// Into a schema that others share, with names that do not clash.
+	newOperator(t, url).run(`CREATE TABLE goose_db_version (id int); INSERT INTO goose_db_version VALUES (7); CREATE TABLE notes (id int); INSERT INTO notes VALUES (1)`)
 	if code, out := try(environ, "move", "--to", url); code != exitOK {
 		t.Errorf("exit %d: %s", code, out)
+	}
+}
+
+// The password need not stand on the command line: what psql reads is read.
+func TestMoveReadsThePasswordAsPsqlDoes(t *testing.T) {
+	server := pgtest.Start(t)
+	to, err := server.Database(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := newOperator(t, to)
+	o.run(`CREATE ROLE mover LOGIN SUPERUSER PASSWORD 's3cret'`)
+	folder := o.conn.Config().Host // of the socket
+	rules := "local all mover scram-sha-256\nlocal all all trust\n"
+	if err := os.WriteFile(filepath.Join(folder, "data", "pg_hba.conf"), []byte(rules), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.run(`SELECT pg_reload_conf()`)
+	to = strings.Replace(to, "//usance@", "//mover@", 1)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "pgpass")
+	if err := os.WriteFile(file, []byte("localhost:*:*:mover:s3cret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	try := func(args ...string) (int, string) {
+		t.Helper()
+		var b bytes.Buffer
+		code := run(context.Background(), args, []string{"USANCE_DATA_DIR=" + dir, "USANCE_LOG_LEVEL=error"}, strings.NewReader(""), &b, &b)
+		return code, b.String()
+	}
+	if code, out := try("migrate", "up"); code != exitOK {
+		t.Fatal(out)
+	}
+	t.Setenv("PGPASSFILE", filepath.Join(dir, "none"))
+	await(t, func() bool { // the rules hold soon
+		c, err := pgx.Connect(t.Context(), to)
+		if err == nil {
+			c.Close(t.Context())
+		}
+		return err != nil
+	})
+	if code, out := try("move", "--to", to); code != exitFault || !strings.Contains(out, "refuses the user") {
+		t.Errorf("without a password: exit %d: %s", code, out)
+	}
+	t.Setenv("PGPASSWORD", "wrong")
+	if code, out := try("move", "--to", to); code != exitFault || !strings.Contains(out, "refuses the user") {
+		t.Errorf("with a wrong password: exit %d: %s", code, out)
+	}
+	t.Setenv("PGPASSWORD", "")
+	t.Setenv("PGPASSFILE", file)
+	if code, out := try("move", "--to", to); code != exitOK {
+		t.Errorf("with the file: exit %d: %s", code, out)
+	}
+	o.run(`DROP SCHEMA public CASCADE; CREATE SCHEMA public`)
+	t.Setenv("PGPASSFILE", filepath.Join(dir, "none"))
+	t.Setenv("PGPASSWORD", "s3cret")
+	if code, out := try("move", "--to", to); code != exitOK {
+		t.Errorf("with the variable: exit %d: %s", code, out)
 	}
 }

@@ -44,6 +44,7 @@ type Step struct {
 
 // Report is what a move came to.
 type Report struct {
+	Begun   bool  `json:"begun"` // the database is marked: no server starts on it until the move has ended
 	Tables  int   `json:"tables"`
 	Rows    int64 `json:"rows"`    // in all tables, each compared
 	Carried int64 `json:"carried"` // by this run
@@ -83,13 +84,6 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	if err != nil {
 		return report, err
 	}
-	made, err := postgres.Open(ctx, o.To, postgres.Options{Conns: 2, Moving: true})
-	if err != nil {
-		return report, err
-	}
-	if err := made.Close(); err != nil {
-		return report, err
-	}
 	m := &mover{o: o}
 	path := url.URL{Scheme: "file", OmitHost: true, Path: o.From, RawQuery: "mode=ro"}
 	if m.from, err = sql.Open("sqlite", path.String()); err != nil {
@@ -97,16 +91,28 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	}
 	defer m.from.Close()
 	if m.to, err = postgres.Connect(ctx, o.To); err != nil {
-		return report, usance.WrapError(err, usance.CodeUnavailable, "the database cannot be reached")
+		return report, err
 	}
 	defer m.to.Close(context.WithoutCancel(ctx))
-	if err := m.begin(ctx, source); err != nil {
+	begun, err := m.mayBegin(ctx, source)
+	if err != nil {
+		return report, err
+	}
+	made, err := postgres.Open(ctx, o.To, postgres.Options{Conns: 2, Moving: true})
+	if err != nil {
+		return report, err
+	}
+	if err := made.Close(); err != nil {
 		return report, err
 	}
 	tables, err := m.tables(ctx)
 	if err != nil {
 		return report, err
 	}
+	if err := m.begin(ctx, source, begun); err != nil {
+		return report, err
+	}
+	m.report.Begun = true
 	for i := range tables {
 		if err := m.carry(ctx, &tables[i]); err != nil {
 			return m.report, fmt.Errorf("carrying %s over: %w", tables[i].name, err)
@@ -121,89 +127,91 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	return m.report, m.end(ctx)
 }
 
-// begin marks the database as being moved into, unless this very move has begun.
-func (m *mover) begin(ctx context.Context, source []byte) error {
+// mayBegin tells whether this very move has begun, and refuses what would mix the
+// store with anything else. Nothing is changed yet: a database that is no place
+// to move into is left as it is, without a schema.
+func (m *mover) mayBegin(ctx context.Context, source []byte) (begun bool, err error) {
 	// One at a time, until the connection ends.
 	var alone bool
 	if err := m.to.QueryRow(ctx, `SELECT pg_try_advisory_lock(hashtext('usance move'))`).Scan(&alone); err != nil {
-		return err
+		return false, err
 	}
 	if !alone {
-		return usance.NewError(usance.CodeConflict, "another move into the database is under way")
+		return false, usance.NewError(usance.CodeConflict, "another move into the database is under way")
 	}
-	var begun, adopted bool
-	err := m.to.QueryRow(ctx, `SELECT to_regclass('`+postgres.MoveTable+`') IS NOT NULL, to_regclass('license_usage_terms') IS NOT NULL`).Scan(&begun, &adopted)
-	if err != nil {
-		return err
+	var made, adopted bool
+	// As the first migration decides it.
+	if err := m.to.QueryRow(ctx, `SELECT made, CASE WHEN made THEN to_regclass('license_usage_terms') ELSE to_regclass('licenses') END IS NOT NULL,
+		to_regclass('`+postgres.MoveTable+`') IS NOT NULL FROM (SELECT to_regclass('license_usage_versions') IS NOT NULL AS made) s`).Scan(&made, &adopted, &begun); err != nil {
+		return false, err
 	}
 	if adopted {
-		return usance.NewError(usance.CodeConflict, "the table licenses of the database is a host platform's, into which nothing is moved; move into a database or schema of its own")
+		return false, usance.NewError(usance.CodeConflict, "the table licenses of the database is a host platform's, into which nothing is moved; move into a database or schema of its own")
 	}
 	if begun {
+		if m.o.Anew { // whatever it was
+			return true, nil
+		}
 		var same bool
 		if err := m.to.QueryRow(ctx, `SELECT coalesce(bool_or(last = $1::bytea), FALSE) FROM `+postgres.MoveTable+` WHERE name = ''`, source).Scan(&same); err != nil {
-			return err
+			return false, err
 		}
-		switch {
-		case m.o.Anew:
-			if err := m.clear(ctx); err != nil {
-				return err
-			}
-		case !same:
-			return usance.NewError(usance.CodeConflict, "a move of another store into the database has begun; go on with that, or throw it away with --anew")
-		default:
-			return nil
+		if !same {
+			return false, usance.NewError(usance.CodeConflict, "a move of another store into the database has begun; go on with that, or throw it away with --anew")
 		}
+		return true, nil
+	}
+	if !made {
+		return false, nil
 	}
 	names, err := m.names(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, name := range names {
 		var some bool
 		if err := m.to.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM `+quote(name)+`)`).Scan(&some); err != nil {
-			return err
+			return false, err
 		}
 		if some && name != "api_keys_version" {
-			return usance.NewError(usance.CodeConflict, "the database holds data already (in %s); move into an empty one, or empty it with: usance migrate reset", name)
+			return false, usance.NewError(usance.CodeConflict, "the database holds data already (in %s); move into an empty one, or empty it with: usance migrate reset", name)
 		}
 	}
-	_, err = m.to.Exec(ctx, `CREATE TABLE `+postgres.MoveTable+` (name text PRIMARY KEY, last bytea, rows bigint NOT NULL DEFAULT 0)`)
-	if err == nil {
-		_, err = m.to.Exec(ctx, `INSERT INTO `+postgres.MoveTable+` (name, last) VALUES ('', $1)`, source)
-	}
-	return err
+	return false, nil
 }
 
-// clear empties the database of what a move that did not end brought.
-func (m *mover) clear(ctx context.Context) error {
-	names, err := m.names(ctx)
-	if err != nil {
-		return err
-	}
-	source, err := m.sourceColumns(ctx)
-	if err != nil {
-		return err
-	}
-	ours := make(map[string]bool)
-	for column := range source {
-		table, _, _ := strings.Cut(column, ".")
-		ours[table] = true
-	}
-	// A table of somebody else's may have come into the schema since.
-	names = slices.DeleteFunc(names, func(n string) bool { return !ours[n] || n == "api_keys_version" })
-	for i := range names {
-		names[i] = quote(names[i])
+// begin marks the database as being moved into, with the store that is; begun
+// says that it is marked. A move that is made anew first throws away what the
+// earlier one brought.
+func (m *mover) begin(ctx context.Context, source []byte, begun bool) error {
+	if begun && !m.o.Anew {
+		return nil
 	}
 	tx, err := m.to.Begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is left to roll back after a commit
-	if _, err := tx.Exec(ctx, `TRUNCATE `+strings.Join(names, ", ")); err != nil {
+	if begun {
+		names, err := m.names(ctx)
+		if err != nil {
+			return err
+		}
+		names = slices.DeleteFunc(names, func(n string) bool { return n == "api_keys_version" })
+		for i := range names {
+			names[i] = quote(names[i])
+		}
+		if _, err := tx.Exec(ctx, `TRUNCATE `+strings.Join(names, ", ")); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `DROP TABLE `+postgres.MoveTable); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.Exec(ctx, `CREATE TABLE `+postgres.MoveTable+` (name text PRIMARY KEY, last bytea, rows bigint NOT NULL DEFAULT 0)`); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, `DROP TABLE `+postgres.MoveTable); err != nil {
+	if _, err := tx.Exec(ctx, `INSERT INTO `+postgres.MoveTable+` (name, last) VALUES ('', $1)`, source); err != nil {
 		return err
 	}
 	return tx.Commit(ctx)
@@ -271,7 +279,9 @@ func (m *mover) write(ctx context.Context, t *table, batch [][]any, key []string
 	return tx.Commit(ctx)
 }
 
-// compare reads both tables in the order of their keys; each row must be the same.
+// compare reads both tables in the order of their keys; each row must be the
+// same. One that is not is named by its key, and by the columns that differ: what
+// they hold may be a secret.
 func (m *mover) compare(ctx context.Context, t *table) error {
 	moved, err := m.to.Query(ctx, t.selectMoved())
 	if err != nil {
@@ -279,8 +289,8 @@ func (m *mover) compare(ctx context.Context, t *table) error {
 	}
 	defer moved.Close()
 	var n int64
-	differs := func(what string) error {
-		return usance.NewError(usance.CodeConflict, "row %d %s: the store was changed since the move began, or the database was; move it --anew", n+1, what)
+	differs := func(row []any, what string) error {
+		return usance.NewError(usance.CodeConflict, "the row of %s %s: the store was changed since the move began, or the database was; move it --anew", t.describe(row), what)
 	}
 	var key []string
 	for {
@@ -294,23 +304,31 @@ func (m *mover) compare(ctx context.Context, t *table) error {
 		key = next
 		for _, row := range batch {
 			if !moved.Next() {
-				return errors.Join(moved.Err(), differs("is missing in PostgreSQL"))
+				return errors.Join(moved.Err(), differs(row, "is missing in PostgreSQL"))
 			}
 			values, err := moved.Values()
 			if err != nil {
 				return err
 			}
-			for i := range t.columns {
-				if want, got := plain(row[i], t.columns[i].kind), plain(values[i], t.columns[i].kind); want != got {
-					return differs(fmt.Sprintf("differs in %s (%.100s, not %.100s)", t.columns[i].name, got, want))
+			var columns []string
+			for i, c := range t.columns {
+				if plain(row[i], c.kind) != plain(values[i], c.kind) {
+					columns = append(columns, c.name)
 				}
+			}
+			if columns != nil {
+				return differs(row, "differs in "+strings.Join(columns, ", "))
 			}
 			n++
 		}
 		m.tell(Step{Table: t.name, Rows: n, Verified: true})
 	}
 	if moved.Next() {
-		return differs("is in PostgreSQL alone")
+		values, err := moved.Values()
+		if err != nil {
+			return err
+		}
+		return differs(values, "is in PostgreSQL alone")
 	}
 	m.report.Rows += n
 	return moved.Err()

@@ -14,8 +14,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
-
-	"github.com/usance/usance/store/postgres"
 )
 
 // table is one of both stores.
@@ -42,8 +40,11 @@ var special = map[string]string{
 // alone are columns that SQLite has for itself, or works out.
 var alone = []string{"license_usage_events.seq", "license_usage_events.idempotency_key", "license_usage_evidence.idempotency_key"}
 
+// sqliteVersionTable holds which steps of the SQLite schema are applied.
+const sqliteVersionTable = "goose_db_version"
+
 // unmoved are tables that hold nothing of the store's.
-var unmoved = []string{"goose_db_version", "pending_batches", "api_keys_version"}
+var unmoved = []string{sqliteVersionTable, "pending_batches", "api_keys_version"}
 
 func (t *table) names() []string {
 	out := make([]string, len(t.columns))
@@ -53,15 +54,26 @@ func (t *table) names() []string {
 	return out
 }
 
-// names lists the tables of the store in PostgreSQL, those first that others refer to.
+// names lists the tables of the store in PostgreSQL, those first that others
+// refer to: the tables that SQLite has too. Others that share the schema are
+// somebody else's, goose's own among them, whose name there is another.
 func (m *mover) names(ctx context.Context) ([]string, error) {
-	rows, err := m.to.Query(ctx, `SELECT c.relname FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')
-		AND c.relname <> ALL($1) ORDER BY c.relname NOT IN ('brands', 'creators', 'assets'), c.relname COLLATE "C"`,
-		[]string{postgres.VersionTable, postgres.MoveTable})
+	source, err := m.sourceColumns(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, pgx.RowTo[string])
+	ours := make(map[string]bool)
+	for column := range source {
+		name, _, _ := strings.Cut(column, ".")
+		ours[name] = name != sqliteVersionTable
+	}
+	rows, err := m.to.Query(ctx, `SELECT c.relname FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')
+		ORDER BY c.relname NOT IN ('brands', 'creators', 'assets'), c.relname COLLATE "C"`)
+	if err != nil {
+		return nil, err
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return slices.DeleteFunc(names, func(n string) bool { return !ours[n] }), err
 }
 
 // tables describes what is to be moved, and fails when something of the SQLite
@@ -278,6 +290,15 @@ func (t *table) selectMoved() string {
 		order = append(order, quote(t.columns[k].name))
 	}
 	return `SELECT ` + strings.Join(columns, ", ") + ` FROM ` + quote(t.name) + ` ORDER BY ` + strings.Join(order, ", ")
+}
+
+// describe names a row by its key.
+func (t *table) describe(row []any) string {
+	parts := make([]string, len(t.key))
+	for i, k := range t.key {
+		parts[i] = fmt.Sprintf("%s %.100s", t.columns[k].name, plain(row[k], t.columns[k].kind))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // plain writes a value so that equal values of both stores are equal texts.

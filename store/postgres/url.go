@@ -35,7 +35,7 @@ func parse(url string) (*pgxpool.Config, error) {
 }
 
 // Connect opens one connection to the database of a URL, for work that is not
-// the store's. Errors of the connection are the driver's; none holds the
+// the store's. What keeps it from doing so is UNAVAILABLE; no error holds the
 // password.
 func Connect(ctx context.Context, url string) (*pgx.Conn, error) {
 	config, err := parse(url)
@@ -45,7 +45,8 @@ func Connect(ctx context.Context, url string) (*pgx.Conn, error) {
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = sessionSettings["application_name"]
 	}
-	return pgx.ConnectConfig(ctx, config.ConnConfig)
+	c, err := pgx.ConnectConfig(ctx, config.ConnConfig)
+	return c, failure(ctx, err)
 }
 
 // WithDatabase is the URL of another database on the same server.
