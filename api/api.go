@@ -338,7 +338,7 @@ func (x *API) Authenticate(r *http.Request) (access.Principal, error) { return x
 func (a *api) authenticated(r *http.Request) (access.Principal, error) {
 	header, from := r.Header.Get("Authorization"), a.limits.client(r)
 	if from != "" && !a.d.Access.Recognizes(header) {
-		if wait, ok := a.limits.addresses.look(from); !ok {
+		if wait, ok := a.limits.addresses.look(r.Context(), from); !ok {
 			return access.Principal{}, limited(wait, "too many requests without a good key came from this address")
 		}
 	}
@@ -347,7 +347,7 @@ func (a *api) authenticated(r *http.Request) (access.Principal, error) {
 		p, err = access.Principal{}, usance.NewError(usance.CodeUnauthorized, "there is more than one Authorization header; send one")
 	}
 	if from != "" && err != nil && usance.ErrorCode(err) == usance.CodeUnauthorized {
-		a.limits.addresses.spend(from)
+		a.limits.addresses.spend(r.Context(), from)
 	}
 	return p, err
 }
@@ -386,7 +386,7 @@ func (a *api) answerREST(w http.ResponseWriter, r *http.Request, o *operation) (
 		return nil, err
 	}
 	defer a.limits.announce(w.Header(), p)
-	if err := a.limits.call(p, o); err != nil {
+	if err := a.limits.call(r.Context(), p, o); err != nil {
 		return nil, err
 	}
 	in, err := a.inputREST(w, r, o)

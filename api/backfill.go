@@ -94,7 +94,7 @@ func (a *api) backfill(ctx context.Context, c *Call, in *backfillInput) (out Bac
 				Events: t.Events, Source: in.Source, Line: t.Line,
 			}
 		}
-		if err := a.limits.send(c.Principal, len(totals)); err != nil {
+		if err := a.limits.send(ctx, c.Principal, len(totals)); err != nil {
 			return out, err
 		}
 		if out.Results, err = a.d.Ingest.Totals(ctx, totals, c.actor()); err != nil {

@@ -52,7 +52,7 @@ func (a *api) serveEvents(w http.ResponseWriter, r *http.Request) {
 		a.serveLines(w, r, p)
 		return
 	}
-	if err := a.limits.open(p); err != nil {
+	if err := a.limits.open(r.Context(), p); err != nil {
 		a.limits.announce(w.Header(), p)
 		a.fail(w, r, name, err, nil)
 		return

@@ -9,9 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/maypok86/otter/v2"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/time/rate"
 
 	"github.com/usance/usance"
 	"github.com/usance/usance/access"
@@ -22,10 +20,23 @@ type RateLimits struct {
 	Calls  int // operations a second that one key may call, those that send events apart
 	Events int // events a second that one key may send
 	// Refused is how many requests without a good key a minute one address may
-	// send. Loopback addresses have no bound.
+	// send to this process. Loopback addresses have no bound.
 	Refused int
 	// Proxies are those whose X-Forwarded-For names the address of a client.
 	Proxies []netip.Prefix
+	// Shared keeps the buckets of keys for several nodes; each process keeps its
+	// own when it is nil.
+	Shared Buckets
+}
+
+// Buckets keeps buckets of tokens by name: each holds burst tokens when full,
+// which it is at first, and gets rate more a second.
+type Buckets interface {
+	// Take takes n tokens. Unless the bucket holds so many, none is taken; with
+	// debt they are taken all the same, and left is below 0 until they have come.
+	// n 0 looks, and a negative n puts tokens back. known is false when nobody
+	// knows, since what keeps the buckets is away.
+	Take(ctx context.Context, name string, rate float64, burst, n int, debt bool) (taken bool, left float64, known bool)
 }
 
 // limits holds the bounds that are set; the others are nil.
@@ -36,78 +47,82 @@ type limits struct {
 
 func newLimits(r RateLimits, now func() time.Time, refused *prometheus.CounterVec) limits {
 	return limits{
-		calls: newBuckets("calls", float64(r.Calls), max(r.Calls, maxCalls), now, refused),
+		calls: newBuckets("calls", float64(r.Calls), max(r.Calls, maxCalls), now, refused, r.Shared),
 		// The largest batch fits into a full bucket, however low the rate.
-		events:    newBuckets("events", float64(r.Events), max(r.Events, usance.MaxBatch), now, refused),
-		addresses: newBuckets("addresses", float64(r.Refused)/60, r.Refused, now, refused),
+		events:    newBuckets("events", float64(r.Events), max(r.Events, usance.MaxBatch), now, refused, r.Shared),
+		addresses: newBuckets("addresses", float64(r.Refused)/60, r.Refused, now, refused, nil),
 		proxies:   r.Proxies,
 	}
 }
 
-// maxBuckets bounds the memory of a limit. What is forgotten is, as a rule,
-// what has not sent anything for long, whose bucket is full again anyway.
-const maxBuckets = 100_000
-
-// buckets is one limit: a bucket of tokens for each name, filled at a steady
-// rate. A nil one limits nothing.
+// buckets is one limit: a bucket for each name. A nil one limits nothing.
 type buckets struct {
 	name    string
 	rate    float64 // tokens a second
 	burst   int     // tokens of a full bucket
 	now     func() time.Time
 	refused prometheus.Counter
-	byName  *otter.Cache[string, *rate.Limiter]
+	shared  Buckets // nil when each process counts for itself
+	own     ownBuckets
 }
 
-func newBuckets(name string, perSecond float64, burst int, now func() time.Time, refused *prometheus.CounterVec) *buckets {
+func newBuckets(name string, perSecond float64, burst int, now func() time.Time, refused *prometheus.CounterVec, shared Buckets) *buckets {
 	counter := refused.WithLabelValues(name) // so that it is seen before it moves
 	if perSecond <= 0 {
 		return nil
 	}
-	return &buckets{name, perSecond, burst, now, counter, otter.Must(&otter.Options[string, *rate.Limiter]{MaximumSize: maxBuckets})}
+	return &buckets{name, perSecond, burst, now, counter, shared, newOwnBuckets(now)}
 }
 
-func (b *buckets) of(name string) *rate.Limiter {
-	l, _ := b.byName.ComputeIfAbsent(name, func() (*rate.Limiter, bool) {
-		return rate.NewLimiter(rate.Limit(b.rate), b.burst), false
-	})
-	return l
+// ask takes tokens, from the bucket that nodes share if that is there. What is
+// left of that is noted here: a process that has to go on by itself goes on from
+// there.
+func (b *buckets) ask(ctx context.Context, name string, n int, debt bool) (taken bool, left float64) {
+	if b.shared != nil {
+		taken, left, known := b.shared.Take(ctx, b.name+":"+name, b.rate, b.burst, n, debt)
+		if known {
+			b.own.of(name, b.burst).set(b.now(), left)
+			return taken, left
+		}
+	}
+	taken, left, _ = b.own.Take(ctx, name, b.rate, b.burst, n, debt)
+	return taken, left
 }
 
 // take takes n tokens, or tells how long it is until there are so many; then
 // none is taken.
-func (b *buckets) take(name string, n int) (wait time.Duration, ok bool) {
+func (b *buckets) take(ctx context.Context, name string, n int) (wait time.Duration, ok bool) {
 	if b == nil {
 		return 0, true
 	}
-	now, l := b.now(), b.of(name)
 	n = min(n, b.burst)
-	if l.AllowN(now, n) {
+	taken, left := b.ask(ctx, name, n, false)
+	if taken {
 		return 0, true
 	}
 	b.refused.Inc()
-	return b.until(l, now, n), false
+	return b.until(left, n), false
 }
 
 // look is take of one token that is put back.
-func (b *buckets) look(name string) (wait time.Duration, ok bool) {
+func (b *buckets) look(ctx context.Context, name string) (wait time.Duration, ok bool) {
 	if b == nil {
 		return 0, true
 	}
-	now, l := b.now(), b.of(name)
-	if l.TokensAt(now) >= 1 {
+	_, left := b.ask(ctx, name, 0, false)
+	if left >= 1 {
 		return 0, true
 	}
 	b.refused.Inc()
-	return b.until(l, now, 1), false
+	return b.until(left, 1), false
 }
 
 // spend takes a token, if there is one, and refuses nothing.
-func (b *buckets) spend(name string) { b.of(name).AllowN(b.now(), 1) }
+func (b *buckets) spend(ctx context.Context, name string) { b.ask(ctx, name, 1, false) }
 
-// until is how long it takes to fill up to n tokens.
-func (b *buckets) until(l *rate.Limiter, now time.Time, n int) time.Duration {
-	missing := max(0, float64(n)-l.TokensAt(now))
+// until is how long it takes to fill a bucket up to n tokens.
+func (b *buckets) until(left float64, n int) time.Duration {
+	missing := max(0, float64(n)-left)
 	return max(time.Millisecond, time.Duration(missing/b.rate*float64(time.Second)))
 }
 
@@ -116,28 +131,27 @@ func (b *buckets) wait(ctx context.Context, name string, n int) error {
 	if b == nil {
 		return nil
 	}
-	now := b.now()
-	r := b.of(name).ReserveN(now, min(n, b.burst))
-	delay := r.DelayFrom(now)
-	if delay == 0 {
+	n = min(n, b.burst)
+	_, left := b.ask(ctx, name, n, true)
+	if left >= 0 {
 		return nil
 	}
 	select {
-	case <-time.After(delay):
+	case <-time.After(time.Duration(-left / b.rate * float64(time.Second))):
 		return nil
 	case <-ctx.Done():
-		r.CancelAt(b.now())
+		b.ask(context.WithoutCancel(ctx), name, -n, true)
 		return ctx.Err()
 	}
 }
 
 // call takes the token of one call of an operation. Operations that send events
 // are bounded by those.
-func (l *limits) call(p access.Principal, o *operation) error {
+func (l *limits) call(ctx context.Context, p access.Principal, o *operation) error {
 	if o != nil && o.need == access.Track {
 		return nil
 	}
-	wait, ok := l.calls.take(p.ID(), 1)
+	wait, ok := l.calls.take(ctx, p.ID(), 1)
 	if ok {
 		return nil
 	}
@@ -145,8 +159,8 @@ func (l *limits) call(p access.Principal, o *operation) error {
 }
 
 // send takes the tokens of n events that a request holds.
-func (l *limits) send(p access.Principal, n int) error {
-	wait, ok := l.events.take(p.ID(), n)
+func (l *limits) send(ctx context.Context, p access.Principal, n int) error {
+	wait, ok := l.events.take(ctx, p.ID(), n)
 	if ok {
 		return nil
 	}
@@ -154,8 +168,8 @@ func (l *limits) send(p access.Principal, n int) error {
 }
 
 // open refuses a key that can send no event now, before its body is read.
-func (l *limits) open(p access.Principal) error {
-	wait, ok := l.events.look(p.ID())
+func (l *limits) open(ctx context.Context, p access.Principal) error {
+	wait, ok := l.events.look(ctx, p.ID())
 	if ok {
 		return nil
 	}
@@ -180,9 +194,9 @@ func (l *limits) announce(h http.Header, p access.Principal) {
 		if b == nil {
 			continue
 		}
-		now, bucket := b.now(), b.of(p.ID())
+		left := b.own.of(p.ID(), b.burst).level(b.now(), b.rate, b.burst)
 		h.Add("RateLimit-Policy", fmt.Sprintf("%q;q=%d;w=%.0f", b.name, b.burst, math.Ceil(float64(b.burst)/b.rate)))
-		h.Add("RateLimit", fmt.Sprintf("%q;r=%.0f;t=%d", b.name, max(0, math.Floor(bucket.TokensAt(now))), seconds(b.until(bucket, now, b.burst))))
+		h.Add("RateLimit", fmt.Sprintf("%q;r=%.0f;t=%d", b.name, max(0, math.Floor(left)), seconds(b.until(left, b.burst))))
 	}
 }
 

@@ -17,7 +17,7 @@ func (a *api) instant() time.Time { return a.now().UTC().Truncate(time.Microseco
 // track counts a batch for a principal, unless it sends too fast: then the
 // request is refused as a whole, and no event of it was judged.
 func (a *api) track(ctx context.Context, p access.Principal, b *batch) ([]usance.Result, error) {
-	if err := a.limits.send(p, len(b.events)); err != nil {
+	if err := a.limits.send(ctx, p, len(b.events)); err != nil {
 		return nil, err
 	}
 	return a.count(ctx, p, b)
@@ -47,7 +47,7 @@ func (a *api) count(ctx context.Context, p access.Principal, b *batch) ([]usance
 // trackOne counts one event. That it breaks a rule is an error; any other
 // refusal is a result.
 func (a *api) trackOne(ctx context.Context, p access.Principal, b *batch) (usance.Result, error) {
-	if err := a.limits.send(p, 1); err != nil {
+	if err := a.limits.send(ctx, p, 1); err != nil {
 		return usance.Result{}, err
 	}
 	if b.errs != nil && b.errs[0] != nil {

@@ -139,7 +139,7 @@ func (a *api) trpcRun(w http.ResponseWriter, r *http.Request, p access.Principal
 	if authErr != nil {
 		return nil, authErr
 	}
-	if err := a.limits.call(p, c.op); err != nil {
+	if err := a.limits.call(r.Context(), p, c.op); err != nil {
 		return nil, err
 	}
 	if c.op == nil {

@@ -171,7 +171,7 @@ func (s *server) handler() (http.Handler, error) {
 		}, Metrics: metrics, Logger: s.log, Now: s.now, Version: v,
 	}
 	if s.redis != nil {
-		deps.Degraded = s.redis.Degraded
+		deps.Degraded, deps.Limits.Shared = s.redis.Degraded, s.redis
 	}
 	a := api.New(deps)
 	s.collectors = slices.Concat(processMetrics(), logMetrics(s.store),
