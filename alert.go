@@ -43,10 +43,13 @@ var Severities = []Severity{SeverityInfo, SeverityWarning, SeverityCritical}
 // Rank orders severities from 1 on; 0 is none.
 func (s Severity) Rank() int { return slices.Index(Severities, s) + 1 }
 
-// Alert is one notice to the brand and the admins. There is one per threshold,
-// period, kind, level and epoch, across nodes and restarts. The epoch is the
-// threshold's, so that a changed limit alerts anew; alerts of forecasts are
-// numbered by it, and those of unusual usage told apart by usage type.
+// Alert is one notice to the brand and the admins. There is one per licence,
+// threshold, period, kind, level and epoch, across nodes and restarts. The epoch
+// tells apart what else is told each by itself. Of a threshold's levels it is the
+// threshold's own, so that a changed limit alerts anew. Alerts of forecasts are
+// numbered by it. Unusual usage has neither threshold nor level; what is told once
+// of a day and kind is a usage type in a severity, and the epoch is a hash of
+// both: one column does for all kinds, and nobody reads it but the unique key.
 type Alert struct {
 	ID            ID        `json:"id"`
 	Kind          AlertKind `json:"kind"`
@@ -55,7 +58,7 @@ type Alert struct {
 	UsageType     string    `json:"usageType"`
 	PeriodStart   Date      `json:"periodStart"`
 	PeriodEnd     Date      `json:"periodEnd"`
-	Level         int       `json:"level,omitempty"` // percent of limitQuantity
+	Level         int       `json:"level,omitempty"` // percent of limitQuantity, of the kind threshold
 	Epoch         int       `json:"-"`
 	Quantity      int64     `json:"quantity"` // units used when it was raised
 	LimitQuantity int64     `json:"limitQuantity,omitempty"`

@@ -118,7 +118,7 @@ func (in *Ingester) Explain(ctx context.Context, licenseID string) (Explanation,
 		if err != nil {
 			return err
 		}
-		thresholds, _, err := v.Thresholds(ctx, usance.ThresholdFilter{LicenseID: licenseID, Inactive: true}, usance.Page{Limit: 1000})
+		thresholds, err := allThresholds(ctx, v, licenseID)
 		if err != nil {
 			return err
 		}
@@ -138,6 +138,18 @@ func (in *Ingester) Explain(ctx context.Context, licenseID string) (Explanation,
 		return Explanation{}, err
 	}
 	return out, nil
+}
+
+// allThresholds gives the licence's thresholds, retired ones too.
+func allThresholds(ctx context.Context, v usance.View, licenseID string) (list []usance.Threshold, err error) {
+	for p := (usance.Page{Limit: 1000}); ; {
+		var some []usance.Threshold
+		some, p.Cursor, err = v.Thresholds(ctx, usance.ThresholdFilter{LicenseID: licenseID, Inactive: true}, p)
+		list = append(list, some...)
+		if err != nil || p.Cursor == "" {
+			return list, err
+		}
+	}
 }
 
 // otherType stands for the types that no threshold names, where it is none of

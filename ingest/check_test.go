@@ -2,6 +2,7 @@ package ingest_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -63,6 +64,39 @@ func TestExplainVerdicts(t *testing.T) {
 	// What is explained is not counted, nor is its explanation.
 	if events, quantity := k.used(t, "l"); events != 1 || quantity != 2 {
 		t.Errorf("%d events of %d units are there, 1 of 2 was sent", events, quantity)
+	}
+}
+
+// TestExplainManyThresholds: none is left out, however many were retired.
+func TestExplainManyThresholds(t *testing.T) {
+	k := newKit(t, ingest.Options{})
+	k.license(t, "l")
+	const retired = 1005
+	err := k.store.Update(t.Context(), usance.Locks{Exclusive: []string{"l"}}, func(tx usance.Tx) error {
+		for i := range retired + 1 {
+			h := usance.Threshold{
+				ID: fmt.Sprintf("t%04d", i), LicenseID: "l", UsageType: "view", PeriodType: usance.PeriodMonthly, Terms: usance.Terms{LimitQuantity: 5},
+				WarningLevels: usance.DefaultWarningLevels, IsActive: i == retired, CreatedAt: at, UpdatedAt: at,
+			}
+			if i < retired {
+				h.RetiredAt = &at
+			}
+			if err := tx.PutThreshold(t.Context(), h); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := k.in.Explain(t.Context(), "l")
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := slices.IndexFunc(e.Steps, func(s ingest.Step) bool { return s.Name == fmt.Sprintf("threshold t%04d", retired) })
+	if last < 0 || len(e.Verdicts) != 1 || len(e.Verdicts[0].Usage) != 1 {
+		t.Errorf("%d steps, the last threshold is number %d, verdicts %+v", len(e.Steps), last, e.Verdicts)
 	}
 }
 

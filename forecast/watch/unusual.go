@@ -287,7 +287,7 @@ func (r *recent) alert(usageType string, a forecast.Anomaly, t *ofType) usance.A
 	}
 	return usance.Alert{
 		ID: usance.NewID(r.now), Kind: a.Kind, LicenseID: r.license.ID, UsageType: usageType, PeriodStart: date, PeriodEnd: date + 1,
-		Level: a.Severity.Rank(), Epoch: int(mix(usageType) & math.MaxInt32), Quantity: quantity, Severity: a.Severity,
+		Epoch: int(mix(usageType+" "+string(a.Severity)) & math.MaxInt32), Quantity: quantity, Severity: a.Severity,
 		Reason: reason(usageType, date, a), CreatedAt: r.now,
 	}
 }

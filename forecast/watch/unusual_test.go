@@ -52,7 +52,7 @@ func TestBotsOfThisHourAreTold(t *testing.T) {
 	}
 	f.events(bots...) // not folded yet
 	a := f.detect(1)[0]
-	if a.Kind != usance.AlertSpike || a.Severity != usance.SeverityCritical || a.PeriodStart != day("2024-10-08") || a.Quantity != 3000 ||
+	if a.Level != 0 || a.Kind != usance.AlertSpike || a.Severity != usance.SeverityCritical || a.PeriodStart != day("2024-10-08") || a.Quantity != 3000 ||
 		!strings.Contains(a.Reason, "view usage came to 3000 between 01:00 and 02:00 on 2024-10-08") {
 		t.Errorf("%+v", a)
 	}
