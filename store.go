@@ -93,6 +93,11 @@ type Scope struct {
 	Today      Date
 }
 
+// Narrows tells whether the scope hides anything.
+func (s Scope) Narrows() bool {
+	return s.BrandIDs != nil || s.LicenseIDs != nil || s.CreatorID != ""
+}
+
 // PartyView reads who is who.
 type PartyView interface {
 	Brand(ctx context.Context, id string) (Brand, error)

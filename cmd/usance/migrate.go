@@ -11,7 +11,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/usance/usance"
-	"github.com/usance/usance/store/postgres"
 	"github.com/usance/usance/store/schema"
 	"github.com/usance/usance/store/sqlite"
 )
@@ -25,25 +24,15 @@ type migrateCmd struct {
 	Reset   migrateResetCmd   `cmd:"" help:"Take back every migration and apply them anew: all data is lost."`
 }
 
-// migrations are what can be done with the schema of either store.
-type migrations interface {
-	Status(ctx context.Context) ([]schema.Migration, error)
-	Up(ctx context.Context) (applied []string, err error)
-	Down(ctx context.Context) (undone string, err error)
-	Resolve(ctx context.Context, migration string) error
-}
-
-func migrationsOf(store usance.Store) migrations {
-	if s, ok := store.(*postgres.Store); ok {
-		return s.Migrations()
-	}
-	return store.(*sqlite.Store).Migrations() //nolint:revive // there are two stores
+// migrationsOf gives the steps of a store's schema, which both stores have.
+func migrationsOf(store usance.Store) schema.Migrations {
+	return store.(interface{ Migrations() schema.Migrations }).Migrations()
 }
 
 // schemaStore is a store that is opened for its schema alone.
 type schemaStore struct {
 	usance.Store
-	migrations
+	schema.Migrations
 }
 
 // openSchema opens the database as it is. No server may have a SQLite file open.
@@ -236,7 +225,7 @@ func (c migrateResetCmd) Run(ctx context.Context, p *program) (err error) {
 	if err := c.confirm(p, "This drops every table with all usage, limits, overages and keys."); err != nil {
 		return err
 	}
-	m := store.migrations
+	m := store.Migrations
 	for {
 		name, err := m.Down(ctx)
 		if err != nil {

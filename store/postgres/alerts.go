@@ -28,11 +28,11 @@ func (v *view) Alerts(ctx context.Context, f usance.AlertFilter, p usance.Page) 
 	q := newListing("alerts", p, `SELECT `+alertColumns+fromAlerts+` WHERE TRUE`)
 	q.after("u", `a.id < ?`)
 	q.inScope(f.Scope, "a.license_id")
-	q.andIf(f.LicenseID != "", `a.license_id = ?`, f.LicenseID)
-	q.andIf(f.ThresholdID != "", `a.threshold_id = ?`, f.ThresholdID)
-	q.andIf(f.UsageType != "", `a.usage_type = ?`, f.UsageType)
-	q.andIf(f.Kind != "", `a.kind = ?`, string(f.Kind))
-	q.andIf(f.Unread, `a.acknowledged_at IS NULL`)
+	q.AndIf(f.LicenseID != "", `a.license_id = ?`, f.LicenseID)
+	q.AndIf(f.ThresholdID != "", `a.threshold_id = ?`, f.ThresholdID)
+	q.AndIf(f.UsageType != "", `a.usage_type = ?`, f.UsageType)
+	q.AndIf(f.Kind != "", `a.kind = ?`, string(f.Kind))
+	q.AndIf(f.Unread, `a.acknowledged_at IS NULL`)
 	return list(ctx, v, q, `a.id DESC`, scanAlert, func(a *usance.Alert) []string { return []string{a.ID.String()} })
 }
 
@@ -77,8 +77,8 @@ func (t *tx) AcknowledgeAlert(ctx context.Context, id usance.ID, by string, at t
 func (v *view) Audit(ctx context.Context, f usance.AuditFilter, p usance.Page) ([]usance.AuditEntry, string, error) {
 	q := newListing("audit", p, `SELECT u.id, u.at, u.actor, u.action, u.subject, u.license_id, u.reason, u.before, u.after FROM audit_log u WHERE TRUE`)
 	q.after("u", `u.id < ?`)
-	q.andIf(f.LicenseID != "", `u.license_id = ?`, f.LicenseID)
-	q.andIf(f.Subject != "", `u.subject = ?`, f.Subject)
+	q.AndIf(f.LicenseID != "", `u.license_id = ?`, f.LicenseID)
+	q.AndIf(f.Subject != "", `u.subject = ?`, f.Subject)
 	return list(ctx, v, q, `u.id DESC`,
 		func(r *rows, e *usance.AuditEntry) error {
 			return r.Scan(&e.ID, &e.At, &e.Actor, &e.Action, &e.Subject, &e.LicenseID, intoText(&e.Reason), intoRaw(&e.Before), intoRaw(&e.After))

@@ -159,17 +159,17 @@ func (v *view) EventsByKey(ctx context.Context, refs []usance.EventRef) ([]usanc
 func (v *view) Events(ctx context.Context, f usance.EventFilter, p usance.Page) ([]usance.Event, string, error) {
 	q := newListing("events", p, `SELECT `+eventColumns+`, `+isVoided+` FROM license_usage_events e WHERE e.license_id = ?`, f.LicenseID)
 	q.after("dmu", `(e.local_date, e.received_at, e.id) < (?, ?, ?)`)
-	q.andIf(f.UsageType != "", `e.usage_type = ?`, f.UsageType)
-	q.andIf(f.From != 0, `e.local_date >= ?`, f.From)
-	q.andIf(f.To != 0, `e.local_date < ?`, f.To)
+	q.AndIf(f.UsageType != "", `e.usage_type = ?`, f.UsageType)
+	q.AndIf(f.From != 0, `e.local_date >= ?`, f.From)
+	q.AndIf(f.To != 0, `e.local_date < ?`, f.To)
 	switch f.Status {
 	case "":
 	case usance.StatusCounted:
-		q.and(`NOT ` + isVoided)
+		q.And(`NOT ` + isVoided)
 	case usance.StatusVoided:
-		q.and(isVoided)
+		q.And(isVoided)
 	default:
-		q.and(`FALSE`)
+		q.And(`FALSE`)
 	}
 	return list(ctx, v, q, `e.local_date DESC, e.received_at DESC, e.id DESC`, scanListed, func(e *usance.Event) []string {
 		return []string{strconv.Itoa(int(e.LocalDate)), strconv.FormatInt(toMicros(e.ReceivedAt), 10), e.ID.String()}

@@ -70,10 +70,10 @@ func (v *view) Evidence(ctx context.Context, f usance.EventFilter, p usance.Page
 	q := newListing("evidence", p, `SELECT `+eventColumns+`, e.status, e.code, coalesce(e.threshold_id, ''), e.attempts, e.first_at, e.last_at
 		FROM license_usage_evidence e WHERE e.license_id = ?`, f.LicenseID)
 	q.after("mb", `(e.last_at, e.key) < (?, ?)`)
-	q.andIf(f.UsageType != "", `e.usage_type = ?`, f.UsageType)
-	q.andIf(f.From != 0, `e.local_date >= ?`, f.From)
-	q.andIf(f.To != 0, `e.local_date < ?`, f.To)
-	q.andIf(f.Status != "", `e.status = ?`, string(f.Status))
+	q.AndIf(f.UsageType != "", `e.usage_type = ?`, f.UsageType)
+	q.AndIf(f.From != 0, `e.local_date >= ?`, f.From)
+	q.AndIf(f.To != 0, `e.local_date < ?`, f.To)
+	q.AndIf(f.Status != "", `e.status = ?`, string(f.Status))
 	return list(ctx, v, q, `e.last_at DESC, e.key DESC`,
 		func(r *rows, e *usance.Evidence) error {
 			values := r.RawValues()

@@ -25,9 +25,9 @@ func (v *view) Thresholds(ctx context.Context, f usance.ThresholdFilter, p usanc
 	q := newListing("thresholds", p, `SELECT `+thresholdColumns+` FROM license_usage_thresholds t WHERE TRUE`)
 	q.after("tt", `(t.license_id, t.id) > (?, ?)`)
 	q.inScope(f.Scope, "t.license_id")
-	q.andIf(f.LicenseID != "", `t.license_id = ?`, f.LicenseID)
-	q.andIf(f.UsageType != "", `t.usage_type = ?`, f.UsageType)
-	q.andIf(!f.Inactive, `t.is_active`)
+	q.AndIf(f.LicenseID != "", `t.license_id = ?`, f.LicenseID)
+	q.AndIf(f.UsageType != "", `t.usage_type = ?`, f.UsageType)
+	q.AndIf(!f.Inactive, `t.is_active`)
 	return list(ctx, v, q, `t.license_id, t.id`, scanThreshold, func(t *usance.Threshold) []string { return []string{t.LicenseID, t.ID} })
 }
 

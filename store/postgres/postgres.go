@@ -104,7 +104,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, failure(ctx, err)
 	}
-	err = s.Migrations().check(ctx, o)
+	err = s.Migrations().Check(ctx, o.LeaveSchema, o.CurrentSchema)
 	if err == nil && !o.Moving {
 		err = s.whole(ctx)
 	}

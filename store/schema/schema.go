@@ -1,5 +1,5 @@
-// Package schema is what the stores tell alike of their schemas: the steps that
-// lead to them.
+// Package schema is what the stores do alike with their schemas: the steps that
+// lead to them, told, taken and taken back.
 package schema
 
 import (

@@ -263,17 +263,17 @@ func (v *view) EventsByKey(ctx context.Context, refs []usance.EventRef) ([]usanc
 func (v *view) Events(ctx context.Context, f usance.EventFilter, p usance.Page) ([]usance.Event, string, error) {
 	q := newListing("events", p, `SELECT `+eventColumns+`, `+isVoided+` FROM license_usage_events e WHERE e.license_id = ?`, f.LicenseID)
 	q.after("ii", `(e.local_date, e.seq) < (?, ?)`)
-	q.andIf(f.UsageType != "", `e.usage_type = ?`, f.UsageType)
-	q.andIf(f.From != 0, `e.local_date >= ?`, int64(f.From))
-	q.andIf(f.To != 0, `e.local_date < ?`, int64(f.To))
+	q.AndIf(f.UsageType != "", `e.usage_type = ?`, f.UsageType)
+	q.AndIf(f.From != 0, `e.local_date >= ?`, int64(f.From))
+	q.AndIf(f.To != 0, `e.local_date < ?`, int64(f.To))
 	switch f.Status {
 	case "":
 	case usance.StatusCounted:
-		q.and(`NOT ` + isVoided)
+		q.And(`NOT ` + isVoided)
 	case usance.StatusVoided:
-		q.and(isVoided)
+		q.And(isVoided)
 	default:
-		q.and(`FALSE`)
+		q.And(`FALSE`)
 	}
 	type row struct {
 		seq int64

@@ -45,10 +45,10 @@ func (v *view) Evidence(ctx context.Context, f usance.EventFilter, p usance.Page
 		e.status, e.code, e.threshold_id, e.attempts, e.first_at, e.last_at
 		FROM license_usage_evidence e WHERE e.license_id = ?`, f.LicenseID)
 	q.after("ib", `(e.last_at, e.key) < (?, ?)`)
-	q.andIf(f.UsageType != "", `e.usage_type = ?`, f.UsageType)
-	q.andIf(f.From != 0, `e.local_date >= ?`, int64(f.From))
-	q.andIf(f.To != 0, `e.local_date < ?`, int64(f.To))
-	q.andIf(f.Status != "", `e.status = ?`, string(f.Status))
+	q.AndIf(f.UsageType != "", `e.usage_type = ?`, f.UsageType)
+	q.AndIf(f.From != 0, `e.local_date >= ?`, int64(f.From))
+	q.AndIf(f.To != 0, `e.local_date < ?`, int64(f.To))
+	q.AndIf(f.Status != "", `e.status = ?`, string(f.Status))
 	return list(ctx, v, q, `e.last_at DESC, e.key DESC`,
 		func(rows *sql.Rows, r *usance.Evidence) error {
 			var key, hash []byte

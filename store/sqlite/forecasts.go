@@ -42,10 +42,10 @@ func (v *view) Forecasts(ctx context.Context, f usance.ForecastFilter, p usance.
 	q := newListing("forecasts", p, `SELECT `+forecastColumns+fromForecasts+` WHERE TRUE`)
 	q.after("t", `f.id < ?`)
 	q.inScope(f.Scope, "f.license_id")
-	q.andIf(f.LicenseID != "", `f.license_id = ?`, f.LicenseID)
-	q.andIf(f.ThresholdID != "", `f.threshold_id = ?`, f.ThresholdID)
-	q.andIf(f.UsageType != "", `f.usage_type = ?`, f.UsageType)
-	q.andIf(f.Latest, isNewest)
+	q.AndIf(f.LicenseID != "", `f.license_id = ?`, f.LicenseID)
+	q.AndIf(f.ThresholdID != "", `f.threshold_id = ?`, f.ThresholdID)
+	q.AndIf(f.UsageType != "", `f.usage_type = ?`, f.UsageType)
+	q.AndIf(f.Latest, isNewest)
 	return list(ctx, v, q, `f.id DESC`, scanForecast, func(f *usance.Forecast) []string { return []string{f.ID.String()} })
 }
 
@@ -76,14 +76,15 @@ func (v *view) ForecastAccuracy(ctx context.Context, f usance.AccuracyFilter) ([
 			CAST(sum(o.absolute_error) AS REAL) / nullif(sum(o.actual_quantity), 0), avg(o.scaled_error), avg(o.pinball_loss), avg(o.covered),
 			avg(f.confidence_level), count(o.brier_score), avg(o.brier_score), avg(iif(o.brier_score IS NULL, NULL, f.breach_probability)), avg(o.breached)`+
 			fromForecasts+` WHERE o.scored_at IS NOT NULL AND f.period_end - f.forecast_date >= ?`, least)
-		q.andIf(most > 0, `f.period_end - f.forecast_date <= ?`, most)
+		q.AndIf(most > 0, `f.period_end - f.forecast_date <= ?`, most)
 		q.inScope(f.Scope, "f.license_id")
-		q.andIf(f.LicenseID != "", `f.license_id = ?`, f.LicenseID)
-		q.andIf(f.UsageType != "", `f.usage_type = ?`, f.UsageType)
-		q.andIf(f.From != 0, `o.period_end >= ?`, int64(f.From))
-		q.andIf(f.To != 0, `o.period_end < ?`, int64(f.To))
+		q.AndIf(f.LicenseID != "", `f.license_id = ?`, f.LicenseID)
+		q.AndIf(f.UsageType != "", `f.usage_type = ?`, f.UsageType)
+		q.AndIf(f.From != 0, `o.period_end >= ?`, int64(f.From))
+		q.AndIf(f.To != 0, `o.period_end < ?`, int64(f.To))
 		a := usance.ForecastAccuracy{MinLeadDays: least, MaxLeadDays: most}
-		_, err := v.one(ctx, q.query.String(), q.args, &a.Forecasts, toFloat{&a.MeanAbsoluteError}, &a.WeightedError, &a.MeanScaledError,
+		text, args := q.SQL()
+		_, err := v.one(ctx, text, args, &a.Forecasts, toFloat{&a.MeanAbsoluteError}, &a.WeightedError, &a.MeanScaledError,
 			toFloat{&a.MeanPinballLoss}, toFloat{&a.Coverage}, toFloat{&a.ConfidenceLevel}, &a.BreachForecasts, &a.BrierScore,
 			&a.MeanBreachProbability, &a.BreachRate)
 		if err != nil {

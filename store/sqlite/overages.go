@@ -48,9 +48,9 @@ func (v *view) Overages(ctx context.Context, f usance.OverageFilter, p usance.Pa
 	q := newListing("overages", p, `SELECT `+overageColumns+` FROM license_usage_overages o WHERE TRUE`)
 	q.after("t", `o.id < ?`)
 	q.inScope(f.Scope, "o.license_id")
-	q.andIf(f.LicenseID != "", `o.license_id = ?`, f.LicenseID)
-	q.andIf(f.ThresholdID != "", `o.threshold_id = ?`, f.ThresholdID)
-	q.andIf(f.Status != "", `o.status = ?`, string(f.Status))
+	q.AndIf(f.LicenseID != "", `o.license_id = ?`, f.LicenseID)
+	q.AndIf(f.ThresholdID != "", `o.threshold_id = ?`, f.ThresholdID)
+	q.AndIf(f.Status != "", `o.status = ?`, string(f.Status))
 	return list(ctx, v, q, `o.id DESC`, scanOverage, func(o *usance.Overage) []string { return []string{o.ID.String()} })
 }
 

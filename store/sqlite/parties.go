@@ -130,7 +130,8 @@ func (v *view) Visible(ctx context.Context, scope usance.Scope, licenseID string
 	q := newListing("", usance.Page{Limit: 1}, `SELECT 1 FROM licenses l WHERE l.id = ?`, licenseID)
 	q.inScope(scope, "l.id")
 	var n int
-	return v.one(ctx, q.query.String(), q.args, &n)
+	text, args := q.SQL()
+	return v.one(ctx, text, args, &n)
 }
 
 // Brands lists, for a narrow scope, the brands of the licences that it holds,
@@ -140,11 +141,11 @@ func (v *view) Brands(ctx context.Context, scope usance.Scope, p usance.Page) ([
 	q.after("t", `b.id > ?`)
 	switch {
 	case scope.BrandIDs != nil && scope.LicenseIDs == nil && scope.CreatorID == "":
-		q.and(`b.id IN (SELECT value FROM json_each(?))`, jsonStrings(scope.BrandIDs))
-	case narrows(scope):
-		q.and(`EXISTS (SELECT 1 FROM licenses l WHERE l.brand_id = b.id`)
+		q.And(`b.id IN (SELECT value FROM json_each(?))`, jsonStrings(scope.BrandIDs))
+	case scope.Narrows():
+		q.And(`EXISTS (SELECT 1 FROM licenses l WHERE l.brand_id = b.id`)
 		q.inScope(scope, "l.id")
-		q.query.WriteString(`)`)
+		q.Add(`)`)
 	}
 	return list(ctx, v, q, `b.id`, scanBrand, func(b *usance.Brand) []string { return []string{b.ID} })
 }
@@ -154,7 +155,7 @@ func (v *view) Brands(ctx context.Context, scope usance.Scope, p usance.Page) ([
 func (v *view) Creators(ctx context.Context, scope usance.Scope, p usance.Page) ([]usance.Creator, string, error) {
 	q := newListing("creators", p, `SELECT `+creatorColumns+` FROM creators c WHERE TRUE`)
 	q.after("t", `c.id > ?`)
-	q.andIf(narrows(scope), `c.id = ?`, scope.CreatorID)
+	q.AndIf(scope.Narrows(), `c.id = ?`, scope.CreatorID)
 	return list(ctx, v, q, `c.id`, scanCreator, func(c *usance.Creator) []string { return []string{c.ID} })
 }
 
@@ -166,12 +167,12 @@ func (v *view) Assets(ctx context.Context, scope usance.Scope, p usance.Page) ([
 	q.after("t", `a.id > ?`)
 	switch {
 	case scope.CreatorID != "" && scope.BrandIDs == nil && scope.LicenseIDs == nil:
-		q.and(`EXISTS (SELECT 1 FROM asset_owners so WHERE so.asset_id = a.id AND `+holdsShare+`)`,
+		q.And(`EXISTS (SELECT 1 FROM asset_owners so WHERE so.asset_id = a.id AND `+holdsShare+`)`,
 			scope.CreatorID, int64(scope.Today), int64(scope.Today))
-	case narrows(scope):
-		q.and(`EXISTS (SELECT 1 FROM licenses l WHERE l.asset_id = a.id`)
+	case scope.Narrows():
+		q.And(`EXISTS (SELECT 1 FROM licenses l WHERE l.asset_id = a.id`)
 		q.inScope(scope, "l.id")
-		q.query.WriteString(`)`)
+		q.Add(`)`)
 	}
 	assets, next, err := list(ctx, v, q, `a.id`, scanAsset, func(a *usance.Asset) []string { return []string{a.ID} })
 	if err == nil {
@@ -184,10 +185,10 @@ func (v *view) Licenses(ctx context.Context, f usance.LicenseFilter, p usance.Pa
 	q := newListing("licenses", p, `SELECT `+licenseColumns+` FROM licenses l WHERE TRUE`)
 	q.after("t", `l.id > ?`)
 	q.inScope(f.Scope, "l.id")
-	q.andIf(f.BrandID != "", `l.brand_id = ?`, f.BrandID)
-	q.andIf(f.AssetID != "", `l.asset_id = ?`, f.AssetID)
-	q.andIf(f.Status != "", `l.status = ?`, string(f.Status))
-	q.andIf(!f.Deleted, `l.deleted_at IS NULL`)
+	q.AndIf(f.BrandID != "", `l.brand_id = ?`, f.BrandID)
+	q.AndIf(f.AssetID != "", `l.asset_id = ?`, f.AssetID)
+	q.AndIf(f.Status != "", `l.status = ?`, string(f.Status))
+	q.AndIf(!f.Deleted, `l.deleted_at IS NULL`)
 	return list(ctx, v, q, `l.id`, scanLicense, func(l *usance.License) []string { return []string{l.ID} })
 }
 

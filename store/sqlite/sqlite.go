@@ -145,7 +145,7 @@ const (
 )
 
 func (s *Store) start(ctx context.Context, o Options) error {
-	if err := s.Migrations().check(ctx, o); err != nil {
+	if err := s.Migrations().Check(ctx, o.LeaveSchema, o.CurrentSchema); err != nil {
 		return err
 	}
 	c, err := s.connect(ctx, writerCache)
