@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -33,6 +34,10 @@ func (a *api) count(ctx context.Context, p access.Principal, b *batch) ([]usance
 		return nil, err
 	}
 	results, err := a.d.Ingest.Track(ctx, ingest.Request{Events: b.events, Errors: b.errs, Atomic: b.atomic, Backdate: p.MayBackdate()})
+	var failed *usance.Error
+	if results != nil && errors.As(err, &failed) { // a part of the batch was counted
+		return nil, &resultsError{Results: results, Err: failed}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -37,6 +37,7 @@ type Options struct {
 	Memory    int              // events kept in memory for the next folds; 150,000
 	AdoptAge  time.Duration    // age at which a batch of another node is taken over; 5 s
 	LateGrace time.Duration    // as ingest has it; 24 h
+	Busy      func() bool      // whether more is about to be offered; never
 	Logger    *slog.Logger
 }
 
@@ -83,6 +84,9 @@ func New(store Store, o Options) *Folder {
 	if o.LateGrace == 0 {
 		o.LateGrace = 24 * time.Hour
 	}
+	if o.Busy == nil {
+		o.Busy = func() bool { return false }
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -110,7 +114,7 @@ func (o *Options) oldestAtATick() int {
 	return int((o.Interval*(usance.MaxGroups+1) + longestWait - 1) / longestWait)
 }
 
-// pause is how long nothing must have come for the load to be over.
+// pause is how long nothing must have come, nor be about to, for the load to be over.
 const pause = 20 * time.Millisecond
 
 // Run folds until ctx ends, and now and then what a node that died left pending.
@@ -138,7 +142,9 @@ func (f *Folder) Run(ctx context.Context) error {
 		case <-f.more:
 			quiet.Reset(pause)
 		case <-quiet.C:
-			idle = true
+			if idle = !f.o.Busy(); !idle {
+				quiet.Reset(pause)
+			}
 		case <-tick.C: // what comes may come too often for a pause
 			if last, few := f.few(); few {
 				next = func(q *queue) []kept { return q.before(last, f.o.LightBite) }

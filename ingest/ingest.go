@@ -37,7 +37,7 @@ type Options struct {
 	GroupSize  int                // events of a group, about; 4,000
 	MaxWait    time.Duration      // how long a group waits for company under load; 1 ms
 	Queue      int                // events that may wait; 100,000
-	Lanes      int                // groups committed at once, which helps where the store takes several; 1
+	Lanes      int                // groups committed at once, which helps where the store takes several, each of licences of its own; 1, at most Groups
 	Split      int                // groups of licences whose events are left pending apart, at most MaxGroups; 64
 	SplitFrom  int                // where there are so many in a transaction; 1,024
 	SessionKey []byte             // the key of session hashes; required
@@ -61,8 +61,8 @@ type Request struct {
 type Ingester struct {
 	store   Store
 	o       Options
-	queue   chan *request
-	waiting atomic.Int64 // events in the queue
+	lanes   []chan *request
+	waiting atomic.Int64 // events in the queues and being committed
 	metrics *metrics
 	failed  atomic.Int64 // when the last commit failed, in nanoseconds; 0 once one has not
 
@@ -71,9 +71,11 @@ type Ingester struct {
 	done   chan struct{} // closed when the last lane has ended
 }
 
-// request is a Request on its way through.
+// request is a Request, or the part of it that a lane takes, on its way through.
 type request struct {
 	items   []item
+	places  []int // of the items in the whole; nil when they are the whole
+	lane    int
 	atomic  bool
 	results []usance.Result
 	done    chan error
@@ -108,6 +110,7 @@ func New(store Store, o Options) *Ingester {
 	if o.Lanes == 0 {
 		o.Lanes = 1
 	}
+	o.Lanes = min(o.Lanes, usance.Groups)
 	if o.Split == 0 {
 		o.Split = 64
 	}
@@ -121,14 +124,13 @@ func New(store Store, o Options) *Ingester {
 	if o.Committed == nil {
 		o.Committed = func(usance.Batch) {}
 	}
-	in := &Ingester{
-		store: store, o: o, metrics: newMetrics(), done: make(chan struct{}),
-		// Every request holds at least one event of the bound on waiting events.
-		queue: make(chan *request, o.Queue),
-	}
+	in := &Ingester{store: store, o: o, metrics: newMetrics(), done: make(chan struct{})}
 	var lanes sync.WaitGroup
 	for range o.Lanes {
-		lanes.Go(in.run)
+		// Every request holds at least one event of the bound on waiting events.
+		lane := make(chan *request, o.Queue)
+		in.lanes = append(in.lanes, lane)
+		lanes.Go(func() { in.run(lane) })
 	}
 	go func() {
 		lanes.Wait()
@@ -138,9 +140,10 @@ func New(store Store, o Options) *Ingester {
 }
 
 // Track counts the events of a request and answers one result for each, in
-// order, once they are durable. An error is about the request as a whole and
-// then nothing of it was counted, but for a context that ended while the
-// commit was under way: retry with the same keys to learn what became of it.
+// order, once they are durable. An error is about the request as a whole, and
+// then nothing of it was counted, with two exceptions, in which a retry with the
+// same keys settles it: the context ended while the commit was under way; or
+// results are given beside the error, since one lane failed and another did not.
 func (in *Ingester) Track(ctx context.Context, req Request) ([]usance.Result, error) {
 	if len(req.Events) == 0 {
 		return nil, usance.Invalid("events", "must hold at least one event")
@@ -202,49 +205,15 @@ func (in *Ingester) hashSession(id string) uint64 {
 	return max(1, binary.LittleEndian.Uint64(sum[:8]))
 }
 
-// submit queues a request and waits for its answer.
-func (in *Ingester) submit(ctx context.Context, r *request) ([]usance.Result, error) {
-	r.done = make(chan error, 1)
-	n := int64(len(r.items))
-	if err := in.enqueue(r, n); err != nil {
-		return nil, err
-	}
-	select {
-	case err := <-r.done:
-		if err != nil {
-			return nil, err
-		}
-		return r.results, nil
-	case <-ctx.Done():
-		return nil, usance.WrapError(ctx.Err(), usance.CodeUnavailable,
-			"the request ended before its commit; send it again with the same idempotency keys")
-	}
-}
-
-func (in *Ingester) enqueue(r *request, n int64) error {
-	in.mu.RLock()
-	defer in.mu.RUnlock()
-	if in.closed {
-		return usance.NewError(usance.CodeUnavailable, "the server is shutting down; send the request again")
-	}
-	if in.waiting.Add(n) > int64(in.o.Queue) {
-		in.waiting.Add(-n)
-		in.metrics.overloaded.Inc()
-		err := usance.NewError(usance.CodeOverloaded, "more events wait than can be counted; nothing of this request was; send it again")
-		err.RetryAfter = time.Second
-		return err
-	}
-	in.queue <- r // never blocks: it holds as many requests as events may wait
-	return nil
-}
-
 // Close stops taking requests, commits those that wait, and returns when the
 // last has been answered.
 func (in *Ingester) Close(ctx context.Context) error {
 	in.mu.Lock()
 	if !in.closed {
 		in.closed = true
-		close(in.queue)
+		for _, lane := range in.lanes {
+			close(lane)
+		}
 	}
 	in.mu.Unlock()
 	select {
@@ -266,51 +235,6 @@ func (in *Ingester) Accepting() bool {
 	defer in.mu.RUnlock()
 	at := in.failed.Load()
 	return !in.closed && (at == 0 || in.o.Now().Sub(time.Unix(0, at)) > failureShown)
-}
-
-// run commits groups until the queue is closed and empty.
-func (in *Ingester) run() {
-	busy := false // the last group held several requests: wait for company
-	for first := range in.queue {
-		group := in.gather(first, busy)
-		busy = len(group) > 1
-		in.settle(group)
-	}
-}
-
-// gather takes what waits, up to about GroupSize events, and under load waits a
-// moment for more.
-func (in *Ingester) gather(first *request, busy bool) []*request {
-	group := []*request{first}
-	n := len(first.items)
-	var timeout <-chan time.Time
-	if busy {
-		timer := time.NewTimer(in.o.MaxWait)
-		defer timer.Stop()
-		timeout = timer.C
-	}
-	for n < in.o.GroupSize {
-		var r *request
-		var ok bool
-		select {
-		case r, ok = <-in.queue:
-		default:
-			if timeout == nil {
-				return group
-			}
-			select {
-			case r, ok = <-in.queue:
-			case <-timeout:
-				return group
-			}
-		}
-		if !ok {
-			return group
-		}
-		group = append(group, r)
-		n += len(r.items)
-	}
-	return group
 }
 
 // settle commits a group and answers its requests. A group that fails is
@@ -346,7 +270,7 @@ func (in *Ingester) note(err error) {
 }
 
 // outward is a failed commit as the client sees it.
-func outward(err error) error {
+func outward(err error) *usance.Error {
 	var known *usance.Error
 	if errors.As(err, &known) {
 		if known.Code == usance.CodeUnavailable && known.RetryAfter == 0 {

@@ -34,7 +34,11 @@ type kit struct {
 
 func newKit(t *testing.T, o ingest.Options) *kit {
 	t.Helper()
-	store := storetest.OpenOne(t)
+	return newKitOn(t, storetest.OpenOne(t), o)
+}
+
+func newKitOn(t *testing.T, store usance.Store, o ingest.Options) *kit {
+	t.Helper()
 	k := &kit{store: store}
 	k.fold = fold.New(store, fold.Options{Now: clock})
 	k.catalog = catalog.New(store, catalog.Options{Now: clock})

@@ -90,8 +90,7 @@ func (in *Ingester) tryTotals(ctx context.Context, totals []usance.DailyTotal, o
 		if r == nil {
 			continue
 		}
-		r.done = make(chan error, 1)
-		if err := in.enqueue(r, int64(len(r.items))); err != nil {
+		if err := in.enqueue(in.divide(r)...); err != nil { // of one licence: not divided
 			return nil, err // sent again, what was counted is a duplicate
 		}
 		requests[n] = r
@@ -101,13 +100,8 @@ func (in *Ingester) tryTotals(ctx context.Context, totals []usance.DailyTotal, o
 		if r == nil {
 			continue
 		}
-		select {
-		case err := <-r.done:
-			if err != nil {
-				return nil, err
-			}
-		case <-ctx.Done():
-			return nil, usance.WrapError(ctx.Err(), usance.CodeUnavailable, "the request ended before its commit; send it again")
+		if err := r.wait(ctx); err != nil {
+			return nil, err
 		}
 		if !takeTotal(&out[i], r) {
 			again = append(again, i)

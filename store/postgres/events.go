@@ -79,14 +79,26 @@ func (t *tx) AddEvents(ctx context.Context, batches []usance.Batch) error {
 // transaction adds to once more is lengthened.
 func (t *tx) leavePending(ctx context.Context, batches []usance.Batch) error {
 	batches = slices.DeleteFunc(slices.Clone(batches), func(b usance.Batch) bool { return len(b.Events) == 0 })
-	_, err := t.exec(ctx, `INSERT INTO pending_batches (license_id, batch_id, at, count)
-		SELECT * FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::bigint[])
-		ON CONFLICT (license_id, batch_id) DO UPDATE SET count = pending_batches.count + excluded.count`,
+	_, err := t.exec(ctx, `INSERT INTO pending_batches (license_id, batch_id, at, count, first_received)
+		SELECT * FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::bigint[], $5::timestamptz[])
+		ON CONFLICT (license_id, batch_id) DO UPDATE SET count = pending_batches.count + excluded.count,
+			first_received = least(pending_batches.first_received, excluded.first_received)`,
 		column(batches, firstLicense),
 		column(batches, func(b *usance.Batch) usance.ID { return b.ID }),
 		column(batches, func(b *usance.Batch) time.Time { return b.At }),
-		column(batches, func(b *usance.Batch) int64 { return int64(len(b.Events)) }))
+		column(batches, func(b *usance.Batch) int64 { return int64(len(b.Events)) }),
+		column(batches, firstReceived))
 	return err
+}
+
+func firstReceived(b *usance.Batch) time.Time {
+	first := b.Events[0].ReceivedAt
+	for i := range b.Events {
+		if at := b.Events[i].ReceivedAt; at.Before(first) {
+			first = at
+		}
+	}
+	return first
 }
 
 func firstLicense(b *usance.Batch) string {
@@ -226,13 +238,22 @@ func (t *tx) BatchEvents(ctx context.Context, ids []usance.ID, yield func(*usanc
 	return t.events(ctx, `SELECT `+eventColumns+` FROM license_usage_events e WHERE e.batch_id = ANY($1) ORDER BY e.id`, []any{known}, yield)
 }
 
-// fromTail reads a licence's events that are not folded, batch by batch: the
-// batches are few, and an index has each one's events by licence. What is made
-// of OFFSET 0 keeps the planner from any other way, which it would take on
-// what it knew of the pending batches a minute ago.
-const fromTail = ` FROM (SELECT DISTINCT batch_id FROM pending_batches) p CROSS JOIN LATERAL (
-		SELECT * FROM license_usage_events t WHERE t.batch_id = p.batch_id AND t.license_id = $1 OFFSET 0
-	) e WHERE e.local_date >= $2 AND e.local_date < $3`
+// fromTail reads a licence's events that are not folded: of each of its days
+// those received since the first of what is pending was, which an index leads
+// right to, and of those the ones whose batch is pending.
+const fromTail = ` FROM (
+		WITH RECURSIVE days (day) AS (
+			SELECT min(local_date) FROM license_usage_events WHERE license_id = $1 AND local_date >= $2 AND local_date < $3
+				AND EXISTS (SELECT 1 FROM pending_batches)
+			UNION ALL
+			SELECT (SELECT min(local_date) FROM license_usage_events WHERE license_id = $1 AND local_date > day AND local_date < $3)
+			FROM days WHERE day IS NOT NULL
+		)
+		SELECT day FROM days WHERE day IS NOT NULL
+	) d CROSS JOIN LATERAL (
+		SELECT * FROM license_usage_events t WHERE t.license_id = $1 AND t.local_date = d.day
+			AND t.received_at >= (SELECT min(first_received) FROM pending_batches) OFFSET 0
+	) e WHERE EXISTS (SELECT 1 FROM pending_batches p WHERE p.batch_id = e.batch_id)`
 
 func (v *view) Tail(ctx context.Context, licenseID string, from, to usance.Date, yield func(*usance.Event) error) error {
 	return v.events(ctx, `SELECT `+eventColumns+fromTail, []any{licenseID, from, to}, yield)

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"slices"
 
 	"github.com/usance/usance"
 )
@@ -32,6 +31,7 @@ func (v *view) Thresholds(ctx context.Context, f usance.ThresholdFilter, p usanc
 }
 
 func (t *tx) PutThreshold(ctx context.Context, h usance.Threshold) error {
+	t.wroteFacts = true
 	tiers, err := asJSON(h.OverageTiers)
 	if err != nil {
 		return err
@@ -58,6 +58,7 @@ func (t *tx) PutThreshold(ctx context.Context, h usance.Threshold) error {
 }
 
 func (t *tx) WarnThresholds(ctx context.Context, warnings []usance.Warning) error {
+	t.wroteFacts = true
 	return t.execEach(ctx, `UPDATE license_usage_thresholds SET last_warning_level = nullif($3, 0),
 			last_warning_at = CASE WHEN $3 = 0 THEN last_warning_at ELSE $4 END
 		WHERE license_id = $1 AND id = $2`, len(warnings), func(i int) ([]any, error) {
@@ -83,6 +84,8 @@ func counterArrays[T any](list []T, key func(*T) *usance.CounterKey) []any {
 
 func itself(k *usance.CounterKey) *usance.CounterKey { return k }
 
+func counterKey(c *usance.Counter) *usance.CounterKey { return &c.CounterKey }
+
 const (
 	namedCounters = ` FROM unnest($1::text[], $2::text[], $3::date[]) AS u (license_id, threshold_id, period_start)
 		JOIN license_usage_counters c ON c.license_id = u.license_id AND c.threshold_id = u.threshold_id AND c.period_start = u.period_start
@@ -94,8 +97,17 @@ func (v *view) Counters(ctx context.Context, keys []usance.CounterKey) ([]usance
 	return all(ctx, v, `SELECT `+counterColumns+namedCounters, counterArrays(keys, itself), scanCounter)
 }
 
+// LockCounters keeps what it locks in mind: until the transaction ends, nobody
+// else moves it.
 func (t *tx) LockCounters(ctx context.Context, keys []usance.CounterKey) ([]usance.Counter, error) {
-	return all(ctx, &t.view, `SELECT `+counterColumns+lockCounters, counterArrays(keys, itself), scanCounter)
+	counters, err := all(ctx, &t.view, `SELECT `+counterColumns+lockCounters, counterArrays(keys, itself), scanCounter)
+	if t.locked == nil {
+		t.locked = make(map[usance.CounterKey]usance.Counter, len(counters))
+	}
+	for i := range counters {
+		t.locked[counters[i].CounterKey] = counters[i]
+	}
+	return counters, err
 }
 
 func (v *view) CountersOf(ctx context.Context, licenseID, thresholdID string) ([]usance.Counter, error) {
@@ -135,7 +147,7 @@ func termsOf(counters []usance.Counter) ([]*string, error) {
 }
 
 func wholeCounters(counters []usance.Counter, terms []*string) []any {
-	return append(counterArrays(counters, func(c *usance.Counter) *usance.CounterKey { return &c.CounterKey }),
+	return append(counterArrays(counters, counterKey),
 		column(counters, func(c *usance.Counter) usance.Date { return c.PeriodEnd }),
 		column(counters, func(c *usance.Counter) int64 { return c.Quantity }),
 		column(counters, func(c *usance.Counter) int32 { return int32(c.Level) }),
@@ -143,24 +155,45 @@ func wholeCounters(counters []usance.Counter, terms []*string) []any {
 		terms)
 }
 
-// AddToCounters locks the rows in order first: an UPDATE takes them in whatever
-// order its plan comes to them, and two of them would wait for each other in a
-// circle.
+// AddToCounters locks the rows in order first, those that are not locked yet: an
+// UPDATE takes them in whatever order its plan comes to them, and two of them
+// would wait for each other in a circle.
 func (t *tx) AddToCounters(ctx context.Context, deltas []usance.CounterDelta) ([]usance.Counter, error) {
-	keys := counterArrays(deltas, func(d *usance.CounterDelta) *usance.CounterKey { return &d.CounterKey })
-	if _, err := t.exec(ctx, `SELECT 1`+lockCounters, keys...); err != nil {
-		return nil, err
+	var unlocked []usance.CounterKey
+	for i := range deltas {
+		if _, known := t.locked[deltas[i].CounterKey]; !known {
+			unlocked = append(unlocked, deltas[i].CounterKey)
+		}
 	}
-	counters, err := all(ctx, &t.view, `UPDATE license_usage_counters c SET quantity = c.quantity + u.quantity
+	if len(unlocked) > 0 {
+		if _, err := t.LockCounters(ctx, unlocked); err != nil {
+			return nil, err
+		}
+	}
+	var moved []usance.Counter
+	for _, d := range deltas {
+		c, exists := t.locked[d.CounterKey]
+		if !exists || !c.State.Moves() {
+			continue
+		}
+		c.Quantity += d.Quantity
+		t.locked[d.CounterKey] = c
+		moved = append(moved, c)
+	}
+	if len(moved) == 0 {
+		return nil, nil
+	}
+	n, err := t.exec(ctx, `UPDATE license_usage_counters c SET quantity = u.quantity
 		FROM unnest($1::text[], $2::text[], $3::date[], $4::bigint[]) AS u (license_id, threshold_id, period_start, quantity)
-		WHERE c.license_id = u.license_id AND c.threshold_id = u.threshold_id AND c.period_start = u.period_start
-			AND c.state IN ('open', 'closed')
-		RETURNING `+counterColumns, append(keys, column(deltas, func(d *usance.CounterDelta) int64 { return d.Quantity })), scanCounter)
-	slices.SortFunc(counters, func(a, b usance.Counter) int { return a.Compare(b.CounterKey) })
-	return counters, err
+		WHERE c.license_id = u.license_id AND c.threshold_id = u.threshold_id AND c.period_start = u.period_start`,
+		append(counterArrays(moved, counterKey), column(moved, func(c *usance.Counter) int64 { return c.Quantity }))...)
+	return moved, t.wrote(ctx, "counters", n, len(moved), err)
 }
 
 func (t *tx) PutCounters(ctx context.Context, counters []usance.Counter) error {
+	for i := range counters {
+		delete(t.locked, counters[i].CounterKey)
+	}
 	terms, err := termsOf(counters)
 	if err != nil {
 		return err

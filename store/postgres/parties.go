@@ -93,9 +93,7 @@ func (v *view) Facts(ctx context.Context, ids []string) ([]usance.Facts, error) 
 		func(r *rows, f *usance.Facts) error {
 			var closed *usance.Date
 			err := r.Scan(append(intoLicense(&f.License), &closed)...)
-			if f.ClosedTo = usance.MinDate; closed != nil {
-				f.ClosedTo = *closed + 1
-			}
+			f.ClosedTo = closedTo(closed)
 			return err
 		})
 	if err != nil || len(facts) == 0 {
@@ -230,6 +228,7 @@ func (t *tx) PutAsset(ctx context.Context, a usance.Asset) error {
 }
 
 func (t *tx) PutLicense(ctx context.Context, l usance.License) error {
+	t.wroteFacts = true
 	var adopted bool
 	if _, err := t.one(ctx, `SELECT to_regclass('license_usage_terms') IS NOT NULL`, nil, &adopted); err != nil {
 		return err

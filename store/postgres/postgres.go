@@ -50,6 +50,7 @@ type Options struct {
 type Store struct {
 	pool   *pgxpool.Pool
 	closed atomic.Bool
+	facts  keptFacts
 }
 
 var _ usance.Store = (*Store)(nil)
@@ -96,17 +97,21 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 			config.ConnConfig.Config.RuntimeParams[name] = value
 		}
 	}
+	s := new(Store)
 	config.AfterConnect = func(_ context.Context, c *pgx.Conn) error {
 		registerTypes(c)
+		s.facts.clear()
 		return nil
 	}
-	s := new(Store)
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, failure(ctx, err)
 	}
 	err = s.Migrations().Check(ctx, o.LeaveSchema, o.CurrentSchema)
 	if err == nil && !o.Moving {
 		err = s.whole(ctx)
+	}
+	if err == nil {
+		err = s.findStamps(ctx)
 	}
 	if err != nil {
 		s.pool.Close()
@@ -209,7 +214,7 @@ func (s *Store) updateOnce(ctx context.Context, first string, fn func(*tx) error
 		return false, err
 	}
 	defer c.end() // also when fn panics
-	t := &tx{view: view{c}}
+	t := &tx{view: view{c}, facts: &s.facts}
 	if err = c.begin(ctx, "BEGIN ISOLATION LEVEL READ COMMITTED", first); err == nil {
 		err = fn(t)
 	}

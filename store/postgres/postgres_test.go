@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -105,13 +106,15 @@ func TestNoDatabase(t *testing.T) {
 	}
 }
 
-const (
-	first  = "20241012000001_add_license_usage_tracking"
-	second = "20261124000001_add_license_usage_backfills"
-	third  = "20261124000002_add_api_key_use"
-	fourth = "20261124000003_add_foresight"
-	last   = "20261124000004_add_job_runs"
-)
+// steps are those of the schema, in the order in which they were made.
+var steps = []string{
+	"20241012000001_add_license_usage_tracking",
+	"20261124000001_add_license_usage_backfills",
+	"20261124000002_add_api_key_use",
+	"20261124000003_add_foresight",
+	"20261124000004_add_job_runs",
+	"20261130000001_ease_folding",
+}
 
 // What somebody else's trigger says is a fault like any other, and no answer to
 // whoever called: only what a migration says is for people to read.
@@ -139,13 +142,13 @@ func TestMigrations(t *testing.T) {
 	m := s.Migrations()
 	check := func(what string, pending, tables bool) {
 		t.Helper()
-		steps, err := m.Status(ctx)
+		status, err := m.Status(ctx)
 		must(t, err)
-		if steps[0].Name != first || steps[0].Pending() != pending {
-			t.Errorf("%s: %+v, want pending %t", what, steps, pending)
+		if status[0].Name != steps[0] || status[0].Pending() != pending {
+			t.Errorf("%s: %+v, want pending %t", what, status, pending)
 		}
-		if since := time.Since(steps[0].AppliedAt); !pending && (since < -time.Minute || since > time.Hour) {
-			t.Errorf("%s: applied at %v", what, steps[0].AppliedAt)
+		if since := time.Since(status[0].AppliedAt); !pending && (since < -time.Minute || since > time.Hour) {
+			t.Errorf("%s: applied at %v", what, status[0].AppliedAt)
 		}
 		works := s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error { return putBrand(ctx, tx, "b") }) == nil
 		if works != tables {
@@ -161,12 +164,12 @@ func TestMigrations(t *testing.T) {
 	}
 	check("left as it is", true, false)
 	applied, err := m.Up(ctx)
-	do("Up", applied, err, []string{first, second, third, fourth, last})
+	do("Up", applied, err, steps)
 	check("up", false, true)
 	applied, err = m.Up(ctx)
 	do("Up again", applied, err, []string(nil))
 	var undone string
-	for _, want := range []string{last, fourth, third, second, first} {
+	for _, want := range slices.Backward(steps) {
 		undone, err = m.Down(ctx)
 		do("Down", undone, err, want)
 	}
@@ -178,15 +181,15 @@ func TestMigrations(t *testing.T) {
 	}
 	undone, err = m.Down(ctx)
 	do("Down again", undone, err, "")
-	if err := m.Resolve(ctx, first); usance.ErrorCode(err) != usance.CodeConflict {
+	if err := m.Resolve(ctx, steps[0]); usance.ErrorCode(err) != usance.CodeConflict {
 		t.Errorf("Resolve of what is not applied: %v", err)
 	}
 	applied, err = m.Up(ctx)
-	do("Up once more", applied, err, []string{first, second, third, fourth, last})
+	do("Up once more", applied, err, steps)
 	if err := m.Resolve(ctx, "20200101000000_none"); usance.ErrorCode(err) != usance.CodeNotFound {
 		t.Errorf("Resolve of nothing: %v", err)
 	}
-	must(t, m.Resolve(ctx, first))
+	must(t, m.Resolve(ctx, steps[0]))
 	check("resolved", true, true)
 	// Its tables are still there; opening applies it to them.
 	m = open(t, url).Migrations()

@@ -1,0 +1,166 @@
+package ingest
+
+import (
+	"context"
+	"time"
+
+	"github.com/usance/usance"
+)
+
+// A lane commits one group after the other. Each has licences of its own, so
+// that no lane waits for counters that another one has locked; a request whose
+// events are of several lanes is divided among them.
+
+func (in *Ingester) laneOf(licenseID string) int {
+	if len(in.lanes) == 1 {
+		return 0
+	}
+	return usance.GroupOf(licenseID, usance.Groups) % len(in.lanes)
+}
+
+// divide gives the parts of a request, each for a lane. What is atomic is one
+// transaction, and stays whole.
+func (in *Ingester) divide(r *request) []*request {
+	r.lane = in.laneOf(r.items[0].event.LicenseID)
+	several := false
+	if len(in.lanes) > 1 && !r.atomic {
+		for i := range r.items {
+			several = several || in.laneOf(r.items[i].event.LicenseID) != r.lane
+		}
+	}
+	if !several {
+		r.done = make(chan error, 1)
+		return []*request{r}
+	}
+	var parts []*request
+	byLane := make([]*request, len(in.lanes))
+	for i := range r.items {
+		lane := in.laneOf(r.items[i].event.LicenseID)
+		part := byLane[lane]
+		if part == nil {
+			part = &request{lane: lane, done: make(chan error, 1)}
+			byLane[lane] = part
+			parts = append(parts, part)
+		}
+		part.items = append(part.items, r.items[i])
+		part.places = append(part.places, i)
+	}
+	return parts
+}
+
+// submit queues a request and waits for its answer.
+func (in *Ingester) submit(ctx context.Context, r *request) ([]usance.Result, error) {
+	parts := in.divide(r)
+	if err := in.enqueue(parts...); err != nil {
+		return nil, err
+	}
+	failed := make([]error, len(parts))
+	var first error
+	counted := false
+	for i, part := range parts {
+		if failed[i] = part.wait(ctx); failed[i] == nil {
+			counted = true
+		} else if first == nil {
+			first = failed[i]
+		}
+	}
+	switch {
+	case !counted:
+		return nil, first
+	case len(parts) == 1:
+		return r.results, nil
+	}
+	results := make([]usance.Result, len(r.items))
+	for i, part := range parts {
+		for j, place := range part.places {
+			if failed[i] != nil {
+				results[place] = refusal(&part.items[j].event, usance.StatusRefused, outward(failed[i]))
+			} else {
+				results[place] = part.results[j]
+			}
+		}
+	}
+	return results, first
+}
+
+func (r *request) wait(ctx context.Context) error {
+	select {
+	case err := <-r.done:
+		return err
+	case <-ctx.Done():
+		return usance.WrapError(ctx.Err(), usance.CodeUnavailable,
+			"the request ended before its commit; send it again with the same idempotency keys")
+	}
+}
+
+// enqueue puts requests into their lanes, all of them or none.
+func (in *Ingester) enqueue(requests ...*request) error {
+	n := int64(0)
+	for _, r := range requests {
+		n += int64(len(r.items))
+	}
+	in.mu.RLock()
+	defer in.mu.RUnlock()
+	if in.closed {
+		return usance.NewError(usance.CodeUnavailable, "the server is shutting down; send the request again")
+	}
+	if in.waiting.Add(n) > int64(in.o.Queue) {
+		in.waiting.Add(-n)
+		in.metrics.overloaded.Inc()
+		err := usance.NewError(usance.CodeOverloaded, "more events wait than can be counted; nothing of this request was; send it again")
+		err.RetryAfter = time.Second
+		return err
+	}
+	for _, r := range requests {
+		in.lanes[r.lane] <- r // never blocks: a lane holds as many requests as events may wait
+	}
+	return nil
+}
+
+// Busy tells whether events wait for their commit.
+func (in *Ingester) Busy() bool { return in.waiting.Load() > 0 }
+
+// run commits a lane's groups until it is closed and empty.
+func (in *Ingester) run(lane <-chan *request) {
+	busy := false // the last group held several requests: wait for company
+	for first := range lane {
+		group := in.gather(lane, first, busy)
+		busy = len(group) > 1
+		in.settle(group)
+	}
+}
+
+// gather takes what waits, up to about GroupSize events, and under load waits a
+// moment for more.
+func (in *Ingester) gather(lane <-chan *request, first *request, busy bool) []*request {
+	group := []*request{first}
+	n := len(first.items)
+	var timeout <-chan time.Time
+	if busy {
+		timer := time.NewTimer(in.o.MaxWait)
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	for n < in.o.GroupSize {
+		var r *request
+		var ok bool
+		select {
+		case r, ok = <-lane:
+		default:
+			if timeout == nil {
+				return group
+			}
+			select {
+			case r, ok = <-lane:
+			case <-timeout:
+				return group
+			}
+		}
+		if !ok {
+			return group
+		}
+		group = append(group, r)
+		n += len(r.items)
+	}
+	return group
+}

@@ -1,0 +1,40 @@
+-- What each fold rewrites is cheaper to write, and the events that are not folded
+-- yet are found by the licence they are of, however many batches are pending.
+
+-- +goose Up
+
+-- first_received is the earliest receipt of a batch's events: none of what is
+-- pending was received before the least of them. A program of the version before
+-- leaves it out, in which case all is looked through.
+ALTER TABLE pending_batches ADD COLUMN IF NOT EXISTS first_received timestamptz NOT NULL DEFAULT '-infinity';
+CREATE INDEX IF NOT EXISTS pending_batches_received ON pending_batches (first_received);
+
+-- A batch is read as a whole. Its events have neighbouring ids.
+DROP INDEX IF EXISTS license_usage_events_batch;
+CREATE INDEX license_usage_events_batch ON license_usage_events (batch_id);
+
+-- json is kept as it was sent, where jsonb is taken apart and put together.
+ALTER TABLE license_usage_rollups ALTER COLUMN breakdown TYPE json USING breakdown::text::json;
+
+-- lz4 takes a tenth of the time that PostgreSQL's own compression does, where the
+-- server was built with it.
+-- +goose StatementBegin
+DO $$
+BEGIN
+    ALTER TABLE license_usage_rollups ALTER COLUMN breakdown SET COMPRESSION lz4;
+    ALTER TABLE license_usage_sessions ALTER COLUMN sketch SET COMPRESSION lz4;
+EXCEPTION WHEN feature_not_supported THEN
+    NULL;
+END
+$$;
+-- +goose StatementEnd
+
+-- +goose Down
+
+ALTER TABLE license_usage_sessions ALTER COLUMN sketch SET COMPRESSION default;
+ALTER TABLE license_usage_rollups ALTER COLUMN breakdown SET COMPRESSION default;
+ALTER TABLE license_usage_rollups ALTER COLUMN breakdown TYPE jsonb USING breakdown::text::jsonb;
+DROP INDEX IF EXISTS license_usage_events_batch;
+CREATE INDEX license_usage_events_batch ON license_usage_events (batch_id, license_id);
+DROP INDEX IF EXISTS pending_batches_received;
+ALTER TABLE pending_batches DROP COLUMN IF EXISTS first_received;
