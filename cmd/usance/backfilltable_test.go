@@ -245,7 +245,7 @@ func TestBackfillTableFaults(t *testing.T) {
 		"--events x --since 2024-01-01":                               "--since, --until, --as, --row-key and --timezone are of --table",
 		"--table events --to 2024-01-01":                              "--table needs the database",
 		"--table events --from postgres://u@/":                        "must name a database",
-		"--table events --from postgres://u:hunter2@127.0.0.1:1/none": "connection refused",
+		"--table events --from postgres://u:hunter2@127.0.0.1:1/none": "cannot be reached",
 	} {
 		_, _, err := runBackfill(t, newBooks(), strings.Fields(args)...)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {

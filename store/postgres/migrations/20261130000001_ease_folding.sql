@@ -31,10 +31,19 @@ $$;
 
 -- +goose Down
 
-ALTER TABLE license_usage_sessions ALTER COLUMN sketch SET COMPRESSION default;
-ALTER TABLE license_usage_rollups ALTER COLUMN breakdown SET COMPRESSION default;
-ALTER TABLE license_usage_rollups ALTER COLUMN breakdown TYPE jsonb USING breakdown::text::jsonb;
+-- The step that made the tables may have been taken back before.
+ALTER TABLE IF EXISTS license_usage_sessions ALTER COLUMN sketch SET COMPRESSION default;
+ALTER TABLE IF EXISTS license_usage_rollups ALTER COLUMN breakdown SET COMPRESSION default;
+ALTER TABLE IF EXISTS license_usage_rollups ALTER COLUMN breakdown TYPE jsonb USING breakdown::text::jsonb;
 DROP INDEX IF EXISTS license_usage_events_batch;
-CREATE INDEX license_usage_events_batch ON license_usage_events (batch_id, license_id);
+-- +goose StatementBegin
+DO $$
+BEGIN
+    IF to_regclass('license_usage_events') IS NOT NULL THEN
+        CREATE INDEX license_usage_events_batch ON license_usage_events (batch_id, license_id);
+    END IF;
+END
+$$;
+-- +goose StatementEnd
 DROP INDEX IF EXISTS pending_batches_received;
-ALTER TABLE pending_batches DROP COLUMN IF EXISTS first_received;
+ALTER TABLE IF EXISTS pending_batches DROP COLUMN IF EXISTS first_received;
