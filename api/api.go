@@ -35,6 +35,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/usance/usance"
 	"github.com/usance/usance/access"
@@ -86,6 +87,7 @@ type Deps struct {
 	Logger  *slog.Logger     // slog.Default
 	Now     func() time.Time // time.Now
 	Version string           // of the program, for the OpenAPI document
+	Spans   trace.Tracer     // makes a span of each operation's request; none when nil
 }
 
 // API answers HTTP requests. Make one with New.
@@ -284,12 +286,13 @@ func plainID(id string) bool {
 	return true
 }
 
-// observed counts and times an operation's requests.
+// observed counts and times an operation's requests, and makes spans of them.
 func (a *api) observed(name string, next http.HandlerFunc) http.HandlerFunc {
 	seconds := a.seconds.WithLabelValues(name)
 	return func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		s := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		r, end := a.span(name, r)
 		returned := false
 		defer func() {
 			if !returned && !s.wrote {
@@ -298,7 +301,8 @@ func (a *api) observed(name string, next http.HandlerFunc) http.HandlerFunc {
 			took := time.Since(start)
 			seconds.Observe(took.Seconds())
 			a.requests.WithLabelValues(name, strconv.Itoa(s.status)).Inc()
-			a.log.LogAttrs(r.Context(), slog.LevelDebug, "request", slog.String("operation", name), slog.Int("status", s.status),
+			end(s.status)
+			a.log.LogAttrs(r.Context(), slog.LevelDebug, "request", slog.String("operation", name), slog.Int("httpStatus", s.status),
 				slog.Duration("took", took), slog.String("requestId", requestID(r.Context())))
 		}()
 		next(s, r)

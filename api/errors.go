@@ -97,7 +97,7 @@ func logFault(ctx context.Context, log *slog.Logger, operation string, e *usance
 		level = slog.LevelWarn
 	}
 	log.LogAttrs(ctx, level, "request failed", slog.String("operation", operation), slog.String("code", string(e.Code)),
-		slog.String("message", e.Message), slog.Any("cause", e.Unwrap()), slog.String("requestId", requestID(ctx)))
+		slog.String("answer", e.Message), slog.Any("cause", e.Unwrap()), slog.String("requestId", requestID(ctx)))
 }
 
 // fail answers err as a problem.

@@ -160,7 +160,10 @@ func (a *api) trpcRun(w http.ResponseWriter, r *http.Request, p access.Principal
 	if err != nil {
 		return nil, err
 	}
-	return a.call(r.Context(), p, c.op, in)
+	ctx, end := a.callSpan(r.Context(), c.op.name)
+	out, err := a.call(ctx, p, c.op, in)
+	end(err)
+	return out, err
 }
 
 // trpcCalls reads the calls of a request with their inputs. Without a good key

@@ -141,7 +141,7 @@ func (l *serverLog) took(began, ended string) (list []time.Duration) {
 	var since time.Time
 	for line := range strings.Lines(l.String()) {
 		var entry struct {
-			Time time.Time
+			Time time.Time `json:"timestamp"`
 			Msg  string
 		}
 		if !strings.Contains(line, `"msg":"`+began+`"`) && !strings.Contains(line, `"msg":"`+ended+`"`) || json.Unmarshal([]byte(line), &entry) != nil {

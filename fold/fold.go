@@ -17,6 +17,11 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+
 	"github.com/usance/usance"
 )
 
@@ -39,6 +44,7 @@ type Options struct {
 	LateGrace time.Duration    // as ingest has it; 24 h
 	Busy      func() bool      // whether more is about to be offered; never
 	Logger    *slog.Logger
+	Spans     trace.Tracer // makes a span of each transaction that folds; none
 }
 
 // Folder folds. Offer and Flush may be called at once with Run.
@@ -89,6 +95,9 @@ func New(store Store, o Options) *Folder {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Spans == nil {
+		o.Spans = noop.Tracer{}
 	}
 	return &Folder{store: store, o: o, metrics: newMetrics(), queue: newQueue(o.Memory), words: make(words), more: make(chan struct{}, 1)}
 }
@@ -342,8 +351,16 @@ func (f *Folder) fold(ctx context.Context, bite []kept) (folded int, err error) 
 		}
 	}
 	slices.SortFunc(ids, func(a, b usance.ID) int { return slices.Compare(a[:], b[:]) })
-	f.o.Logger.Debug("folding", "batches", len(bite))
-	defer func() { f.o.Logger.Debug("folded", "events", folded, "error", err) }()
+	ctx, span := f.o.Spans.Start(ctx, "fold", trace.WithNewRoot(), trace.WithAttributes(attribute.Int("usance.batches", len(bite))))
+	f.o.Logger.DebugContext(ctx, "folding", "batches", len(bite))
+	defer func() {
+		f.o.Logger.DebugContext(ctx, "folded", "events", folded, "error", err)
+		span.SetAttributes(attribute.Int("usance.events", folded))
+		if err != nil {
+			span.SetStatus(codes.Error, err.Error())
+		}
+		span.End()
+	}()
 	err = f.store.Update(ctx, usance.Locks{Lazy: true}, func(tx usance.Tx) error {
 		taken, err := tx.TakePending(ctx, ids)
 		if err != nil {

@@ -77,8 +77,7 @@ const maxJudgings = 12
 var errCareful = errors.New("ingest: judge with keys looked up")
 
 // commit judges and records a group in one transaction.
-func (in *Ingester) commit(requests []*request) (err error) {
-	ctx := context.Background() // a client that leaves does not undo its neighbours
+func (in *Ingester) commit(ctx context.Context, requests []*request) (err error) {
 	ids := licenseIDs(requests)
 	start := time.Now()
 	var g *group

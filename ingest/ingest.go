@@ -21,6 +21,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/usance/usance"
 )
 
@@ -43,6 +47,7 @@ type Options struct {
 	SessionKey []byte             // the key of session hashes; required
 	Committed  func(usance.Batch) // told of every batch that is pending, with its events
 	Logger     *slog.Logger
+	Spans      trace.Tracer // makes a span of each transaction, part of what asked for it; none
 }
 
 // Request is the events of one call.
@@ -79,6 +84,7 @@ type request struct {
 	atomic  bool
 	results []usance.Result
 	done    chan error
+	span    trace.SpanContext // that it is part of
 }
 
 // item is one event on its way through.
@@ -240,7 +246,9 @@ func (in *Ingester) Accepting() bool {
 // settle commits a group and answers its requests. A group that fails is
 // tried again request by request, so that nobody's input harms a neighbour.
 func (in *Ingester) settle(group []*request) {
-	err := in.commit(group)
+	ctx, end := in.within(group)
+	err := in.commit(ctx, group)
+	end(err)
 	if err != nil && len(group) > 1 {
 		in.metrics.regrouped.Inc()
 		for _, r := range group {
@@ -249,13 +257,43 @@ func (in *Ingester) settle(group []*request) {
 		return
 	}
 	if err != nil {
-		in.o.Logger.Error("ingest commit failed", "events", len(group[0].items), "error", err)
+		in.o.Logger.ErrorContext(ctx, "ingest commit failed", "events", len(group[0].items), "error", err)
 		err = outward(err)
 	}
 	in.note(err)
 	for _, r := range group {
 		in.waiting.Add(-int64(len(r.items)))
 		r.done <- err
+	}
+}
+
+// within begins the span of a group's transaction: part of the first request
+// that is traced, with links to the others. A client that leaves does not undo
+// its neighbours: the context is nobody's.
+func (in *Ingester) within(group []*request) (ctx context.Context, end func(error)) {
+	ctx = context.Background()
+	if in.o.Spans == nil {
+		return ctx, func(error) {}
+	}
+	events := 0
+	var parent trace.SpanContext
+	var links []trace.Link
+	for _, r := range group {
+		events += len(r.items)
+		switch {
+		case !parent.IsSampled() && r.span.IsValid():
+			parent = r.span
+		case r.span.IsSampled():
+			links = append(links, trace.Link{SpanContext: r.span})
+		}
+	}
+	ctx, span := in.o.Spans.Start(trace.ContextWithSpanContext(ctx, parent), "ingest", trace.WithLinks(links...),
+		trace.WithAttributes(attribute.Int("usance.requests", len(group)), attribute.Int("usance.events", events)))
+	return ctx, func(err error) {
+		if err != nil {
+			span.SetStatus(codes.Error, err.Error())
+		}
+		span.End()
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/usance/usance"
 )
 
@@ -51,6 +53,11 @@ func (in *Ingester) divide(r *request) []*request {
 // submit queues a request and waits for its answer.
 func (in *Ingester) submit(ctx context.Context, r *request) ([]usance.Result, error) {
 	parts := in.divide(r)
+	if in.o.Spans != nil {
+		for _, part := range parts {
+			part.span = trace.SpanContextFromContext(ctx)
+		}
+	}
 	if err := in.enqueue(parts...); err != nil {
 		return nil, err
 	}

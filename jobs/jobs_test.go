@@ -155,7 +155,7 @@ func TestFailuresAndPanicsAreRecorded(t *testing.T) {
 				t.Errorf("%s: runs %d, failures %d, error %.80q; want 1, 1, …%s…", name, j.Runs, j.Failures, j.LastError, want)
 			}
 			if got := testutil.ToFloat64(r.m.runs.WithLabelValues(name, "error")); got != 1 {
-				t.Errorf("usance_job_runs_total{job=%q,result=\"error\"} is %v, want 1", name, got)
+				t.Errorf("usance_job_runs_total{name=%q,result=\"error\"} is %v, want 1", name, got)
 			}
 		}
 		if err := r.Health(t.Context()); err == nil || !strings.Contains(err.Error(), "no disk") {

@@ -19,10 +19,10 @@ type metrics struct {
 }
 
 func newMetrics() metrics {
-	label := []string{"job"}
+	label := []string{"name"} // "job" is Prometheus's own, of what is scraped
 	return metrics{
 		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "usance_job_runs_total", Help: "Runs that ended, by result: ok or error."}, []string{"job", "result"}),
+			Name: "usance_job_runs_total", Help: "Runs that ended, by result: ok or error."}, []string{"name", "result"}),
 		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "usance_job_retries_total", Help: "Attempts that failed and were tried again."}, label),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{

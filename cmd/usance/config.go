@@ -79,6 +79,9 @@ type config struct {
 	LogLevel          string        `env:"USANCE_LOG_LEVEL" envDefault:"info" about:"debug, info, warn or error"`
 	LogFormat         string        `env:"USANCE_LOG_FORMAT" envDefault:"auto" about:"json, text, or auto: text on a terminal"`
 
+	OTLPEndpoint string `env:"OTEL_EXPORTER_OTLP_ENDPOINT" about:"where traces are sent, by OTLP over HTTP, such as http://127.0.0.1:4318; empty: nowhere. Other OTEL_ variables hold as OpenTelemetry's SDK has them"`
+	ServiceName  string `env:"OTEL_SERVICE_NAME" envDefault:"usance" about:"the name of the service in traces and in JSON logs"`
+
 	LateGrace        time.Duration `env:"USANCE_LATE_GRACE" envDefault:"24h" about:"how far back ordinary keys may date an event, and how long a period stays open after its end"`
 	AutoApproveCents int64         `env:"USANCE_AUTO_APPROVE_CENTS" envDefault:"0" about:"overage fees up to this need no approval by a person"`
 	BreachAlertDays  int           `env:"USANCE_BREACH_ALERT_DAYS" envDefault:"7" about:"days ahead within which a limit must be forecast to be passed for an alert"`
@@ -244,6 +247,9 @@ func (c *config) check(unread []fault) []fault {
 	}
 	if err := c.checkRedis(); err != nil {
 		bad("REDIS_URL", "%v", err)
+	}
+	if err := c.checkEndpoint(); c.OTLPEndpoint != "" && err != nil {
+		bad("OTEL_EXPORTER_OTLP_ENDPOINT", "%v", err)
 	}
 	if _, port, err := net.SplitHostPort(c.Addr); err != nil {
 		bad("USANCE_ADDR", "%q is not host:port, such as 127.0.0.1:8080 or :8080", c.Addr)

@@ -15,7 +15,6 @@ import (
 	_ "time/tzdata" // zones on machines that have no zone database
 
 	"github.com/alecthomas/kong"
-	"github.com/mattn/go-isatty"
 
 	"github.com/usance/usance"
 	"github.com/usance/usance/bench"
@@ -193,22 +192,4 @@ func tolerable(command string, c config, err error) error {
 		return nil
 	}
 	return faults
-}
-
-// newLogger logs to w as the settings say: JSON for machines, text for people.
-func newLogger(w io.Writer, c config) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
-		level = slog.LevelInfo
-	}
-	o := &slog.HandlerOptions{Level: level}
-	text := c.LogFormat == "text"
-	if c.LogFormat == "auto" {
-		f, ok := w.(*os.File)
-		text = ok && isatty.IsTerminal(f.Fd())
-	}
-	if text {
-		return slog.New(slog.NewTextHandler(w, o))
-	}
-	return slog.New(slog.NewJSONHandler(w, o))
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"io"
 	"log/slog"
 	"net/http"
@@ -20,9 +19,9 @@ import (
 // monitored maps what operators watch to the series that
 // shows it; docs/operations.md holds the same table.
 var monitored = []struct{ line, series string }{
-	{"Aggregation job completion rate", `usance_job_runs_total{job="aggregateUsageMetrics",result="ok"}`},
-	{"Aggregation job duration", `usance_job_duration_seconds_count{job="aggregateUsageMetrics"}`},
-	{"Threshold check job completion", `usance_job_last_success_timestamp_seconds{job="checkUsageThresholds"}`},
+	{"Aggregation job completion rate", `usance_job_runs_total{name="aggregateUsageMetrics",result="ok"}`},
+	{"Aggregation job duration", `usance_job_duration_seconds_count{name="aggregateUsageMetrics"}`},
+	{"Threshold check job completion", `usance_job_last_success_timestamp_seconds{name="checkUsageThresholds"}`},
 	{"Event ingestion rate", `usance_ingest_events_total{result="counted"}`},
 	{"Cache hit rate", `usance_cache_requests_total{result="hit"}`},
 	{"Cache hit rate", `usance_cache_requests_total{result="miss"}`},
@@ -37,11 +36,7 @@ func TestEveryMonitoredLineMoves(t *testing.T) {
 	t.Parallel()
 	clock := &demoClock{t: time.Date(2026, 5, 6, 10, 0, 0, 0, time.UTC)}
 	s := stages(t, clock, "USANCE_AUTO_APPROVE_CENTS=100000")
-	handler, err := s.handler()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &remote{url: "http://usance.invalid", key: s.adminKey, http: &http.Client{Transport: direct{handler}}}
+	r := s.asRemote(t)
 	do := func(operation string, in any) {
 		t.Helper()
 		if err := r.call(t.Context(), operation, in, nil); err != nil {
@@ -132,6 +127,30 @@ func TestMonitoringIsDocumented(t *testing.T) {
 			t.Errorf("docs/operations.md has no row for %q that names %s", m.line, name)
 		}
 	}
+	served := servedMetrics(t)
+	for _, name := range metricNames(string(page)) {
+		if served[name] == nil {
+			t.Errorf("docs/operations.md names %s, which does not exist", name)
+		}
+	}
+	// The one table of all of them, with their labels.
+	rows := make(map[string]string)
+	for _, row := range regexp.MustCompile(`(?m)^\| (`+"`"+`usance_[^|]*) \| ([^|]*?) ?\| [^|]+ \|$`).FindAllStringSubmatch(string(page), -1) {
+		for _, name := range metricNames(row[1]) {
+			rows[name] = strings.NewReplacer("`", "", " ", "").Replace(row[2])
+		}
+	}
+	for name, labels := range served {
+		if got, ok := rows[name]; !ok || got != strings.Join(labels, ",") {
+			t.Errorf("docs/operations.md has no row for %s with the labels %v, but %q", name, labels, got)
+		}
+	}
+}
+
+// servedMetrics are the program's own metrics with their labels, as /metrics of a
+// server with everything has them.
+func servedMetrics(t *testing.T) map[string][]string {
+	t.Helper()
 	s := stages(t, &demoClock{t: time.Now()})
 	if _, err := s.handler(); err != nil {
 		t.Fatal(err)
@@ -141,30 +160,63 @@ func TestMonitoringIsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer shared.Close()
-	described := make(map[string]bool)
+	form := regexp.MustCompile(`fqName: "(usance_[a-z_]+)".* constLabels: \{([^}]*)\}, variableLabels: \{([^}]*)\}`)
+	constant := regexp.MustCompile(`([a-z_]+)="`)
+	out := make(map[string][]string)
 	for _, c := range append(s.collectors, shared.Metrics()...) {
 		ch := make(chan *prometheus.Desc, 100)
 		c.Describe(ch)
 		close(ch)
 		for d := range ch {
-			name := regexp.MustCompile(`fqName: "(usance_[a-z_]+)"`).FindStringSubmatch(d.String())
-			if name != nil {
-				described[name[1]] = true
+			m := form.FindStringSubmatch(d.String())
+			if m == nil {
+				continue // of the runtime
+			}
+			labels := []string{}
+			for _, l := range constant.FindAllStringSubmatch(m[2], -1) {
+				labels = append(labels, l[1])
+			}
+			if m[3] != "" {
+				labels = append(labels, strings.Split(m[3], ",")...)
+			}
+			out[m[1]] = labels
+		}
+	}
+	// What /metrics of a server at work holds is among these.
+	for line := range series(t, s.asRemote(t)) {
+		for _, name := range metricNames(line) {
+			if out[name] == nil {
+				t.Errorf("/metrics holds %s, which no collector describes", name)
 			}
 		}
 	}
-	for _, name := range regexp.MustCompile(`\busance_[a-z_]+`).FindAll(page, -1) {
-		base := string(name)
+	return out
+}
+
+// asRemote asks the stages without a network.
+func (s *server) asRemote(t *testing.T) *remote {
+	t.Helper()
+	handler, err := s.handler()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &remote{url: "http://usance.invalid", key: s.adminKey, http: &http.Client{Transport: direct{handler}}}
+}
+
+// metricNames gives the metrics that a text names, histograms by their own name.
+func metricNames(text string) (names []string) {
+	for _, name := range regexp.MustCompile(`\busance_[a-z_]+`).FindAllString(text, -1) {
 		for _, suffix := range []string{"_bucket", "_count", "_sum"} {
-			base = strings.TrimSuffix(base, suffix)
+			if base, ok := strings.CutSuffix(name, suffix); ok && !isSumOfItsOwn(base) {
+				name = base
+			}
 		}
-		if !described[base] && !described[string(name)] {
-			t.Errorf("docs/operations.md names %s, which does not exist", name)
-		}
+		names = append(names, name)
 	}
-	for name := range described {
-		if !bytes.Contains(page, []byte(name)) {
-			t.Errorf("docs/operations.md does not name %s", name)
-		}
-	}
+	return names
+}
+
+// isSumOfItsOwn tells of sums and counts that are no histogram's.
+func isSumOfItsOwn(base string) bool {
+	return slices.Contains([]string{"usance_forecasts_confidence", "usance_forecast_scaled_error", "usance_forecast_brier_score"}, base)
 }

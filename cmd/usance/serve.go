@@ -90,6 +90,7 @@ type server struct {
 	watch    *watch.Watch
 	jobs     *jobs.Runner
 	redis    *redis.Redis // nil when nodes share nothing beside the store
+	tracing  *tracing     // nil when there is none
 	requests prometheus.Gauge
 	now      func() time.Time
 	open     bool // /metrics needs no key
@@ -111,6 +112,9 @@ func newServer(ctx context.Context, c config, log *slog.Logger, now func() time.
 	s := &server{cfg: c, log: log, store: store, now: now}
 	if how.serving {
 		s.redis, err = openRedis(ctx, c, log, store)
+		if err == nil {
+			s.tracing, err = newTracing(ctx, c, log)
+		}
 	}
 	if err == nil {
 		err = s.setUp(ctx)
@@ -123,6 +127,9 @@ func newServer(ctx context.Context, c config, log *slog.Logger, now func() time.
 
 // closeStore closes the store, and what nodes share beside it.
 func (s *server) closeStore() error {
+	ctx, cancel := context.WithTimeout(context.Background(), lastSpans)
+	defer cancel()
+	s.tracing.close(ctx)
 	if s.redis != nil {
 		s.redis.Close()
 	}
@@ -131,7 +138,7 @@ func (s *server) closeStore() error {
 
 // setUp makes the stages.
 func (s *server) setUp(ctx context.Context) (err error) {
-	c, log, now, store := s.cfg, s.log, s.now, s.store
+	c, log, now, store, spans := s.cfg, s.log, s.now, s.tracing.over(s.store, s.cfg), s.tracing.spans()
 	if s.adminKey, s.firstStart, err = adminKey(c); err != nil {
 		return fmt.Errorf("the admin key: %w", err)
 	}
@@ -140,7 +147,7 @@ func (s *server) setUp(ctx context.Context) (err error) {
 		return err
 	}
 	s.fold = fold.New(store, fold.Options{
-		Now: now, Interval: c.FoldInterval, LateGrace: c.LateGrace, Logger: log,
+		Now: now, Interval: c.FoldInterval, LateGrace: c.LateGrace, Logger: log, Spans: spans,
 		Busy: func() bool { return s.ingest.Busy() }, // asked when all is there
 	})
 	s.backfill = fold.NewBackfiller(s.fold, !c.onPostgres()) // nobody else can have a file open
@@ -153,13 +160,13 @@ func (s *server) setUp(ctx context.Context) (err error) {
 	s.query = query.New(store, reading)
 	s.watch = watch.New(store, watch.Options{Now: now, LateGrace: c.LateGrace, BreachDays: c.BreachAlertDays, Rest: 3, Logger: log})
 	s.access = access.New(store, access.Options{Now: now, AdminKey: s.adminKey})
-	if s.jobs, err = jobs.New(store, tasks(c, s.fold, s.billing, s.watch), jobs.Options{Now: now, Logger: log}); err != nil {
+	if s.jobs, err = jobs.New(store, s.tracing.tasks(tasks(c, s.fold, s.billing, s.watch)), jobs.Options{Now: now, Logger: log}); err != nil {
 		return err
 	}
 	s.requests = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "usance_http_requests_in_flight", Help: "Requests being answered.",
 	})
-	taking := ingest.Options{Now: now, LateGrace: c.LateGrace, SessionKey: sessionKey, Committed: s.fold.Offer, Logger: log}
+	taking := ingest.Options{Now: now, LateGrace: c.LateGrace, SessionKey: sessionKey, Committed: s.fold.Offer, Logger: log, Spans: spans}
 	if c.onPostgres() {
 		taking.Lanes = 4 // the database takes them side by side
 	}
@@ -174,10 +181,10 @@ func (s *server) handler() (http.Handler, error) {
 	v, _ := buildVersion()
 	metrics := http.NewServeMux()
 	deps := api.Deps{
-		Store: s.store, Access: s.access, Ingest: s.ingest, Fold: s.fold, Catalog: s.catalog, Billing: s.billing,
+		Store: s.tracing.over(s.store, s.cfg), Access: s.access, Ingest: s.ingest, Fold: s.fold, Catalog: s.catalog, Billing: s.billing,
 		Query: s.query, Watch: s.watch, Jobs: s.jobs, Backfill: s.backfill, RotateAdminKey: s.rotateAdminKey, Limits: api.RateLimits{
 			Calls: s.cfg.RateLimitCalls, Events: s.cfg.RateLimitEvents, Refused: refusedPerMinute, Proxies: s.cfg.TrustedProxies,
-		}, Metrics: metrics, Logger: s.log, Now: s.now, Version: v,
+		}, Metrics: metrics, Logger: s.log, Now: s.now, Version: v, Spans: s.tracing.spans(),
 	}
 	if s.redis != nil {
 		deps.Degraded, deps.Limits.Shared = s.redis.Degraded, s.redis
