@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,7 +18,9 @@ import (
 	"github.com/usance/usance/jobs"
 )
 
-type checkCmd struct{}
+type checkCmd struct {
+	Alive bool `help:"Only ask whether the server at --url, else the one of this machine, is alive: for what watches over a container."`
+}
 
 // checklist is what was found, line by line.
 type checklist struct {
@@ -51,7 +55,10 @@ func (c *checklist) judge(name string, err error, format string, args ...any) bo
 // Run goes through the checklist. It changes nothing that is counted or set:
 // what it writes to try the database out is rolled back. The stages that it
 // starts fold what is pending and enter the jobs, as every start does.
-func (checkCmd) Run(ctx context.Context, p *program) error {
+func (k checkCmd) Run(ctx context.Context, p *program) error {
+	if k.Alive {
+		return alive(ctx, p.cfg)
+	}
 	c := new(checklist)
 	c.configuration(ctx, p)
 	if p.cfgErr == nil {
@@ -69,6 +76,26 @@ func (checkCmd) Run(ctx context.Context, p *program) error {
 		return fmt.Errorf("%d of %d checks failed", c.faults, len(c.rows))
 	}
 	return nil
+}
+
+// aliveWait is how long a server that is alive may take to say so.
+const aliveWait = 5 * time.Second
+
+// alive asks a server whether it lives, which it does also while its database
+// is away: to start it anew would not help then.
+func alive(ctx context.Context, c config) error {
+	url := c.URL
+	if url == "" {
+		addr, err := net.ResolveTCPAddr("tcp", c.Addr)
+		if err != nil {
+			return fmt.Errorf("USANCE_ADDR: %w", err)
+		}
+		url = urlOf(addr)
+	}
+	ctx, cancel := context.WithTimeout(ctx, aliveWait)
+	defer cancel()
+	r := &remote{url: strings.TrimRight(url, "/"), http: http.DefaultClient}
+	return r.get(ctx, "/healthz")
 }
 
 func (c *checklist) configuration(ctx context.Context, p *program) {
