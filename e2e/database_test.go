@@ -11,6 +11,7 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 	_ "modernc.org/sqlite"             // totals are read by SQL too, as an operator does
 
+	"github.com/usance/usance/redis/redistest"
 	"github.com/usance/usance/store/postgres/pgtest"
 )
 
@@ -19,6 +20,9 @@ type database struct {
 	dir string         // the data folder, of SQLite
 	url string         // of PostgreSQL
 	pg  *pgtest.Server // nil for SQLite
+
+	pooler *pgtest.Bouncer   // in front of it; nil for none
+	redis  *redistest.Server // beside it; nil for none
 }
 
 // settings are those that name it, and the key.

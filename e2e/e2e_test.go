@@ -23,6 +23,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/usance/usance/redis/redistest"
 	"github.com/usance/usance/store/postgres/pgtest"
 )
 
@@ -163,8 +164,9 @@ func (l *serverLog) listen(hear func(text string)) {
 	l.hear = hear
 }
 
-// newServer starts the program on an empty database of the store; environ are
-// settings of it, as NAME=value.
+// newServer starts the program on an empty database of the store: "sqlite",
+// "postgres", or "shared", which is PostgreSQL with a pooler in front and a
+// Redis beside. environ are settings of it, as NAME=value.
 func newServer(t *testing.T, store string, environ ...string) *server {
 	t.Helper()
 	if store == "sqlite" {
@@ -175,7 +177,12 @@ func newServer(t *testing.T, store string, environ ...string) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newServerOn(t, database{dir: t.TempDir(), url: url, pg: pg}, environ...)
+	db := database{dir: t.TempDir(), url: url, pg: pg}
+	if store == "shared" {
+		db.pooler, db.redis = pg.Pool(t), redistest.Start(t)
+		environ = append([]string{"DATABASE_URL_POOLED=" + db.pooler.URL(url), "REDIS_URL=" + db.redis.URL(), "USANCE_RATE_LIMIT_CALLS=100000"}, environ...)
+	}
+	return newServerOn(t, db, environ...)
 }
 
 // newServerOn starts the program on a database that may hold something.
@@ -356,10 +363,6 @@ func (s *server) must(method, path, body string, out any) {
 		out = new(any)
 	}
 	status, err := s.call(method, path, body, out)
-	for tries := 0; s.pg != nil && status == http.StatusServiceUnavailable && tries < 100; tries++ {
-		time.Sleep(20 * time.Millisecond) // connections of before PostgreSQL was killed are let go one by one
-		status, err = s.call(method, path, body, out)
-	}
 	if err != nil || status >= 300 {
 		s.t.Fatalf("%s %s: %d, %v, %v", method, path, status, err, out)
 	}

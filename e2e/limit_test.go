@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -9,7 +10,8 @@ import (
 
 // TestHardLimit has 64 clients use up one limit of 10,000 units, each third
 // answer thrown away and asked for again; once with everything left alone, once
-// with processes killed and restarted in between, and once with PostgreSQL.
+// with processes killed and restarted in between, once with PostgreSQL, and once
+// by way of a pooler, with that, a Redis, PostgreSQL and a process killed.
 func TestHardLimit(t *testing.T) {
 	onEach(t, func(t *testing.T, store string) {
 		t.Run("left alone", func(t *testing.T) { hardLimit(t, store, 0, nil) })
@@ -27,6 +29,25 @@ func TestHardLimit(t *testing.T) {
 			}
 			if err := s.pg.Restart(t.Context()); err != nil {
 				t.Error(err)
+			}
+		})
+	})
+	t.Run("each of those that nodes share killed in between", func(t *testing.T) {
+		hardLimit(t, "shared", 4, func(s *server, n int) {
+			switch n {
+			case 0:
+				s.pooler.Kill()
+				s.pooler.Restart()
+			case 1:
+				s.kill(s.nodes[1])
+				s.start()
+			case 2:
+				if err := errors.Join(s.pg.Kill(), s.pg.Restart(t.Context())); err != nil {
+					t.Error(err)
+				}
+			default:
+				s.redis.Kill()
+				s.redis.Restart()
 			}
 		})
 	})

@@ -51,7 +51,13 @@ func (s *server) track(n *node, key string) (r result) {
 // What is changed on one node holds on all with the next request: keys,
 // thresholds, and the usage that answers are made of.
 func TestNodesSeeChangesAtOnce(t *testing.T) {
-	s := newServer(t, "postgres")
+	for _, store := range []string{"postgres", "shared"} {
+		t.Run(store, func(t *testing.T) { testNodesSeeChangesAtOnce(t, store) })
+	}
+}
+
+func testNodesSeeChangesAtOnce(t *testing.T, store string) {
+	s := newServer(t, store)
 	s.must("PUT", "/v1/licenses/l", `{"brandId":"b","assetId":"a","status":"ACTIVE"}`, nil)
 
 	var made struct {

@@ -436,8 +436,12 @@ func keyOf(client, batch, i int) string { return fmt.Sprintf("%d-%d-%d", client,
 // TestReadersUnderLoad has 8 readers ask for everything there is to ask of one
 // licence while 8 writers send, and the fold, recalculation and voids run: no
 // answer lacks what was acknowledged before it was asked for, none holds more
-// than was sent, and answers asked together agree.
-func TestReadersUnderLoad(t *testing.T) { onEach(t, testReadersUnderLoad) }
+// than was sent, and answers asked together agree. So it is when nodes share a
+// Redis that is flushed, killed and stopped meanwhile.
+func TestReadersUnderLoad(t *testing.T) {
+	onEach(t, testReadersUnderLoad)
+	t.Run("shared", func(t *testing.T) { testReadersUnderLoad(t, "shared") })
+}
 
 func testReadersUnderLoad(t *testing.T, store string) {
 	const writers, readers, batches, pauses = 8, 8, 60, 24
@@ -507,6 +511,9 @@ func testReadersUnderLoad(t *testing.T, store string) {
 			}
 		}
 	})
+	if w.redis != nil {
+		w.disturb(&writing)
+	}
 	writing.Wait()
 	close(done)
 	watching.Wait()

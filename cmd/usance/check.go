@@ -165,7 +165,7 @@ func (c *checklist) database(ctx context.Context, p *program) {
 		c.note("test event", "not tried before the migrations are applied")
 		return
 	}
-	c.stages(ctx, p.cfg, opening{current: true})
+	c.stages(ctx, p.cfg, opening{current: true, serving: true})
 }
 
 func (c *checklist) migrations(ctx context.Context, store usance.Store) (current bool) {
@@ -209,6 +209,9 @@ func (c *checklist) stages(ctx context.Context, cfg config, how opening) {
 	if err != nil {
 		c.fault("stages", "%v", err)
 		return
+	}
+	if how.serving && cfg.DatabaseURLPooled != "" {
+		c.ok("pooler", "leads to the same database")
 	}
 	keys, _, err := s.store.APIKeys(ctx, usance.Page{Limit: 1000})
 	if c.judge("admin key", err, "%s, %s", keySource(cfg), howMany(len(keys))) && first {

@@ -69,7 +69,7 @@ func (n *networks) UnmarshalText(b []byte) error {
 // variable named; a flag of the same name comes first.
 type config struct {
 	DatabaseURL       secret        `env:"DATABASE_URL" about:"where the data is kept: sqlite:PATH or postgres://user:password@host:5432/database; empty: usance.db in USANCE_DATA_DIR"`
-	DatabaseURLPooled secret        `env:"DATABASE_URL_POOLED" about:"a pooler in front of DATABASE_URL; this build speaks with PostgreSQL directly"`
+	DatabaseURLPooled secret        `env:"DATABASE_URL_POOLED" about:"the same database by way of PgBouncer in transaction mode, which serve uses for all but migrations; empty: DATABASE_URL"`
 	DatabaseWait      time.Duration `env:"USANCE_DATABASE_WAIT" envDefault:"1m" about:"how long a start waits for a PostgreSQL that is not up yet"`
 	RedisURL          secret        `env:"REDIS_URL" about:"what several nodes share, the cache and the rate limits: redis://:password@host:6379/0, or rediss:// for TLS; empty: each process has its own"`
 	DataDir           string        `env:"USANCE_DATA_DIR" envDefault:"usance-data" about:"folder of the data and of the admin key; on PostgreSQL nothing is kept there"`
@@ -239,8 +239,8 @@ func (c *config) check(unread []fault) []fault {
 	if err := c.checkDatabase(); err != nil {
 		bad("DATABASE_URL", "%v", err)
 	}
-	if c.DatabaseURLPooled != "" {
-		bad("DATABASE_URL_POOLED", "this build speaks with PostgreSQL directly, without a pooler; unset it")
+	if err := c.checkPooled(); err != nil {
+		bad("DATABASE_URL_POOLED", "%v", err)
 	}
 	if c.onPostgres() && c.AdminKey == "" {
 		bad("USANCE_ADMIN_KEY", "is required on PostgreSQL, where all nodes must share it; make one with: openssl rand -hex 32")

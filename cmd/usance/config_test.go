@@ -42,7 +42,7 @@ func TestConfigDefaults(t *testing.T) {
 func TestConfigReportsEveryFaultAtOnce(t *testing.T) {
 	t.Parallel()
 	_, err := loadConfig([]string{
-		"DATABASE_URL=postgresql://u:hunter2@db:5432", "DATABASE_URL_POOLED=postgres://pool", "REDIS_URL=http://:hunter2@cache",
+		"DATABASE_URL=postgresql://u:hunter2@db:5432", "DATABASE_URL_POOLED=mysql://u:hunter2@pool", "REDIS_URL=http://:hunter2@cache",
 		"USAGE_TRACKING_BATCH_SIZE=many", "USAGE_EVENT_RETENTION_DAYS=0", "USAGE_CACHE_TTL_SECONDS=-1", "USAGE_EVENT_RETENTION_DAY=30",
 		"USANCE_LATE_GRACE=yesterday", "USANCE_ADDR=8080", "USANCE_ADMIN_KEY=hunter2", "USANCE_JOB_CHECK_USAGE_THRESHOLDS_SCHEDULE=at noon",
 		"USANCE_FOO=1", "USANCE_LOG_LEVEL=loud", "USANCE_LOG_FORMAT=xml", "USANCE_URL=localhost",
@@ -61,7 +61,7 @@ func TestConfigReportsEveryFaultAtOnce(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"DATABASE_URL":                               "must name a database",
-		"DATABASE_URL_POOLED":                        "unset it",
+		"DATABASE_URL_POOLED":                        "cannot be read as a PostgreSQL URL",
 		"REDIS_URL":                                  "must begin with redis://",
 		"USAGE_TRACKING_BATCH_SIZE":                  `"many" is not a whole number`,
 		"USAGE_EVENT_RETENTION_DAYS":                 "from 2 to",

@@ -22,14 +22,32 @@ func (c *config) onPostgres() bool {
 // checkDatabase tells what is wrong with DATABASE_URL.
 func (c *config) checkDatabase() error {
 	if c.onPostgres() {
-		_, err := postgres.Where(string(c.DatabaseURL))
-		var e *usance.Error
-		if errors.As(err, &e) {
-			return errors.New("cannot be read as a PostgreSQL URL; write postgres://user:password@host:5432/database, with what is special in the password as %XX")
-		}
-		return err
+		return checkPostgres(c.DatabaseURL)
 	}
 	_, err := c.databasePath()
+	return err
+}
+
+// checkPooled tells what is wrong with DATABASE_URL_POOLED.
+func (c *config) checkPooled() error {
+	if c.DatabaseURLPooled == "" {
+		return nil
+	}
+	if err := checkPostgres(c.DatabaseURLPooled); err != nil {
+		return err
+	}
+	if !c.onPostgres() {
+		return errors.New("is a way to the database of DATABASE_URL, which must be a PostgreSQL URL beside it")
+	}
+	return nil
+}
+
+func checkPostgres(url secret) error {
+	_, err := postgres.Where(string(url))
+	var e *usance.Error
+	if errors.As(err, &e) {
+		return errors.New("cannot be read as a PostgreSQL URL; write postgres://user:password@host:5432/database, with what is special in the password as %XX")
+	}
 	return err
 }
 
@@ -85,7 +103,11 @@ type opening struct {
 // nobody else may have open, is made where there is none.
 func openStore(ctx context.Context, c config, log *slog.Logger, how opening) (usance.Store, error) {
 	if c.onPostgres() {
-		s, err := postgres.Open(ctx, string(c.DatabaseURL), postgres.Options{LeaveSchema: how.leave, CurrentSchema: how.current, Volatile: how.volatile})
+		o := postgres.Options{LeaveSchema: how.leave, CurrentSchema: how.current, Volatile: how.volatile}
+		if how.serving {
+			o.Pooled = string(c.DatabaseURLPooled)
+		}
+		s, err := postgres.Open(ctx, string(c.DatabaseURL), o)
 		if err != nil {
 			return nil, err // not s, which would be no nil store
 		}

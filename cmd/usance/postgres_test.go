@@ -175,3 +175,34 @@ func (h *hearing) Write(b []byte) (int, error) {
 	}
 	return n, err
 }
+
+// A pooler is used by serve, looked at by check, and must lead to the same
+// database.
+func TestServingWithAPooler(t *testing.T) {
+	t.Parallel()
+	url, other, pooler := pgtest.EmptyURL(t), pgtest.URL(t), pgtest.Pool(t)
+	environ := []string{"DATABASE_URL=" + url, "DATABASE_URL_POOLED=" + pooler.URL(url), "USANCE_ADMIN_KEY=" + scriptKey}
+	s := startNode(t, url, environ...)
+	await(t, func() bool { status, _ := s.page("/readyz"); return status == http.StatusOK })
+	s.license("")
+	s.must("POST", "/v1/events", `{"licenseId":"lic_1","usageType":"view","quantity":3,"idempotencyKey":"k"}`, nil)
+	if _, n := s.used("view"); n != 3 {
+		t.Errorf("used %d, want 3", n)
+	}
+	check := func(environ []string) string {
+		t.Helper()
+		out := new(lockedBuffer)
+		run(t.Context(), []string{"check"}, environ, strings.NewReader(""), out, out)
+		return out.String()
+	}
+	if out := check(environ); !strings.Contains(out, "leads to the same database") {
+		t.Errorf("check:\n%s", out)
+	}
+	environ[1] = "DATABASE_URL_POOLED=" + pooler.URL(other)
+	if out := check(environ); !strings.Contains(out, "the pooler leads to another database than DATABASE_URL") {
+		t.Errorf("check of another:\n%s", out)
+	}
+	if code := s.stop(); code != exitOK {
+		t.Errorf("exit code %d: %s", code, s.out)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/usance/usance"
 )
@@ -16,7 +17,8 @@ import (
 // next event then.
 //
 // The stamps tell rows of one cluster apart, for as long as it is not set back to
-// a backup, which no connection survives: a new one finds nothing kept.
+// a backup. For that it is stopped, and the time of its start is a stamp too; a
+// pooler's connections survive it, others find nothing kept when they are new.
 
 // maxKeptFacts bounds the licences and thresholds that are kept: some 10 MB.
 const maxKeptFacts = 40_000
@@ -31,6 +33,7 @@ type keptFacts struct {
 
 type stampedFacts struct {
 	usance.Facts
+	start      time.Time // of the server
 	license    [2]uint32 // of the licence, and of what stands beside a host's own
 	thresholds []uint32
 }
@@ -46,7 +49,7 @@ func (k *keptFacts) fresh(now *stampedFacts) (usance.Facts, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	kept, ok := k.known[now.License.ID]
-	if !ok || kept.license != now.license || !slices.Equal(kept.thresholds, now.thresholds) {
+	if !ok || !kept.start.Equal(now.start) || kept.license != now.license || !slices.Equal(kept.thresholds, now.thresholds) {
 		return usance.Facts{}, false
 	}
 	f := kept.Facts
@@ -83,7 +86,7 @@ func (k *keptFacts) drop(licenseID string) {
 // host platform's own need not be.
 func (s *Store) findStamps(ctx context.Context) error {
 	var plain, adopted bool
-	err := s.pool.QueryRow(ctx, `SELECT coalesce((SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass('licenses')), FALSE)
+	err := s.direct.QueryRow(ctx, `SELECT coalesce((SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass('licenses')), FALSE)
 			AND NOT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus'),
 		to_regclass('license_usage_terms') IS NOT NULL`).Scan(&plain, &adopted)
 	if err != nil || !plain {
@@ -93,7 +96,7 @@ func (s *Store) findStamps(ctx context.Context) error {
 	if adopted {
 		beside, join = "coalesce(b.xmin::text::bigint, 0)", " LEFT JOIN license_usage_terms b ON b.license_id = l.id"
 	}
-	s.facts.stamps = `SELECT l.id, l.xmin::text::bigint, ` + beside + `, (SELECT max(d.date) FROM license_usage_days d WHERE d.license_id = l.id), t.xmin::text::bigint
+	s.facts.stamps = `SELECT l.id, pg_postmaster_start_time(), l.xmin::text::bigint, ` + beside + `, (SELECT max(d.date) FROM license_usage_days d WHERE d.license_id = l.id), t.xmin::text::bigint
 		FROM licenses l` + join + ` LEFT JOIN license_usage_thresholds t ON t.license_id = l.id
 		WHERE l.id = ANY($1) ORDER BY ` + licenseOrder + `, t.id`
 	return nil
@@ -111,7 +114,7 @@ func (t *tx) Facts(ctx context.Context, ids []string) ([]usance.Facts, error) {
 		var license, beside int64
 		var threshold *int64
 		var closed *usance.Date
-		if err := r.Scan(&f.License.ID, &license, &beside, &closed, &threshold); err != nil {
+		if err := r.Scan(&f.License.ID, &f.start, &license, &beside, &closed, &threshold); err != nil {
 			return err
 		}
 		if n := len(now); n == 0 || now[n-1].License.ID != f.License.ID {

@@ -48,7 +48,7 @@ func (s *Store) openSteps() (p *goose.Provider, done func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	db := stdlib.OpenDBFromPool(s.pool)
+	db := stdlib.OpenDBFromPool(s.direct)
 	p, err = goose.NewProvider(goose.DialectPostgres, db, steps(),
 		append(schema.GooseOptions(), goose.WithSessionLocker(locker), goose.WithTableName(VersionTable))...)
 	if err != nil {

@@ -33,6 +33,10 @@ type Options struct {
 	// Conns is how many transactions and Views can run at once; 16, or what the
 	// URL says by pool_max_conns.
 	Conns int
+	// Pooled is the URL of a pooler in front of the database, such as PgBouncer,
+	// that may give each transaction another session. All work goes by it, but
+	// for what needs a session of its own: migrations.
+	Pooled string
 	// LeaveSchema opens the database as it is, without migrating it.
 	LeaveSchema bool
 	// CurrentSchema refuses a database whose schema is older than the program's.
@@ -49,6 +53,8 @@ type Options struct {
 // at once from many goroutines.
 type Store struct {
 	pool   *pgxpool.Pool
+	direct *pgxpool.Pool // for what needs a session; the same as pool without a pooler
+	local  string        // statements that set for a transaction what its session lacks
 	closed atomic.Bool
 	facts  keptFacts
 }
@@ -83,41 +89,52 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Conns <= 0 && !strings.Contains(url, "pool_max_conns") {
-		o.Conns = 16
-	}
-	if o.Conns > 0 {
-		config.MaxConns = int32(o.Conns)
-	}
+	settings := config.ConnConfig.RuntimeParams
 	if o.Volatile {
-		config.ConnConfig.Config.RuntimeParams["synchronous_commit"] = "off"
+		settings["synchronous_commit"] = "off"
 	}
-	for name, value := range sessionSettings {
-		if _, given := config.ConnConfig.Config.RuntimeParams[name]; !given {
-			config.ConnConfig.Config.RuntimeParams[name] = value
-		}
-	}
+	setDefaults(settings, sessionSettings)
 	s := new(Store)
-	config.AfterConnect = func(_ context.Context, c *pgx.Conn) error {
-		registerTypes(c)
-		s.facts.clear()
-		return nil
-	}
-	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
-		return nil, failure(ctx, err)
+	if o.Pooled == "" {
+		if s.pool, err = s.newPool(ctx, config, url, o); err != nil {
+			return nil, err
+		}
+		s.direct = s.pool
+	} else if err = s.openPooled(ctx, config, o); err != nil {
+		return nil, err
 	}
 	err = s.Migrations().Check(ctx, o.LeaveSchema, o.CurrentSchema)
 	if err == nil && !o.Moving {
 		err = s.whole(ctx)
 	}
+	if err == nil && o.Pooled != "" {
+		err = s.sameDatabase(ctx)
+	}
 	if err == nil {
 		err = s.findStamps(ctx)
 	}
 	if err != nil {
-		s.pool.Close()
+		_ = s.Close() // never fails
 		return nil, err
 	}
 	return s, nil
+}
+
+// newPool makes a pool of connections, which are made when they are needed.
+func (s *Store) newPool(ctx context.Context, config *pgxpool.Config, url string, o Options) (*pgxpool.Pool, error) {
+	switch {
+	case o.Conns > 0:
+		config.MaxConns = int32(o.Conns)
+	case !strings.Contains(url, "pool_max_conns"):
+		config.MaxConns = 16
+	}
+	config.AfterConnect = func(_ context.Context, c *pgx.Conn) error {
+		registerTypes(c)
+		s.facts.clear()
+		return nil
+	}
+	p, err := pgxpool.NewWithConfig(ctx, config)
+	return p, failure(ctx, err)
 }
 
 // MoveTable is there while another store is moved into the database.
@@ -126,7 +143,7 @@ const MoveTable = "usance_move"
 // whole refuses a database into which a move has begun and not ended.
 func (s *Store) whole(ctx context.Context) error {
 	var moving bool
-	if err := s.pool.QueryRow(ctx, `SELECT to_regclass('`+MoveTable+`') IS NOT NULL`).Scan(&moving); err != nil {
+	if err := s.direct.QueryRow(ctx, `SELECT to_regclass('`+MoveTable+`') IS NOT NULL`).Scan(&moving); err != nil {
 		return failure(ctx, err)
 	}
 	if moving {
@@ -139,6 +156,7 @@ func (s *Store) whole(ctx context.Context) error {
 func (s *Store) Close() error {
 	if !s.closed.Swap(true) {
 		s.pool.Close()
+		s.direct.Close()
 	}
 	return nil
 }
@@ -158,13 +176,18 @@ func (s *Store) View(ctx context.Context, fn func(usance.View) error) error {
 }
 
 func (s *Store) view(ctx context.Context, fn func(*view) error) error {
-	for run := 1; ; run++ {
+	for dead := 0; ; dead++ {
 		begun, err := s.viewOnce(ctx, fn)
-		if begun || err == nil || run == maxRuns || ctx.Err() != nil {
+		if begun || err == nil || s.isLast(dead) || ctx.Err() != nil {
 			return err
 		}
 	}
 }
+
+// isLast tells whether the connection that turned out to be broken, after so
+// many others, was none of those that the pool kept: a restart of PostgreSQL or
+// of a pooler breaks all of them at once, and a new one tells how things stand.
+func (s *Store) isLast(dead int) bool { return dead >= int(s.pool.Config().MaxConns) }
 
 // viewOnce runs fn unless the connection turns out to be broken from before;
 // begun is false then, and another one may do.
@@ -174,7 +197,7 @@ func (s *Store) viewOnce(ctx context.Context, fn func(*view) error) (begun bool,
 		return true, err
 	}
 	defer c.end()
-	if err := c.begin(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ""); err != nil {
+	if err := c.begin(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"+s.local, ""); err != nil {
 		return !c.IsClosed(), err
 	}
 	return true, fn(&view{c})
@@ -190,10 +213,14 @@ func (s *Store) update(ctx context.Context, locks usance.Locks, fn func(*tx) err
 	if locks.Lazy {
 		first = "; SET LOCAL synchronous_commit = off" + first
 	}
-	for run := 1; ; run++ {
-		again, err := s.updateOnce(ctx, first, fn)
+	for run, dead := 1, 0; ; run++ {
+		begun, again, err := s.updateOnce(ctx, first, fn)
 		if !again {
 			return err
+		}
+		if !begun && !s.isLast(dead) {
+			dead, run = dead+1, run-1
+			continue
 		}
 		if run == maxRuns {
 			return unavailable(err, "the transaction met others %d times; try again", run)
@@ -206,16 +233,19 @@ func (s *Store) update(ctx context.Context, locks usance.Locks, fn func(*tx) err
 	}
 }
 
-// updateOnce runs fn once, after the first statements; again says that nothing was changed and another run
-// may do better.
-func (s *Store) updateOnce(ctx context.Context, first string, fn func(*tx) error) (again bool, err error) {
+// updateOnce runs fn once, after the first statements. begun is false when the
+// connection broke before fn was run; again says that nothing was changed and
+// another run may do better.
+func (s *Store) updateOnce(ctx context.Context, first string, fn func(*tx) error) (begun, again bool, err error) {
 	c, err := s.take(ctx)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	defer c.end() // also when fn panics
 	t := &tx{view: view{c}, facts: &s.facts}
-	if err = c.begin(ctx, "BEGIN ISOLATION LEVEL READ COMMITTED", first); err == nil {
+	err = c.begin(ctx, "BEGIN ISOLATION LEVEL READ COMMITTED"+s.local, first)
+	begun = err == nil || !c.IsClosed()
+	if err == nil {
 		err = fn(t)
 	}
 	if err == nil {
@@ -230,10 +260,10 @@ func (s *Store) updateOnce(ctx context.Context, first string, fn func(*tx) error
 	if err != nil {
 		// It met another one, or the connection broke before the commit.
 		again = errors.Is(err, usance.ErrRetry) || isConflict(err) || isConflict(c.err) || c.IsClosed()
-		return again && ctx.Err() == nil, err
+		return begun, again && ctx.Err() == nil, err
 	}
 	err = c.commit()
-	return isConflict(err), err
+	return begun, isConflict(err), err
 }
 
 // Secret gives the store's random bytes of that name.
