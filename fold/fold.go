@@ -36,7 +36,7 @@ type Options struct {
 	Now       func() time.Time // the clock; time.Now
 	Interval  time.Duration    // between folds while little is pending; 1 s
 	Bite      int              // events folded in one transaction at most, about; 50,000
-	LightBite int              // the same while few wait; 100
+	LightBite int              // the same while few wait; 40
 	Few       int              // events that may wait at an interval and are all folded then, however often more come; 1,000
 	Waiting   int              // events that may wait under load, to be folded many at a time; 100,000
 	Memory    int              // events kept in memory for the next folds; 150,000
@@ -73,7 +73,7 @@ func New(store Store, o Options) *Folder {
 		o.Bite = 50_000
 	}
 	if o.LightBite == 0 {
-		o.LightBite = 100
+		o.LightBite = 40
 	}
 	if o.Few == 0 {
 		o.Few = 1000
@@ -186,7 +186,7 @@ func (f *Folder) few() (last uint64, few bool) {
 	last = f.file()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return last, f.queue.waiting+f.queue.events[0] <= f.o.Few
+	return last, f.queue.waiting <= f.o.Few
 }
 
 // Flush folds all that is pending, batches of other nodes too, and tells how

@@ -12,7 +12,7 @@ type queue struct {
 	fresh   []usance.Batch               // as they were offered, not filed yet
 	groups  [usance.MaxGroups + 1][]kept // oldest first
 	events  [usance.MaxGroups + 1]int    // that wait in each group
-	waiting int                          // in all groups but the one of small batches
+	waiting int                          // in all groups
 	held    int                          // events that are in memory
 	ids     map[usance.ID]bool           // of all that is here or being folded
 	last    uint64                       // number of the last batch that was offered
@@ -68,18 +68,12 @@ func (q *queue) file(batches []kept) {
 
 func (q *queue) count(b kept, sign int) {
 	q.events[b.group] += sign * b.count
-	if b.group > 0 {
-		q.waiting += sign * b.count
-	}
+	q.waiting += sign * b.count
 }
 
 // next takes the bite that is best folded now, if any. idle says that nothing
 // is left to gather for.
 func (q *queue) next(o Options, idle bool) []kept {
-	if small := q.events[0]; small >= 2*o.LightBite || idle && small > 0 {
-		const share = 10 // the more wait, the more of them share rows
-		return q.take(0, min(max(o.LightBite, small/share), o.Bite), q.last)
-	}
 	if idle {
 		bite := q.take(q.fullest(), o.Bite, q.last)
 		for n := eventsOf(bite); n < o.LightBite && q.waiting > 0; n = eventsOf(bite) {

@@ -41,8 +41,8 @@ func TestPartsCountAsTheirEvents(t *testing.T) {
 	})
 }
 
-// Under load, events of a group are left to gather, and small batches are not;
-// when nothing comes any more, everything goes, a group at a time.
+// Under load, events of a group are left to gather; when nothing comes any more,
+// everything goes, a group at a time.
 func TestWhatIsFoldedNext(t *testing.T) {
 	t.Parallel()
 	o := Options{Bite: 50, LightBite: 10, Waiting: 100}
@@ -72,14 +72,6 @@ func TestWhatIsFoldedNext(t *testing.T) {
 	batch(1, 1)
 	check("one too many", false, 2, 45) // whole batches, up to the bite
 	check("few again", false, 0, 0)
-	for range 19 {
-		batch(0, 1)
-	}
-	check("few small ones", false, 0, 0)
-	batch(0, 1)
-	check("small ones", false, 0, 10)
-	check("few small ones left", false, 0, 0)
-	check("idle", true, 0, 10)
 	check("idle, the fullest first", true, 2, 30)
 	check("idle", true, 1, 26)
 	check("nothing", true, 0, 0)

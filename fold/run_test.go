@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,11 +80,13 @@ func onBench(t *testing.T, o Options, test func(t *testing.T, b *bench)) {
 func (b *bench) offer(group, events int) usance.ID {
 	var id usance.ID
 	binary.BigEndian.PutUint64(id[:], uint64(len(b.offered)+1))
-	id[15] = byte(group - 1)
+	binary.BigEndian.PutUint16(id[14:], uint16(group))
 	b.offered[id], b.counts[id] = time.Now(), events
 	b.folder.Offer(usance.Batch{ID: id, Group: group, Count: events, Events: make([]usance.Event, events)})
 	return id
 }
+
+func groupOf(id usance.ID) int { return int(binary.BigEndian.Uint16(id[14:])) }
 
 // folded tells when a batch was, and whether it was.
 func (b *bench) folded(id usance.ID) (time.Time, bool) {
@@ -129,8 +132,8 @@ func TestNoGroupWaitsForLong(t *testing.T) {
 			}
 			for _, bite := range b.bites {
 				for _, id := range bite.ids {
-					if id[15] != bite.ids[0][15] {
-						t.Fatalf("a transaction folds the groups %d and %d", bite.ids[0][15], id[15])
+					if groupOf(id) != groupOf(bite.ids[0]) {
+						t.Fatalf("a transaction folds the groups %d and %d", groupOf(bite.ids[0]), groupOf(id))
 					}
 				}
 			}
@@ -188,6 +191,25 @@ func TestIdleFoldsAll(t *testing.T) {
 	})
 }
 
+// While ingest says that more is about to come, a pause is not taken for the end of it.
+func TestBusyIsNotIdle(t *testing.T) {
+	t.Parallel()
+	var busy atomic.Bool
+	busy.Store(true)
+	onBench(t, Options{Interval: time.Hour, Few: 1, Busy: busy.Load}, func(t *testing.T, b *bench) {
+		id := b.offer(1, 200)
+		time.Sleep(10 * pause)
+		if _, ok := b.folded(id); ok {
+			t.Error("folded while more is about to come")
+		}
+		busy.Store(false)
+		time.Sleep(pause)
+		if _, ok := b.folded(id); !ok {
+			t.Error("not folded when nothing more is about to come")
+		}
+	})
+}
+
 // Under load no more events wait than may, and the fullest group goes first.
 func TestNoMoreWaitThanMay(t *testing.T) {
 	t.Parallel()
@@ -216,7 +238,7 @@ func TestNoMoreWaitThanMay(t *testing.T) {
 				t.Fatalf("%d events wait after %d batches, want at most %d", waiting, turn+1, most)
 			}
 		}
-		if len(b.bites) == 0 || b.bites[0].ids[0][15] != 10 {
+		if len(b.bites) == 0 || groupOf(b.bites[0].ids[0]) != 11 {
 			t.Errorf("the fullest group is not folded first: %+v", b.bites)
 		}
 	})

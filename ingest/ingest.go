@@ -42,8 +42,7 @@ type Options struct {
 	MaxWait    time.Duration      // how long a group waits for company under load; 1 ms
 	Queue      int                // events that may wait; 100,000
 	Lanes      int                // groups committed at once, which helps where the store takes several, each of licences of its own; 1, at most Groups
-	Split      int                // groups of licences whose events are left pending apart, at most MaxGroups; 64
-	SplitFrom  int                // where there are so many in a transaction; 1,024
+	Split      int                // groups of licences whose events are left pending apart; MaxGroups, which is the most
 	SessionKey []byte             // the key of session hashes; required
 	Committed  func(usance.Batch) // told of every batch that is pending, with its events
 	Logger     *slog.Logger
@@ -117,12 +116,8 @@ func New(store Store, o Options) *Ingester {
 		o.Lanes = 1
 	}
 	o.Lanes = min(o.Lanes, usance.Groups)
-	if o.Split == 0 {
-		o.Split = 64
-	}
-	o.Split = min(o.Split, usance.MaxGroups)
-	if o.SplitFrom == 0 {
-		o.SplitFrom = 1024
+	if o.Split <= 0 || o.Split > usance.MaxGroups {
+		o.Split = usance.MaxGroups
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -37,16 +37,13 @@ func (g *group) write(ctx context.Context, tx usance.Tx) error {
 
 // split puts what is staged into batches, the events of a licence together: one
 // for each group of licences, since folded by groups, a few rows at a time take
-// many events each. Where pending batches cost much, few events are not worth it.
+// many events each.
 func (g *group) split() {
 	n := len(g.staged)
-	groups := make([]int, n) // all 0 where there are too few
+	groups := make([]int, n)
 	order := make([]int, n)
 	for i := range g.staged {
-		order[i] = i
-		if n >= g.in.o.SplitFrom {
-			groups[i] = usance.GroupOf(g.staged[i].LicenseID, g.in.o.Split)
-		}
+		order[i], groups[i] = i, usance.GroupOf(g.staged[i].LicenseID, g.in.o.Split)
 	}
 	slices.SortFunc(order, func(a, b int) int {
 		return cmp.Or(groups[a]-groups[b], strings.Compare(g.staged[a].LicenseID, g.staged[b].LicenseID), a-b)

@@ -8,15 +8,14 @@ import (
 	"github.com/usance/usance"
 )
 
-// Large groups of requests are written by groups of licences, small ones whole;
-// either way each event is in one batch, after those of its licence that were
-// judged before it.
+// What is counted is written by groups of licences: each event is in one batch,
+// after those of its licence that were judged before it.
 func TestSplit(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	const splitFrom, groups = 20, 16
-	in := &Ingester{o: Options{Split: groups, SplitFrom: splitFrom}}
-	for _, n := range []int{1, 5, splitFrom - 1, splitFrom, 5000} {
+	const groups = 16
+	in := &Ingester{o: Options{Split: groups}}
+	for _, n := range []int{1, 5, 20, 5000} {
 		g := &group{in: in, now: now}
 		for i := range n {
 			g.staged = append(g.staged, usance.Event{LicenseID: fmt.Sprint("lic_", i*7%300), Quantity: int64(i + 1)})
@@ -33,7 +32,7 @@ func TestSplit(t *testing.T) {
 			}
 			total += b.Count
 			for _, e := range b.Events {
-				if want := usance.GroupOf(e.LicenseID, groups); n >= splitFrom && b.Group != want || n < splitFrom && b.Group != 0 {
+				if want := usance.GroupOf(e.LicenseID, groups); b.Group != want {
 					t.Errorf("%d events: %s, of group %d, is in a batch of group %d", n, e.LicenseID, want, b.Group)
 				}
 				if e.Quantity <= last[e.LicenseID] {

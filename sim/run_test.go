@@ -76,7 +76,7 @@ func (r *run) boot() *node {
 	luck := r.rng.IntN(4)
 	n.in = ingest.New(r.store, ingest.Options{
 		Now: r.clock, LateGrace: lateGrace, SessionKey: []byte("sim"), Queue: 1000,
-		Split: 1 + r.rng.IntN(usance.MaxGroups), SplitFrom: 1 + r.rng.IntN(4),
+		Split: 1 + r.rng.IntN(usance.MaxGroups),
 		Committed: func(b usance.Batch) {
 			switch {
 			case luck == 1 && b.ID[15]%2 == 0:

@@ -168,9 +168,10 @@ func (s *server) setUp(ctx context.Context) (err error) {
 	})
 	taking := ingest.Options{Now: now, LateGrace: c.LateGrace, SessionKey: sessionKey, Committed: s.fold.Offer, Logger: log, Spans: spans}
 	if c.onPostgres() {
-		taking.Lanes = 4 // the database takes them side by side
+		// The database takes lanes side by side, and no writer waits for a fold:
+		// that is, for so small ones as many batches make.
+		taking.Lanes, taking.Split = 4, 256
 	}
-	taking.Split, taking.SplitFrom = usance.MaxGroups, 2
 	// Ingest starts last: it has a goroutine that an error above would leave behind.
 	s.ingest = ingest.New(store, taking)
 	return nil
