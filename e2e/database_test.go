@@ -90,6 +90,8 @@ func (s *server) age(until string, by time.Duration) {
 			WHERE received_at > now() - interval '24 hours' AND batch_id <
 				coalesce((SELECT batch_id FROM license_usage_events WHERE local_date >= $2::date ORDER BY batch_id LIMIT 1), 'ffffffff-ffff-ffff-ffff-ffffffffffff')`,
 			int64(by.Seconds()), until)
+		// What is pending may be among it, and is looked for from its first receipt on.
+		s.exec("", `UPDATE pending_batches SET first_received = first_received - $1::bigint * interval '1 second'`, int64(by.Seconds()))
 	} else {
 		s.exec(`UPDATE license_usage_events SET received_at = received_at - ?1 WHERE received_at > ?2 AND seq <
 			coalesce((SELECT min(seq) FROM license_usage_events WHERE local_date >= ?3), 0)`, "",
