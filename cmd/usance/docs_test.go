@@ -88,7 +88,7 @@ func (p *page) serve(more []string) {
 		p.t.Fatal(err)
 	}
 	for line := range strings.Lines(string(b)) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && (strings.HasPrefix(name, "USANCE_") || name == "DATABASE_URL") {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && (strings.HasPrefix(name, "USANCE_") || strings.HasPrefix(name, "DATABASE_URL")) {
 			p.set(name, value)
 		}
 	}
@@ -171,6 +171,8 @@ func TestPostgreSQLPage(t *testing.T) {
 	p := newPage(t, "PGHOST="+host, "PGUSER=usance", "PGDATABASE=postgres")
 	p.words = strings.NewReplacer(
 		"postgres://usance:PASSWORD@db.example:5432/usance?sslmode=verify-full", "'"+of("shop")+"'",
+		"postgres://usance:PASSWORD@db.example:5432/usance", "'"+of("shop")+"'",
+		"postgres://usance:PASSWORD@pooler.example:6432/usance", "'"+pg.Pool(t).URL(strings.Replace(of("shop"), "shop@", "usance@", 1))+"'",
 		"postgres://usance:PASSWORD@db.example/restored", of("restored"), "--owner=usance", "--owner=shop",
 		"postgres://usance@db.example:5432/usance", "'"+of("moved")+"'")
 	asOwner := strings.NewReplacer("ROLE usance", "ROLE shop", "DATABASE usance OWNER usance", "DATABASE shop OWNER shop", "AUTHORIZATION usance", "AUTHORIZATION shop")
@@ -205,6 +207,10 @@ func TestPostgreSQLPage(t *testing.T) {
 			p.ask("PUT", "/v1/licenses/lic_1", `{"brandId":"b","assetId":"a","status":"ACTIVE"}`)
 			p.ask("POST", "/v1/events", `{"licenseId":"lic_1","usageType":"view","idempotencyKey":"k"}`)
 		}},
+		{begins: "export DATABASE_URL", run: func(block string) string {
+			p.run(block + "usance serve\n")
+			return p.ask("POST", "/v1/events", `{"licenseId":"lic_1","usageType":"view","idempotencyKey":"k"}`)
+		}, says: `"duplicate":true`},
 		{begins: "usance migrate status", says: `nothing is pending`},
 		{begins: "UPDATE licenses SET usage_tracking_enabled", run: sql(of("shop"))},
 		{begins: "CREATE SCHEMA usance", run: func(block string) string {
@@ -218,9 +224,11 @@ func TestPostgreSQLPage(t *testing.T) {
 		{begins: `psql "$DATABASE_URL" -c "UPDATE`, before: func() { p.run("usance migrate up") }, says: `(?s)UPDATE 1.*is paused.*applied 2024`},
 		{begins: "usance migrate resolve"},
 		{begins: "# the server on the file is stopped", before: func() {
-			p.run("env -u DATABASE_URL usance migrate up")
+			p.run("env -u DATABASE_URL -u DATABASE_URL_POOLED usance migrate up")
 			sql(server)("CREATE DATABASE moved OWNER shop;\n")
-		}, run: func(block string) string { return p.run("unset DATABASE_URL USANCE_ADMIN_KEY\n" + block) }},
+		}, run: func(block string) string {
+			return p.run("unset DATABASE_URL DATABASE_URL_POOLED USANCE_ADMIN_KEY\n" + block)
+		}},
 		{begins: "# Events are not tracked", before: func() { p.run("usance migrate up") }, says: `(?s)enabled.*oldest.*n_dead_tup.*allow_overage.*checkUsageThresholds has run`},
 	})
 }
