@@ -13,13 +13,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 
 	"github.com/usance/usance/redis"
 	"github.com/usance/usance/redis/redistest"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // record is a log that tests read.
 type record struct {

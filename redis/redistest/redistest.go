@@ -30,6 +30,7 @@ type Server struct {
 	t      testing.TB
 	folder string
 	addr   string
+	more   []string // arguments
 	as     *syscall.Credential
 
 	life    *os.File
@@ -53,6 +54,35 @@ wait $pid
 // Start starts a server that ends with the test.
 func Start(t testing.TB) *Server {
 	t.Helper()
+	return start(t)
+}
+
+// StartTLS starts a server that also takes TLS, with the certificate and key in
+// the files named; url is the way to it by TLS.
+func StartTLS(t testing.TB, cert, key string) (s *Server, url string) {
+	t.Helper()
+	addr, err := freeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, "--tls-port", port, "--tls-cert-file", cert, "--tls-key-file", key, "--tls-auth-clients", "no")
+	return s, strings.Replace(urlOf(addr), "redis://", "rediss://", 1)
+}
+
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed at once
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+func start(t testing.TB, more ...string) *Server {
+	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Fatal("no redis-server is installed; run: make tools")
 	}
@@ -69,14 +99,11 @@ func Start(t testing.TB) *Server {
 			t.Fatal(err)
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a free port
+	addr, err := freeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{t: t, folder: folder, addr: l.Addr().String(), as: as}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	s := &Server{t: t, folder: folder, addr: addr, more: more, as: as}
 	t.Cleanup(func() {
 		s.end()
 		os.RemoveAll(folder)
@@ -188,9 +215,9 @@ func (s *Server) run() error {
 			return err
 		}
 	}
-	s.watcher = exec.CommandContext(context.Background(), "/bin/sh", "-c", watch, "sh", s.folder, //nolint:gosec // a free port
-		"redis-server", "--bind", "127.0.0.1", "--port", port, "--dir", s.folder, "--requirepass", password,
-		"--save", "", "--appendonly", "no", "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru")
+	args := []string{"-c", watch, "sh", s.folder, "redis-server", "--bind", "127.0.0.1", "--port", port, "--dir", s.folder, "--requirepass", password,
+		"--save", "", "--appendonly", "no", "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"}
+	s.watcher = exec.CommandContext(context.Background(), "/bin/sh", append(args, s.more...)...) //nolint:gosec // of this package alone
 	s.watcher.Dir = "/"
 	// Setsid: an interrupt of the terminal reaches the tests alone.
 	s.watcher.SysProcAttr, s.watcher.Stdin = &syscall.SysProcAttr{Credential: s.as, Setsid: true}, read
