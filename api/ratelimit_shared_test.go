@@ -52,7 +52,7 @@ func TestNodesShareTheLimitsOfAKey(t *testing.T) {
 		})
 	}
 	clients.Wait()
-	if n, most := float64(passed.Load()), 100+20*time.Since(start).Seconds(); n > most+10 || n < 100 { // one whose answer was late was judged by its node
+	if n, most := float64(passed.Load()), 100+20*time.Since(start).Seconds(); n > most+50 || n < 100 { // those whose answers were late were judged by their node; two for themselves would let 240 pass
 		t.Errorf("%v calls passed, want at most %v or so", n, most)
 	}
 	if refused.Load() == 0 {
