@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -207,7 +204,7 @@ func (in *inputTable) rows(ctx context.Context, query string, args ...string) (o
 // are called or mapped to.
 func (in *inputTable) find(ctx context.Context, c *backfillCmd, b *backfill) error {
 	schema, name := splitTable(c.Table)
-	found, err := in.rows(ctx, `SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+	found, err := in.rows(ctx, `SELECT c.oid, n.nspname, c.relname, c.relkind = 'r' AND c.relhassubclass FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE c.relname = $1 AND (n.nspname = $2 OR $2 = '' AND pg_table_is_visible(c.oid)) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')`, name, schema)
 	if err != nil {
 		return err
@@ -215,7 +212,7 @@ func (in *inputTable) find(ctx context.Context, c *backfillCmd, b *backfill) err
 	if len(found) == 0 {
 		return in.notThere(ctx)
 	}
-	oid := found[0][0]
+	oid, inherited := found[0][0], found[0][3] == "t"
 	in.schema, in.name = found[0][1], found[0][2]
 	all, err := in.rows(ctx, `SELECT attname FROM pg_attribute WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum`, oid)
 	if err != nil {
@@ -225,7 +222,7 @@ func (in *inputTable) find(ctx context.Context, c *backfillCmd, b *backfill) err
 	for _, r := range all {
 		names = append(names, r[0])
 	}
-	key, err := in.keyOf(ctx, oid, names, c.RowKey)
+	key, proven, err := in.keyOf(ctx, oid, names, c.RowKey)
 	if err != nil {
 		return err
 	}
@@ -253,7 +250,10 @@ func (in *inputTable) find(ctx context.Context, c *backfillCmd, b *backfill) err
 		in.columns[i].isKey = true
 		in.key = append(in.key, i)
 	}
-	return in.limit(ctx, c)
+	if err := in.limit(ctx, c); err != nil || proven && !inherited {
+		return err
+	}
+	return in.checkKey(ctx)
 }
 
 // notThere says which tables there are.
@@ -283,35 +283,6 @@ func (c *backfillCmd) isMeant(column string) bool {
 	}
 	_, known := canonical(column, fields)
 	return known
-}
-
-// keyOf gives the columns that tell rows apart: those named, else those of the
-// primary key, else of the smallest other key that every row has.
-func (in *inputTable) keyOf(ctx context.Context, oid string, columns, named []string) ([]string, error) {
-	for _, n := range named {
-		if !slices.Contains(columns, n) {
-			return nil, fmt.Errorf("--row-key names a column %q that is not there; there are %s", n, strings.Join(columns, ", "))
-		}
-	}
-	if len(named) > 0 {
-		return named, nil
-	}
-	rows, err := in.rows(ctx, `SELECT a.attname FROM (
-			SELECT i.indrelid, i.indkey FROM pg_index i WHERE i.indrelid = $1 AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
-			AND NOT EXISTS (SELECT FROM pg_attribute n WHERE n.attrelid = i.indrelid AND n.attnum = ANY(i.indkey) AND NOT n.attnotnull)
-			ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid LIMIT 1) k
-		CROSS JOIN LATERAL unnest(k.indkey) WITH ORDINALITY u(attnum, n) JOIN pg_attribute a ON a.attrelid = k.indrelid AND a.attnum = u.attnum ORDER BY u.n`, oid)
-	if err != nil {
-		return nil, err
-	}
-	if len(rows) == 0 {
-		return nil, fmt.Errorf("it has no primary key; say what tells its rows apart with --row-key, one column or several, none of them empty (the columns are %s)", strings.Join(columns, ", "))
-	}
-	var key []string
-	for _, r := range rows {
-		key = append(key, r[0])
-	}
-	return key, nil
 }
 
 // understand takes the columns for what they hold.
@@ -487,18 +458,17 @@ func (in *inputTable) row(fields []pgconn.FieldDescription, values [][]byte, lin
 	for i, v := range values {
 		in.size += int64(len(v))
 		if in.columns[i].isKey && v == nil {
-			return r, fmt.Errorf("a row holds nothing in %q, which is to tell rows apart; name other columns with --row-key", in.columns[i].name)
+			return r, nothingIn(in.columns[i].name)
 		}
 		if i < len(in.header) {
 			r.cells = append(r.cells, in.cell(string(v), fields[i].DataTypeOID, i == in.when))
 		}
 	}
-	var said []string
+	var names []string
 	for _, i := range in.key {
-		r.at.Key = append(r.at.Key, string(values[i]))
-		said = append(said, fmt.Sprintf("%s=%.60s", in.columns[i].name, values[i]))
+		names, r.at.Key = append(names, in.columns[i].name), append(r.at.Key, string(values[i]))
 	}
-	r.row = strings.Join(said, " ")
+	r.row = said(names, r.at.Key)
 	r.record.line = numberOf(r.at.Key)
 	r.key = in.keyFor(r.at.Key)
 	return r, nil
@@ -536,34 +506,4 @@ func (in *inputTable) cell(text string, kind uint32, when bool) string {
 		return d.String()
 	}
 	return t.UTC().Format(time.RFC3339Nano)
-}
-
-// keyFor is the idempotency key of an event that has none: made of the table and
-// the row's key, whichever way the table is read.
-func (in *inputTable) keyFor(key []string) string {
-	parts := make([]string, len(key))
-	for i, k := range key {
-		parts[i] = url.QueryEscape(k)
-	}
-	text := "backfill:" + url.QueryEscape(in.schema) + "." + url.QueryEscape(in.name) + ":" + strings.Join(parts, ",")
-	if len(text) > 255 {
-		return "backfill:" + digest(text)
-	}
-	return text
-}
-
-// numberOf is a number that a row keeps: its key where that is one.
-func numberOf(key []string) int64 {
-	if len(key) == 1 {
-		if n, err := strconv.ParseInt(key[0], 10, 64); err == nil && n > 0 && n <= usance.MaxTotal {
-			return n
-		}
-	}
-	h := sha256.Sum256([]byte(strings.Join(key, "\x00")))
-	return int64(binary.BigEndian.Uint64(h[:8])%(usance.MaxTotal-1)) + 1
-}
-
-func digest(text string) string {
-	h := sha256.Sum256([]byte(text))
-	return hex.EncodeToString(h[:16])
 }

@@ -256,3 +256,40 @@ func TestBackfillTableFaults(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
+
+// Rows that --row-key does not tell apart would be passed at the end of a page:
+// nothing is read before they are looked for. What the table itself promises is
+// not looked for, unless other tables are part of it.
+func TestBackfillTableRowKeyTellsApart(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	const rows = 2500 // of more pages than one
+	h.exec(fmt.Sprintf(`CREATE TABLE uses (id int, part int, license_id text, usage_type text, at date, loose int UNIQUE);
+		INSERT INTO uses SELECT n, 1, 'l', 'view', date '2024-01-01' + n / 1000, n FROM generate_series(1, %d) n;
+		INSERT INTO uses VALUES (1000, 2, 'l', 'view', '2024-01-02', 0), (0, NULL, 'l', 'view', '2024-01-03', NULL);
+		CREATE TABLE parent (id int PRIMARY KEY, license_id text, usage_type text, at date);
+		CREATE TABLE child (LIKE parent) INHERITS (parent);
+		INSERT INTO parent VALUES (1, 'l', 'view', '2024-01-01'); INSERT INTO child VALUES (1, 'l', 'view', '2024-01-01')`, rows))
+	args := []string{"--as", "events", "--map", "occurredAt=at"}
+	for _, c := range []struct{ table, args, err string }{
+		{"uses", "--ignore part,loose --row-key id", "several rows have the same id=1000, which is to tell rows apart"},
+		{"uses", "--ignore part,loose --row-key id,part", `a row holds nothing in "part", which is to tell rows apart`},
+		{"uses", "--ignore part,id --row-key loose", `a row holds nothing in "loose"`},
+		{"parent", "", "several rows have the same id=1,"},
+	} {
+		b := newBooks()
+		_, _, err := h.backfill(b, c.table, append(args, strings.Fields(c.args)...)...)
+		if err == nil || !strings.Contains(err.Error(), c.err) || b.requests > 0 {
+			t.Errorf("%s %s: %v after %d requests, want %q", c.table, c.args, err, b.requests, c.err)
+		}
+	}
+	// Only the days that are asked for are looked through; there, they are told apart.
+	b := newBooks()
+	if r, _, err := h.backfill(b, "uses", append(args, "--ignore", "loose", "--row-key", "id,part", "--until", "2024-01-02")...); err != nil || r.New != 2000 || len(b.events) != 2000 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	h.exec(`UPDATE uses SET part = 0 WHERE part IS NULL`)
+	if r, _, err := h.backfill(b, "uses", append(args, "--ignore", "loose", "--row-key", "id,part")...); err != nil || r.Rows != rows+2 || len(b.events) != rows+2 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
