@@ -66,6 +66,12 @@ type position struct {
 	Key    []string `json:"key,omitempty"`
 }
 
+// extent is where a record begins and ends.
+type extent struct {
+	From position `json:"from"`
+	To   position `json:"to"`
+}
+
 // record is one line of JSON, or one row of CSV or of a table.
 type record struct {
 	line  int64 // where it begins, from 1; of a table, a number that is the row's own
@@ -306,10 +312,9 @@ func (c *lineCount) before(offset int64) int64 {
 // checkpoint is how far a backfill is. It lies beside the input until the
 // backfill has come to its end.
 type checkpoint struct {
-	Input    string         `json:"input"` // its fingerprint, and how it is read
-	At       position       `json:"at"`    // all before is answered
-	Counted  position       `json:"counted"`
-	Known    bool           `json:"known"`   // Counted is where a record begins that was counted
+	Input    string         `json:"input"`   // its fingerprint, and how it is read
+	At       position       `json:"at"`      // all before is answered
+	Counted  *extent        `json:"last"`    // of the last record that was counted; nil when none was
 	Rejected int64          `json:"rejects"` // bytes of the file of rejects, Report.Rejects
 	Digest   string         `json:"digest"`  // of these bytes
 	Report   backfillReport `json:"report"`

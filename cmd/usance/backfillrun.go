@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/usance/usance"
 )
@@ -49,7 +50,7 @@ type backfill struct {
 // row is a record, what it says, and what became of it.
 type row struct {
 	record
-	start  position // where the record begins
+	at     extent
 	totals []usance.DailyTotal
 	event  usance.Event
 	err    *usance.Error // why it is refused, in whole or in part
@@ -131,17 +132,21 @@ func (b *backfill) resume(ctx context.Context) error {
 		return err
 	}
 	last := c
-	if c != nil && c.Known {
-		known, err := b.countedAt(ctx, c.Counted)
-		if err != nil {
+	if c != nil && c.Counted == nil {
+		c = nil
+	}
+	if c != nil {
+		known, there, err := b.countedAt(ctx, *c.Counted)
+		switch {
+		case err != nil:
 			return err
-		}
-		if !known {
+		case !there:
+			b.note("the row by which the server would be asked what it holds is gone; starting at the beginning: what was counted is not counted twice")
+			c = nil
+		case !known:
 			b.note("the server does not hold what the checkpoint says was counted; starting at the beginning")
 			c = nil
 		}
-	} else {
-		c = nil
 	}
 	if c != nil {
 		b.kept, b.report = *c, c.Report
@@ -155,34 +160,36 @@ func (b *backfill) resume(ctx context.Context) error {
 	return err
 }
 
-// countedAt sends the row at a position again and tells whether it was there. A
-// row that a table holds no more tells nothing.
-func (b *backfill) countedAt(ctx context.Context, at position) (bool, error) {
-	if err := b.in.start(ctx, at); err != nil {
-		return false, err
+// countedAt sends the record of an extent again, and tells whether it was known.
+// A row that a table holds no more is not there: then nothing is sent, not the
+// row behind it either, and whether the server is the same cannot be told.
+func (b *backfill) countedAt(ctx context.Context, at extent) (known, there bool, err error) {
+	if err := b.in.start(ctx, at.From); err != nil {
+		return false, false, err
 	}
 	r, err := b.read(ctx)
-	if errors.Is(err, io.EOF) {
-		return false, nil
+	if errors.Is(err, io.EOF) || err == nil && !slices.Equal(r.at.To.Key, at.To.Key) {
+		return false, false, nil
 	}
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	var out backfillReport
 	rows := []row{r}
 	if err := b.deliver(ctx, rows, &out); err != nil {
-		return false, err
+		return false, false, err
 	}
-	return out.Duplicates+out.Idle == out.Sent && rows[0].err == nil, nil
+	return out.Duplicates+out.Idle == out.Sent && rows[0].err == nil, true, nil
 }
 
 // read reads a row. A fault of the row is the row's, of the input the error.
 func (b *backfill) read(ctx context.Context) (row, error) {
-	r := row{start: b.in.place()}
+	r := row{at: extent{From: b.in.place()}}
 	var err error
 	if r.record, err = b.in.next(ctx); err != nil {
 		return r, err
 	}
+	r.at.To = b.in.place()
 	if b.daily != nil {
 		r.totals, err = b.daily.totals(r.record)
 		for i := range r.totals {
@@ -236,7 +243,7 @@ func (b *backfill) settle(ctx context.Context, rows []row) error {
 			if b.daily != nil && len(r.totals) == 0 {
 				b.report.Idle++
 			} else if b.daily == nil || r.totals[0].Quantity > 0 {
-				b.kept.Counted, b.kept.Known = r.start, true
+				b.kept.Counted = &r.at
 			}
 			continue
 		}

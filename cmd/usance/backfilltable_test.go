@@ -192,14 +192,30 @@ func TestBackfillTableResumes(t *testing.T) {
 	if r, _, err := h.backfill(b, "events", append(args, "--since", "2024-01-11")...); err != nil || r.ResumedAt != 0 || r.Rows != 2001 {
 		t.Errorf("other days: %+v, %v", r, err)
 	}
-	// The row by which the server is asked is gone from the table: all is sent again, and counts once.
+	// The row by which the server would be asked is gone from the table: none of those
+	// behind it is sent in its place, and all that is left counts once.
+	gone := "the row by which the server would be asked what it holds is gone; starting at the beginning"
+	b = newBooks()
+	b.fail = 31
+	if _, _, err := h.backfill(b, "events", args...); err == nil {
+		t.Fatal("it did not break off")
+	}
+	b.fail = b.requests + 1
+	h.exec(`DELETE FROM events WHERE (a, n, b) IN (SELECT a, n, b FROM events ORDER BY a, n, b OFFSET 1499 LIMIT 1)`)
+	if r, errOut, err := h.backfill(b, "events", args...); err == nil || !strings.Contains(errOut, gone) || r.Rows != 0 || len(b.events) != 1500 {
+		t.Errorf("a row deleted: %+v %s, %v, %d events", r, errOut, err, len(b.events))
+	}
+	b.fail = 0
+	if r, _, err := h.backfill(b, "events", args...); err != nil || r.Rows != rows-1 || r.New != 1500 || r.Duplicates != 1499 || len(b.events) != rows {
+		t.Errorf("a row deleted: %+v, %v, %d events", r, err, len(b.events))
+	}
 	b.fail, b.requests = 31, 0
 	if _, _, err := h.backfill(b, "events", args...); err == nil {
 		t.Fatal("it did not break off")
 	}
 	b.fail = 0
 	h.exec(`DELETE FROM events`)
-	if r, errOut, err := h.backfill(b, "events", args...); err != nil || !strings.Contains(errOut, "starting at the beginning") || r.Rows != 0 || len(b.events) != rows {
+	if r, errOut, err := h.backfill(b, "events", args...); err != nil || !strings.Contains(errOut, gone) || r.Rows != 0 || len(b.events) != rows {
 		t.Errorf("emptied: %+v %s, %v", r, errOut, err)
 	}
 }
