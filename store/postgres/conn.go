@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -16,6 +17,7 @@ import (
 // conn is a connection while a transaction is under way on it.
 type conn struct {
 	*pgx.Conn
+	of     *Store
 	pooled *pgxpool.Conn
 	open   bool
 	// err is the first failure of a statement, after which PostgreSQL carries
@@ -41,7 +43,7 @@ func (s *Store) take(ctx context.Context) (*conn, error) {
 		}
 		return nil, failure(ctx, err)
 	}
-	return &conn{Conn: c.Conn(), pooled: c}, nil
+	return &conn{Conn: c.Conn(), of: s, pooled: c}, nil
 }
 
 func errClosed() error {
@@ -49,16 +51,21 @@ func errClosed() error {
 }
 
 // begin begins a transaction and carries out the first statements, which take
-// locks, in one message; its text is made of constants. Whoever waits for a lock may leave. To begin alone is not
-// broken off, since that would cost the connection.
-func (c *conn) begin(ctx context.Context, how, first string) error {
-	if first == "" {
+// locks, in one message. Its text is made of constants, numbers and, behind a
+// pooler, the settings of the URLs, which are quoted: nothing of it was sent by
+// a caller. Whoever waits for a lock or for a pooler's session may leave. To
+// begin alone is answered at once otherwise, and is not broken off, since that
+// would cost the connection. wasBroken says that it was before it was asked.
+func (c *conn) begin(ctx context.Context, how, first string) (wasBroken bool, err error) {
+	if first == "" && !c.of.pooled {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), finishing)
 		defer cancel()
 	}
 	c.open = true
-	return c.fail(ctx, c.PgConn().Exec(ctx, how+first).Close())
+	start := time.Now()
+	err = c.fail(ctx, c.PgConn().Exec(ctx, how+first).Close())
+	return err != nil && c.IsClosed() && time.Since(start) < stale, err
 }
 
 // commit runs to its end whatever becomes of the caller: a commit that is
@@ -281,6 +288,10 @@ const (
 	queryCanceled    = "57014"
 )
 
+// waitedInVain is what PgBouncer says to whom it gave no session, under a code
+// that it has for much else.
+const waitedInVain = "query_wait_timeout"
+
 // failure turns what the driver says into what the program says: a database
 // that cannot be reached and the like are UNAVAILABLE, the rest is a fault of
 // ours. Whoever stopped waiting is told just that. Errors that are no driver's
@@ -309,6 +320,8 @@ func failure(ctx context.Context, err error) error {
 		return unavailable(err, "the database took too long; try again")
 	case strings.HasPrefix(e.Code, "53"): // too many connections, disk full
 		return unavailable(err, "the database has no room: %s", e.Message)
+	case e.Message == waitedInVain:
+		return unavailable(err, "the pooler had no connection to the database free for too long; try again")
 	case strings.HasPrefix(e.Code, "57P"), strings.HasPrefix(e.Code, "08"): // shutting down, or not up yet
 		return unavailable(err, "the database is not up; try again")
 	case strings.HasPrefix(e.Code, "28"):

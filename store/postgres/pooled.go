@@ -40,7 +40,7 @@ func (s *Store) openPooled(ctx context.Context, direct *pgxpool.Config, o Option
 	if settings["options"] != "" {
 		return usance.NewError(usance.CodeUnavailable, "the URL's options cannot go by a pooler; write each as a parameter of its own, such as &lock_timeout=3s")
 	}
-	s.local = takeLocal(settings)
+	s.pooled, s.local = true, takeLocal(settings)
 	// A prepared statement belongs to a session, which the next transaction may
 	// not have: statements are parsed each time, but described once. A pooler that
 	// knows of prepared statements may be named with another mode.

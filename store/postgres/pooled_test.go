@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -92,6 +93,39 @@ func TestPooledElsewhere(t *testing.T) {
 	if !postgres.IsNotUp(err) || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("a pooler that is not up: %v", err)
 	}
+}
+
+// Whoever waits for a session of the pooler may leave; whom the pooler lets go is
+// told so at once, and does not wait again.
+func TestPoolerWithoutASession(t *testing.T) {
+	t.Parallel()
+	b := pgtest.Pool(t, "default_pool_size = 1", "query_wait_timeout = 2")
+	url := pgtest.URL(t)
+	s := openPooled(t, url, b.URL(url), postgres.Options{Conns: 4})
+	look := func(usance.View) error { return nil }
+	end := held(t, s, usance.Locks{}, nothing)
+
+	for what, wait := range map[string]func(context.Context) error{
+		"a view":    func(ctx context.Context) error { return s.View(ctx, look) },
+		"an update": func(ctx context.Context) error { return s.Update(ctx, usance.Locks{}, nothing) },
+		"a locker":  func(ctx context.Context) error { return s.Update(ctx, usance.Locks{Shared: []string{"l"}}, nothing) },
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		start := time.Now()
+		err := wait(ctx)
+		cancel()
+		if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took > 1500*time.Millisecond {
+			t.Errorf("%s that leaves: %v after %s", what, err, took)
+		}
+		start = time.Now()
+		err = wait(t.Context())
+		if took := time.Since(start); usance.ErrorCode(err) != usance.CodeUnavailable || !strings.Contains(err.Error(), "the pooler had no connection") || took < time.Second || took > 3900*time.Millisecond {
+			t.Errorf("%s that stays: %v after %s", what, err, took)
+		}
+	}
+	must(t, end(nil))
+	must(t, s.View(t.Context(), look))
+	must(t, s.Update(t.Context(), usance.Locks{}, nothing))
 }
 
 func exec(t *testing.T, url, statements string) {

@@ -54,6 +54,7 @@ type Options struct {
 type Store struct {
 	pool   *pgxpool.Pool
 	direct *pgxpool.Pool // for what needs a session; the same as pool without a pooler
+	pooled bool          // a session must be waited for even when a connection is there
 	local  string        // statements that set for a transaction what its session lacks
 	closed atomic.Bool
 	facts  keptFacts
@@ -67,6 +68,9 @@ const (
 	// finishing is how long the end of a transaction may take, whatever became
 	// of the caller.
 	finishing = 30 * time.Second
+	// stale bounds how long a connection that was broken before takes to say so.
+	// What breaks later was whole when it was asked: somebody let it wait in vain.
+	stale = time.Second
 )
 
 // sessionSettings hold for every connection, unless the URL says otherwise.
@@ -197,8 +201,8 @@ func (s *Store) viewOnce(ctx context.Context, fn func(*view) error) (begun bool,
 		return true, err
 	}
 	defer c.end()
-	if err := c.begin(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"+s.local, ""); err != nil {
-		return !c.IsClosed(), err
+	if wasBroken, err := c.begin(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"+s.local, ""); err != nil {
+		return !wasBroken, err
 	}
 	return true, fn(&view{c})
 }
@@ -234,8 +238,8 @@ func (s *Store) update(ctx context.Context, locks usance.Locks, fn func(*tx) err
 }
 
 // updateOnce runs fn once, after the first statements. begun is false when the
-// connection broke before fn was run; again says that nothing was changed and
-// another run may do better.
+// connection turned out to be broken from before; again says that nothing was
+// changed and another run may do better.
 func (s *Store) updateOnce(ctx context.Context, first string, fn func(*tx) error) (begun, again bool, err error) {
 	c, err := s.take(ctx)
 	if err != nil {
@@ -243,8 +247,11 @@ func (s *Store) updateOnce(ctx context.Context, first string, fn func(*tx) error
 	}
 	defer c.end() // also when fn panics
 	t := &tx{view: view{c}, facts: &s.facts}
-	err = c.begin(ctx, "BEGIN ISOLATION LEVEL READ COMMITTED"+s.local, first)
-	begun = err == nil || !c.IsClosed()
+	wasBroken, err := c.begin(ctx, "BEGIN ISOLATION LEVEL READ COMMITTED"+s.local, first)
+	begun = !wasBroken
+	if err != nil && c.IsClosed() && begun {
+		return begun, false, err // it waited, for a lock or for a session, and would wait again
+	}
 	if err == nil {
 		err = fn(t)
 	}

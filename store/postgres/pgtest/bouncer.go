@@ -60,14 +60,15 @@ admin_users = usance
 `
 
 // Pool starts a PgBouncer in front of the server that the databases of tests
-// are on; it ends with the test.
-func Pool(t testing.TB) *Bouncer {
+// are on; it ends with the test. Settings, such as "default_pool_size = 1", hold
+// in place of those above.
+func Pool(t testing.TB, settings ...string) *Bouncer {
 	t.Helper()
 	c, err := theCluster()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c.pool(t)
+	return c.pool(t, settings...)
 }
 
 // Pool starts a PgBouncer in front of the server, which ends with the test.
@@ -76,7 +77,7 @@ func (s *Server) Pool(t testing.TB) *Bouncer {
 	return s.c.pool(t)
 }
 
-func (c *cluster) pool(t testing.TB) *Bouncer {
+func (c *cluster) pool(t testing.TB, settings ...string) *Bouncer {
 	t.Helper()
 	if _, err := exec.LookPath("pgbouncer"); err != nil {
 		t.Fatal("no pgbouncer is installed; run: make tools")
@@ -91,8 +92,8 @@ func (c *cluster) pool(t testing.TB) *Bouncer {
 		os.RemoveAll(folder)
 	})
 	err = errors.Join(
-		os.WriteFile(filepath.Join(folder, "pgbouncer.ini"), fmt.Appendf(nil, bouncerSettings, c.folder, folder), 0o644), //nolint:gosec // another user reads it
-		os.WriteFile(filepath.Join(folder, "users"), []byte(`"usance" ""`+"\n"), 0o644))                                  //nolint:gosec // likewise
+		os.WriteFile(filepath.Join(folder, "pgbouncer.ini"), fmt.Appendf(nil, bouncerSettings+strings.Join(settings, "\n")+"\n", c.folder, folder), 0o644), //nolint:gosec // another user reads it
+		os.WriteFile(filepath.Join(folder, "users"), []byte(`"usance" ""`+"\n"), 0o644))                                                                    //nolint:gosec // likewise
 	if err == nil {
 		err = b.run()
 	}
