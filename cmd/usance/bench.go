@@ -18,7 +18,7 @@ import (
 )
 
 type benchCmd struct {
-	Events   int      `help:"Send so many events in each run." default:"60000"`
+	Events   int      `help:"Send so many events in each run." default:"200000"`
 	Rounds   int      `help:"Run each engine so many times a case, by turns; medians are told." default:"3"`
 	Licenses int      `help:"Spread the events over so many licences, each with a threshold." default:"10000"`
 	Cases    []string `help:"Only these cases: ${cases}." placeholder:"CASE"`
