@@ -374,8 +374,8 @@ func (a *api) rest(o *operation) http.HandlerFunc {
 	}
 }
 
-// resultsError is a batch that was refused as a whole, with what became of
-// each of its events.
+// resultsError is the fault of a batch that was refused as a whole, or failed in
+// part, with what became of each of its events.
 type resultsError struct {
 	Err     *usance.Error
 	Results []usance.Result

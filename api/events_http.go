@@ -188,10 +188,7 @@ func (a *api) countLines(ctx context.Context, p access.Principal, chunks <-chan 
 		if err != nil {
 			e := outward(err)
 			logFault(ctx, a.log, "usage.trackEvents", e)
-			results = make([]usance.Result, len(b.events))
-			for i := range results {
-				results[i] = usance.Result{LicenseID: b.events[i].LicenseID, IdempotencyKey: b.events[i].IdempotencyKey, Status: usance.StatusRefused, Error: e}
-			}
+			results = resultsOf(b, e, err)
 		}
 		if writeLines(out, results) != nil || out.Flush() != nil || err != nil {
 			return false
@@ -202,6 +199,19 @@ func (a *api) countLines(ctx context.Context, p access.Principal, chunks <-chan 
 		_ = out.Flush()
 	}
 	return true
+}
+
+// resultsOf gives what became of each event of a chunk that failed: of a part of
+// it that may be another thing than the failure.
+func resultsOf(b *batch, e *usance.Error, err error) []usance.Result {
+	if known, ok := errors.AsType[*resultsError](err); ok {
+		return known.Results
+	}
+	results := make([]usance.Result, len(b.events))
+	for i := range results {
+		results[i] = usance.Result{LicenseID: b.events[i].LicenseID, IdempotencyKey: b.events[i].IdempotencyKey, Status: usance.StatusRefused, Error: e}
+	}
+	return results
 }
 
 // sendAnswers copies the answers to the client as fast as it reads them. The

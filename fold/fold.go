@@ -119,6 +119,10 @@ func (f *Folder) Offer(b usance.Batch) {
 // are: so many of those that waited longest are folded at each interval.
 const longestWait = 2 * time.Minute
 
+// NodesAdoptAge is the AdoptAge where several nodes share the store: past the time
+// for which one that lives lets what it counted gather.
+const NodesAdoptAge = longestWait + 30*time.Second
+
 func (o *Options) oldestAtATick() int {
 	return int((o.Interval*(usance.MaxGroups+1) + longestWait - 1) / longestWait)
 }
@@ -132,12 +136,11 @@ const pause = 20 * time.Millisecond
 // many events it takes. So a transaction folds one group of licences, of which
 // as many events as may wait are left to gather while more keep coming; when
 // nothing comes any more, or few wait at an interval, all is folded, and at each
-// interval the groups that have waited longest. Batches that belong to no one
-// group go in bites that grow with their number.
+// interval the groups that have waited longest.
 func (f *Folder) Run(ctx context.Context) error {
 	tick := time.NewTicker(f.o.Interval)
 	defer tick.Stop()
-	adopt := time.NewTicker(f.o.AdoptAge)
+	adopt := time.NewTicker(min(f.o.AdoptAge, 30*time.Second))
 	defer adopt.Stop()
 	quiet := time.NewTimer(pause)
 	defer quiet.Stop()

@@ -11,7 +11,7 @@ import (
 
 // A lane commits one group after the other. Each has licences of its own, so
 // that no lane waits for counters that another one has locked; a request whose
-// events are of several lanes is divided among them.
+// events are of several lanes is divided among them, unless it is atomic.
 
 func (in *Ingester) laneOf(licenseID string) int {
 	if len(in.lanes) == 1 {

@@ -146,10 +146,14 @@ func (s *server) setUp(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.fold = fold.New(store, fold.Options{
+	folding := fold.Options{
 		Now: now, Interval: c.FoldInterval, LateGrace: c.LateGrace, Logger: log, Spans: spans,
 		Busy: func() bool { return s.ingest.Busy() }, // asked when all is there
-	})
+	}
+	if c.onPostgres() {
+		folding.AdoptAge = fold.NodesAdoptAge
+	}
+	s.fold = fold.New(store, folding)
 	s.backfill = fold.NewBackfiller(s.fold, !c.onPostgres()) // nobody else can have a file open
 	s.catalog = catalog.New(store, catalog.Options{Now: now, LateGrace: c.LateGrace, NewSecret: access.NewSecret})
 	s.billing = billing.New(store, billing.Options{Now: now, LateGrace: c.LateGrace, AutoApproveCents: c.AutoApproveCents, Logger: log})
@@ -168,8 +172,9 @@ func (s *server) setUp(ctx context.Context) (err error) {
 	})
 	taking := ingest.Options{Now: now, LateGrace: c.LateGrace, SessionKey: sessionKey, Committed: s.fold.Offer, Logger: log, Spans: spans}
 	if c.onPostgres() {
-		// The database takes lanes side by side, and no writer waits for a fold:
-		// that is, for so small ones as many batches make.
+		// The database takes transactions side by side; four lanes fill two cores.
+		// No writer waits for a fold there, so that larger ones cost nothing, and
+		// fewer pending batches cost less.
 		taking.Lanes, taking.Split = 4, 256
 	}
 	// Ingest starts last: it has a goroutine that an error above would leave behind.

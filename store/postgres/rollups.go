@@ -66,7 +66,7 @@ func (t *tx) PutRollups(ctx context.Context, list []usance.Rollup) error {
 		}
 	}
 	n, err := t.exec(ctx, `UPDATE license_usage_rollups r SET events = u.events, quantity = u.quantity, revenue_cents = u.revenue_cents,
-			revision = u.revision, breakdown = u.breakdown::json
+			revision = u.revision, breakdown = u.breakdown::jsonb
 		FROM unnest($1::text[], $2::date[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::integer[], $8::text[])
 			AS u (license_id, date, usage_type, events, quantity, revenue_cents, revision, breakdown)
 		WHERE r.license_id = u.license_id AND r.date = u.date AND r.usage_type = u.usage_type`,

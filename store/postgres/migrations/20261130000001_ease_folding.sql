@@ -1,5 +1,6 @@
 -- What each fold rewrites is cheaper to write, and the events that are not folded
--- yet are found by the licence they are of, however many batches are pending.
+-- yet are found by the licence they are of, however many batches are pending. No
+-- table that is large is rewritten.
 
 -- +goose Up
 
@@ -9,15 +10,8 @@
 ALTER TABLE pending_batches ADD COLUMN IF NOT EXISTS first_received timestamptz NOT NULL DEFAULT '-infinity';
 CREATE INDEX IF NOT EXISTS pending_batches_received ON pending_batches (first_received);
 
--- A batch is read as a whole. Its events have neighbouring ids.
-DROP INDEX IF EXISTS license_usage_events_batch;
-CREATE INDEX license_usage_events_batch ON license_usage_events (batch_id);
-
--- json is kept as it was sent, where jsonb is taken apart and put together.
-ALTER TABLE license_usage_rollups ALTER COLUMN breakdown TYPE json USING breakdown::text::json;
-
 -- lz4 takes a tenth of the time that PostgreSQL's own compression does, where the
--- server was built with it.
+-- server was built with it. It holds for what is written from now on.
 -- +goose StatementBegin
 DO $$
 BEGIN
@@ -34,16 +28,5 @@ $$;
 -- The step that made the tables may have been taken back before.
 ALTER TABLE IF EXISTS license_usage_sessions ALTER COLUMN sketch SET COMPRESSION default;
 ALTER TABLE IF EXISTS license_usage_rollups ALTER COLUMN breakdown SET COMPRESSION default;
-ALTER TABLE IF EXISTS license_usage_rollups ALTER COLUMN breakdown TYPE jsonb USING breakdown::text::jsonb;
-DROP INDEX IF EXISTS license_usage_events_batch;
--- +goose StatementBegin
-DO $$
-BEGIN
-    IF to_regclass('license_usage_events') IS NOT NULL THEN
-        CREATE INDEX license_usage_events_batch ON license_usage_events (batch_id, license_id);
-    END IF;
-END
-$$;
--- +goose StatementEnd
 DROP INDEX IF EXISTS pending_batches_received;
 ALTER TABLE IF EXISTS pending_batches DROP COLUMN IF EXISTS first_received;
