@@ -120,6 +120,9 @@ func atomicParam(r *http.Request) (bool, error) {
 	return q.Get("atomic") == "true", nil
 }
 
+// readerEnds is how long the reader of a stream that is given up may take to end.
+const readerEnds = 100 * time.Millisecond
+
 // serveLines counts a stream of events, one a line, in chunks, and answers a
 // line for each in order while the stream goes on. When the answer ends before
 // the stream does, the last line's error says why, and what follows was not
@@ -146,7 +149,10 @@ func (a *api) serveLines(w http.ResponseWriter, r *http.Request, p access.Princi
 	}()
 	giveUp := func() { // a reader that waits for the client must not outlive the answer
 		cancel()
-		_ = rc.SetReadDeadline(time.Now())
+		// One that has all of the stream ends by itself: a connection whose deadline
+		// has passed is good for no further request.
+		late := time.AfterFunc(readerEnds, func() { _ = rc.SetReadDeadline(time.Now()) })
+		defer late.Stop()
 		for range chunks {
 		}
 	}

@@ -10,3 +10,16 @@ func (s *Store) Setting(ctx context.Context, name string) (value string, err err
 	})
 	return value, err
 }
+
+// KeptName gives what is kept of a licence another name, and tells whether
+// anything is.
+func (s *Store) KeptName(licenseID, name string) bool {
+	s.facts.mu.Lock()
+	defer s.facts.mu.Unlock()
+	f, ok := s.facts.known[licenseID]
+	f.License.Name = name
+	if ok {
+		s.facts.known[licenseID] = f
+	}
+	return ok
+}

@@ -94,6 +94,13 @@ func TestFactsAreFresh(t *testing.T) {
 		return tx.CloseDays(ctx, []usance.Day{{LicenseID: "l", Date: today}})
 	}))
 	both("a day closed", func(f usance.Facts) bool { return f.ClosedTo == today+1 })
+	// What is kept is what is given, as long as nothing changes.
+	if !a.KeptName("l", "kept") || facts(a).License.Name != "kept" || facts(b).License.Name == "kept" {
+		t.Error("facts are read anew though nothing has changed")
+	}
+	_, err = sql.Exec(ctx, `UPDATE licenses SET id = id`)
+	must(t, err)
+	both("written as it was", func(f usance.Facts) bool { return f.License.Name == "" })
 	facts(a).Thresholds[0].LimitQuantity = 99 // what is given is the caller's
 	both("written into", func(f usance.Facts) bool { return f.Thresholds[0].LimitQuantity == 5 })
 	_, err = sql.Exec(ctx, `DELETE FROM license_usage_thresholds`)
@@ -102,4 +109,58 @@ func TestFactsAreFresh(t *testing.T) {
 	_, err = sql.Exec(ctx, `DELETE FROM licenses`)
 	must(t, err)
 	both("the licence deleted", func(f usance.Facts) bool { return f.License.ID == "" })
+}
+
+// The same where the table licenses is a host platform's own, with what it has no
+// column for beside it.
+func TestFactsOfAHostAreFresh(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	url := pgtest.EmptyURL(t)
+	sql := raw(t, url)
+	run := func(statement string) {
+		t.Helper()
+		_, err := sql.Exec(ctx, statement)
+		must(t, err)
+	}
+	run(`CREATE TABLE licenses (id varchar(40) PRIMARY KEY, status text NOT NULL, usage_tracking_enabled boolean, deleted_at timestamp)`)
+	run(`INSERT INTO licenses VALUES ('l', 'ACTIVE', TRUE, NULL)`)
+	s := open(t, url)
+	facts := func() (f usance.License) {
+		t.Helper()
+		must(t, s.Update(ctx, usance.Locks{Shared: []string{"l"}}, func(tx usance.Tx) error {
+			rows, err := tx.Facts(ctx, []string{"l"})
+			if len(rows) > 0 {
+				f = rows[0].License
+			}
+			return err
+		}))
+		return f
+	}
+	if l := facts(); l.Status != usance.LicenseActive || l.Timezone != "UTC" {
+		t.Fatalf("%+v", l)
+	}
+	if !s.KeptName("l", "kept") || facts().Name != "kept" {
+		t.Error("facts are read anew though nothing has changed")
+	}
+	l := facts()
+	l.Name, l.Timezone = "", "Europe/Paris"
+	must(t, s.Update(ctx, usance.Locks{Exclusive: []string{"l"}}, func(tx usance.Tx) error { return tx.PutLicense(ctx, l) }))
+	if l := facts(); l.Timezone != "Europe/Paris" || l.Name != "" {
+		t.Errorf("terms made: %+v", l)
+	}
+	s.KeptName("l", "kept")
+	run(`UPDATE license_usage_terms SET currency = 'EUR'`)
+	if l := facts(); l.Currency != "EUR" || l.Name != "" {
+		t.Errorf("terms changed by hand: %+v", l)
+	}
+	s.KeptName("l", "kept")
+	run(`UPDATE licenses SET status = 'EXPIRED'`)
+	if l := facts(); l.Status != "EXPIRED" || l.Name != "" {
+		t.Errorf("the host's row changed: %+v", l)
+	}
+	run(`DELETE FROM license_usage_terms`)
+	if l := facts(); l.Currency != "USD" || l.Timezone != "UTC" {
+		t.Errorf("terms deleted: %+v", l)
+	}
 }
