@@ -11,20 +11,30 @@ const opTake = "take"
 
 // take keeps a bucket as the time at which it will be full again, in
 // microseconds of the Redis's own clock, so that nodes need not agree on the
-// time: a token is worth 1e6/rate of them. It gives whether the tokens were
-// taken and how many are left, as a text, since numbers lose their fraction.
+// time: a token is worth 1e6/rate of them. Beside it stands when that was
+// written: should the clock be set back, as when another server takes over, the
+// bucket lacks what it lacked then, and not what would come until the old time
+// is reached again. It gives whether the tokens were taken and how many are
+// left, as a text, since numbers lose their fraction.
 var take = rueidis.NewLuaScript(`
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local token, burst, n = 1000000 / ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local full = math.max(now, tonumber(redis.call('GET', KEYS[1]) or '0'))
+local full, at = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) (%d+)$')
+full, at = tonumber(full or 0), tonumber(at or 0)
+local back = at > now
+if back then
+	full = full - (at - now)
+end
+full = math.max(now, full)
 local after = math.max(now, full + n * token)
 local taken = 1
 if n > 0 and ARGV[4] ~= '1' and after - now > burst * token then
 	after, taken = full, 0
-elseif n ~= 0 then
+end
+if back or n ~= 0 and taken == 1 then
 	if after > now then
-		redis.call('SET', KEYS[1], string.format('%.0f', after), 'PX', math.ceil((after - now) / 1000) + 1)
+		redis.call('SET', KEYS[1], string.format('%.0f %.0f', after, now), 'PX', math.ceil((after - now) / 1000) + 1)
 	else
 		redis.call('DEL', KEYS[1])
 	end
@@ -43,25 +53,32 @@ func (r *Redis) Take(ctx context.Context, name string, rate float64, burst, n in
 	if debt {
 		args[3] = "1"
 	}
-	answer, err := ask(ctx, r, opTake, func(ctx context.Context, c rueidis.Client) (out struct {
-		taken bool
-		left  float64
-	}, err error) {
-		reply, err := take.Exec(ctx, c, []string{r.key("bucket", name)}, args).ToArray()
-		if err != nil {
-			return out, err
-		}
-		one, err := reply[0].AsInt64()
-		if err != nil {
-			return out, err
-		}
-		text, err := reply[1].ToString()
-		if err != nil {
-			return out, err
-		}
-		out.taken = one == 1
-		out.left, err = strconv.ParseFloat(text, 64)
-		return out, err
+	answer, err := ask(ctx, r, opTake, func(ctx context.Context, c rueidis.Client) (bucket, error) {
+		return takeFrom(ctx, c, r.key("tokens", name), args)
 	})
 	return answer.taken, answer.left, err == nil
+}
+
+// bucket is what the script answers.
+type bucket struct {
+	taken bool
+	left  float64
+}
+
+func takeFrom(ctx context.Context, c rueidis.Client, key string, args []string) (out bucket, err error) {
+	reply, err := take.Exec(ctx, c, []string{key}, args).ToArray()
+	if err != nil {
+		return out, err
+	}
+	one, err := reply[0].AsInt64()
+	if err != nil {
+		return out, err
+	}
+	text, err := reply[1].ToString()
+	if err != nil {
+		return out, err
+	}
+	out.taken = one == 1
+	out.left, err = strconv.ParseFloat(text, 64)
+	return out, err
 }

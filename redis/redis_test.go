@@ -344,6 +344,43 @@ func TestBuckets(t *testing.T) {
 	}
 }
 
+// When the clock is set back, as by a server that takes over, a bucket lacks what
+// it lacked before, and fills from there: nobody is refused until the old time is
+// reached again. Here what is kept is moved ahead instead.
+func TestBucketsWhenTheClockIsSetBack(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	r := open(t, s.URL(), "", io.Discard)
+	const ahead = `local k = redis.call('KEYS', '*')[1]
+		local full, at = string.match(redis.call('GET', k), '(%d+) (%d+)')
+		return redis.call('SET', k, string.format('%.0f %.0f', full + 3600e6, at + 3600e6))`
+	take := func(rate float64, n int, debt bool) (taken bool, left float64) {
+		t.Helper()
+		eventually(t, "it answers in time", func() (known bool) {
+			taken, left, known = r.Take(t.Context(), "b", rate, 10, n, debt)
+			return known
+		})
+		return taken, left
+	}
+	const slow = 0.001
+	for _, n := range []int{6, 10} { // 4 are left, then 6 lacking; more when an answer came too late
+		take(slow, n, true)
+		_, before := take(slow, 0, false)
+		s.Do("EVAL", ahead, "0")
+		if _, left := take(slow, 0, false); math.Abs(left-before) > 0.1 {
+			t.Errorf("%v were left, and %v after the clock was set back", before, left)
+		}
+	}
+	s.Do("EVAL", ahead, "0")
+	if taken, left := take(slow, 1, false); taken || left > -5 {
+		t.Errorf("taken %t, %v left", taken, left)
+	}
+	s.Flush()
+	take(100, 20, true)
+	s.Do("EVAL", ahead, "0")
+	until(t, "it fills again", func() bool { taken, _ := take(100, 1, false); return taken })
+}
+
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
