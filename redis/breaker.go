@@ -82,7 +82,6 @@ func (r *Redis) leave(cause error) {
 	if !r.breaker.open() {
 		return
 	}
-	r.metrics.up.Set(0)
 	r.log.Warn("Redis does not answer; going on without it: the cache is each node's own, and so are rate limits", "error", cause)
 }
 
@@ -109,17 +108,37 @@ func (r *Redis) watch(ctx context.Context) {
 			}
 		}
 		away := r.breaker.close()
-		r.metrics.up.Set(1)
 		r.log.Info("Redis answers again", "after", away.Round(time.Millisecond))
 	}
 }
 
-// Degraded tells what is missing while the Redis is away; "" when it is not.
+// Degraded tells what is missing while the Redis is away or refuses what it is
+// asked for; "" when it serves.
 func (r *Redis) Degraded() string {
-	if r.breaker.closed() {
-		return ""
+	switch {
+	case !r.breaker.closed():
+		return "Redis does not answer: reads are slower, and rate limits are each node's own"
+	case r.refusals.lately():
+		return "Redis refuses commands: reads are slower, or rate limits are each node's own; usance check says which"
 	}
-	return "Redis does not answer: reads are slower, and rate limits are each node's own"
+	return ""
+}
+
+// refusing is how long after a refusal the Redis counts as one that refuses. A
+// command that it carries out ends nothing: it may read and refuse to write.
+const refusing = time.Minute
+
+// refusals remembers when the Redis refused a command.
+type refusals struct{ last atomic.Pointer[time.Time] }
+
+func (f *refusals) note() {
+	now := time.Now()
+	f.last.Store(&now)
+}
+
+func (f *refusals) lately() bool {
+	last := f.last.Load()
+	return last != nil && time.Since(*last) < refusing
 }
 
 // quiet keeps a log from saying the same with each request.
@@ -134,13 +153,13 @@ func (q *quiet) speak() bool {
 type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
-	up       prometheus.Gauge
+	up       prometheus.GaugeFunc
 }
 
 // operations are what the Redis is asked for.
 var operations = []string{opGet, opPut, opTake}
 
-func newMetrics() *metrics {
+func newMetrics(serves func() bool) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "usance_redis_requests_total", Help: "Commands for Redis, by operation and result: ok, error, or skipped while it is away.",
@@ -149,8 +168,13 @@ func newMetrics() *metrics {
 			Name: "usance_redis_seconds", Help: "Time that a command for Redis took, by operation.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 10),
 		}, []string{"operation"}),
-		up: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "usance_redis_up", Help: "1 while Redis answers in time and is used.",
+		up: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "usance_redis_up", Help: "1 while Redis answers in time, is used, and has refused no command for a minute.",
+		}, func() float64 {
+			if serves() {
+				return 1
+			}
+			return 0
 		}),
 	}
 	for _, o := range operations { // there before they move

@@ -1,6 +1,7 @@
 // Package redis is what several nodes share in a Redis: sums that were read
 // before, and the buckets of rate limits. None of it is the truth. Whatever
-// becomes of the Redis, its loss costs time and nothing else.
+// becomes of the Redis, its loss costs time and nothing else. Sums are signed,
+// so that whoever can write to it changes none.
 //
 // So nobody waits for it: a command that is not answered within 20 ms counts as
 // failed, and after a few of those in a row no command is sent any more. Then
@@ -10,6 +11,7 @@ package redis
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -27,6 +29,9 @@ import (
 type Options struct {
 	// Space goes before every key, to keep apart what shares one Redis.
 	Space string
+	// Secret signs what Put takes: Get gives nothing that was put under another
+	// one.
+	Secret []byte
 	// TTL is how long what Put takes is kept; five minutes.
 	TTL    time.Duration
 	Logger *slog.Logger // slog.Default
@@ -49,6 +54,7 @@ var errAway = errors.New("redis: it does not answer and is not asked for now")
 type Redis struct {
 	option  rueidis.ClientOption
 	space   string
+	secret  []byte
 	ttl     time.Duration
 	log     *slog.Logger
 	metrics *metrics
@@ -58,8 +64,11 @@ type Redis struct {
 	over    bool
 	breaker breaker
 	refused quiet // answers that are errors
-	stop    context.CancelFunc
-	ended   sync.WaitGroup
+	forged  quiet // values that no node put
+
+	refusals refusals
+	stop     context.CancelFunc
+	ended    sync.WaitGroup
 }
 
 // Where names the Redis of a URL (redis://, or rediss:// for TLS) for people and
@@ -99,7 +108,8 @@ func Open(ctx context.Context, url string, o Options) (*Redis, error) {
 	if err != nil {
 		return nil, fmt.Errorf("REDIS_URL %w", err)
 	}
-	r := &Redis{option: option, space: o.Space, ttl: o.TTL, log: o.Logger, metrics: newMetrics()}
+	r := &Redis{option: option, space: o.Space, secret: o.Secret, ttl: o.TTL, log: o.Logger}
+	r.metrics = newMetrics(func() bool { return r.Degraded() == "" })
 	if r.ttl <= 0 {
 		r.ttl = 5 * time.Minute
 	}
@@ -112,7 +122,6 @@ func Open(ctx context.Context, url string, o Options) (*Redis, error) {
 		r.leave(err)
 	} else {
 		r.breaker.close()
-		r.metrics.up.Set(1)
 	}
 	r.ended.Go(func() { r.watch(ctx) })
 	return r, nil
@@ -133,6 +142,45 @@ func (r *Redis) Close() {
 // Ping tells whether the Redis answers, waiting for it as long as connecting may
 // take.
 func (r *Redis) Ping(ctx context.Context) error {
+	return r.try(ctx, func(ctx context.Context, c rueidis.Client) error {
+		return c.Do(ctx, c.B().Ping().Build()).Error()
+	})
+}
+
+// Check tells whether the Redis answers and does what it is used for: keep
+// something, give it back, and take from a bucket. It waits for each as long as connecting may
+// take, and leaves nothing for longer than a few seconds.
+func (r *Redis) Check(ctx context.Context) error {
+	if err := r.Ping(ctx); err != nil {
+		return err
+	}
+	name := r.key("check", rand.Text())
+	kept := r.seal(name, []byte("kept"))
+	if err := r.try(ctx, func(ctx context.Context, c rueidis.Client) error {
+		return put(ctx, c, name, kept, 5*time.Second)
+	}); err != nil {
+		return fmt.Errorf("it keeps nothing: %w", err)
+	}
+	if err := r.try(ctx, func(ctx context.Context, c rueidis.Client) error {
+		got, err := get(ctx, c, name)
+		if err == nil && string(got) != string(kept) {
+			err = errors.New("something else is there, or nothing: is its memory full?")
+		}
+		return err
+	}); err != nil {
+		return fmt.Errorf("it does not give back what it keeps: %w", err)
+	}
+	if err := r.try(ctx, func(ctx context.Context, c rueidis.Client) error {
+		_, err := takeFrom(ctx, c, r.key("check", rand.Text()), []string{"1", "1", "1", "0"})
+		return err
+	}); err != nil {
+		return fmt.Errorf("it carries out no script, so that rate limits are each node's own: %w", err)
+	}
+	return nil
+}
+
+// try carries out what no request waits for, away or not.
+func (r *Redis) try(ctx context.Context, do func(context.Context, rueidis.Client) error) error {
 	ctx, cancel := context.WithTimeout(ctx, connecting)
 	defer cancel()
 	_, err := within(ctx, func() (none struct{}, err error) {
@@ -140,7 +188,7 @@ func (r *Redis) Ping(ctx context.Context) error {
 		if err != nil {
 			return none, err
 		}
-		return none, c.Do(ctx, c.B().Ping().Build()).Error()
+		return none, do(ctx, c)
 	})
 	return err
 }
@@ -212,6 +260,7 @@ func ask[T any](ctx context.Context, r *Redis, operation string, do func(context
 		// It answers, though not as wanted: its memory is full, it only reads, it
 		// refuses the user.
 		r.breaker.succeeded()
+		r.refusals.note()
 		if r.refused.speak() {
 			r.log.WarnContext(ctx, "Redis refuses a command; nothing but time is lost", "operation", operation, "error", e.Error())
 		}

@@ -238,6 +238,120 @@ func TestARedisThatRefuses(t *testing.T) {
 	if n := strings.Count(log.String(), "refuses a command"); n != 1 {
 		t.Errorf("told %d times:\n%s", n, log.String())
 	}
+	until(t, "it is degraded", func() bool { return strings.Contains(r.Degraded(), "refuses commands") })
+	if v := up(t, r); v != 0 {
+		t.Errorf("up is %v", v)
+	}
+}
+
+// A check does what requests do: a ping is answered by a Redis that refuses all
+// else.
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	r := open(t, s.URL(), "", io.Discard)
+	if err := r.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		breaks, mends []string
+		says          string
+	}{
+		{[]string{"CONFIG", "SET", "maxmemory-policy", "noeviction", "maxmemory", "1"}, []string{"CONFIG", "SET", "maxmemory", "0"}, "it keeps nothing: OOM"},
+		{[]string{"REPLICAOF", "127.0.0.1", "1"}, []string{"REPLICAOF", "NO", "ONE"}, "it keeps nothing: READONLY"},
+		{[]string{"ACL", "SETUSER", "default", "-set"}, []string{"ACL", "SETUSER", "default", "+set"}, "it keeps nothing: NOPERM"},
+		{[]string{"ACL", "SETUSER", "default", "-getrange"}, []string{"ACL", "SETUSER", "default", "+getrange"}, "does not give back what it keeps: NOPERM"},
+		{[]string{"ACL", "SETUSER", "default", "-evalsha"}, []string{"ACL", "SETUSER", "default", "+evalsha"}, "rate limits are each node's own: NOPERM"},
+	} {
+		s.Do(c.breaks...)
+		if err := r.Check(t.Context()); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%v: %v", c.breaks, err)
+		}
+		s.Do(c.mends...)
+		if err := r.Check(t.Context()); err != nil {
+			t.Errorf("%v: %v", c.mends, err)
+		}
+	}
+	// A user that may do no more than the page on Redis says.
+	s.Do(strings.Fields("ACL SETUSER usance on >word ~usance:* +ping +select +set +getrange +eval +evalsha +get +del +time")...)
+	small := open(t, strings.NewReplacer("://:redistest-secret@", "://usance:word@", "/0", "/1").Replace(s.URL()), "", io.Discard)
+	if err := small.Check(t.Context()); err != nil || small.Degraded() != "" {
+		t.Errorf("a user of few rights: %v, %s", err, small.Degraded())
+	}
+	until(t, "nothing is left", func() bool { return s.Do("DBSIZE") == ":0" })
+}
+
+// What others than the database's nodes write is given to nobody.
+func TestForgedValues(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	ours := func(secret string, log io.Writer) *redis.Redis {
+		r, err := redis.Open(t.Context(), s.URL(), redis.Options{Secret: []byte(secret), TTL: time.Minute, Logger: slog.New(slog.NewTextHandler(log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(r.Close)
+		return r
+	}
+	var log record
+	stranger := ours("another secret", &log)
+	writer := ours("secret", io.Discard)
+	for name, forge := range map[string]string{
+		"under another secret": `return 1`,
+		"changed":              `local k = redis.call('KEYS', '*')[1]; return redis.call('SETRANGE', k, redis.call('STRLEN', k) - 1, '!')`,
+		"another one's":        `local k = redis.call('KEYS', '*'); return redis.call('RENAME', k[1], k[2])`,
+		"short":                `for _, k in ipairs(redis.call('KEYS', '*')) do redis.call('SET', k, 'x') end return 1`,
+		"large":                `for _, k in ipairs(redis.call('KEYS', '*')) do redis.call('SET', k, string.rep('x', 4000000)) end return 1`,
+	} {
+		s.Flush()
+		var log record
+		reader := ours("secret", &log)
+		if name == "under another secret" {
+			reader = stranger
+		}
+		keys := []string{"k", "l"}
+		if name == "changed" {
+			keys = keys[:1]
+		}
+		for _, k := range keys {
+			eventually(t, name+": it is kept", func() bool {
+				writer.Put(t.Context(), k, []byte("value of "+k))
+				_, ok := writer.Get(t.Context(), k)
+				return ok
+			})
+		}
+		s.Do("EVAL", forge, "0")
+		for range 20 {
+			for _, k := range keys {
+				if got, ok := reader.Get(t.Context(), k); ok && (reader == stranger || string(got) != "value of "+k) {
+					t.Errorf("%s: got %.40q", name, got)
+				}
+			}
+		}
+		if name != "under another secret" && strings.Count(log.String(), "no node of this database") != 1 {
+			t.Errorf("%s: the log:\n%s", name, log.String())
+		}
+	}
+	if strings.Count(log.String(), "no node of this database") != 1 {
+		t.Errorf("the log of another secret:\n%s", log.String())
+	}
+}
+
+func up(t *testing.T, r *redis.Redis) float64 {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(r.Metrics()...)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "usance_redis_up" {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Fatal("there is no usance_redis_up")
+	return 0
 }
 
 func TestURLs(t *testing.T) {

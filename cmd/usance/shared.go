@@ -12,7 +12,8 @@ import (
 )
 
 // openRedis opens what nodes share beside the database; nil when they share
-// nothing. Its keys bear a name that the database's nodes alone know.
+// nothing. Its keys bear a name that the database's nodes alone know, and what is
+// kept there their signature.
 func openRedis(ctx context.Context, c config, log *slog.Logger, store usance.Store) (*redis.Redis, error) {
 	if c.RedisURL == "" {
 		return nil, nil
@@ -23,7 +24,7 @@ func openRedis(ctx context.Context, c config, log *slog.Logger, store usance.Sto
 	}
 	space := sha256.Sum256(secret)
 	return redis.Open(ctx, string(c.RedisURL), redis.Options{
-		Space: hex.EncodeToString(space[:8]), TTL: time.Duration(c.CacheTTLSeconds) * time.Second, Logger: log,
+		Space: hex.EncodeToString(space[:8]), Secret: secret, TTL: time.Duration(c.CacheTTLSeconds) * time.Second, Logger: log,
 	})
 }
 
@@ -36,7 +37,7 @@ func (c *config) checkRedis() error {
 	return err
 }
 
-// redis checks that the Redis that is set answers.
+// redis checks that the Redis that is set does what it is used for.
 func (c *checklist) redis(ctx context.Context, cfg config) {
 	if cfg.RedisURL == "" {
 		c.ok("cache", "in process, %d s", cfg.CacheTTLSeconds)
@@ -49,7 +50,7 @@ func (c *checklist) redis(ctx context.Context, cfg config) {
 	r, err := redis.Open(ctx, string(cfg.RedisURL), redis.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err == nil {
 		defer r.Close()
-		err = r.Ping(ctx)
+		err = r.Check(ctx)
 	}
-	c.judge("redis", err, "%s answers", where)
+	c.judge("redis", err, "%s answers, keeps and counts", where)
 }

@@ -101,6 +101,10 @@ func TestCheckOfRedis(t *testing.T) {
 	if got := look(); !strings.Contains(got, "in process and shared, 300 s") || !strings.Contains(got, "answers") || strings.Contains(got, "FAULT") {
 		t.Error(got)
 	}
+	shared.Do("REPLICAOF", "127.0.0.1", "1")
+	if got := look(); !strings.Contains(got, "it keeps nothing: READONLY") {
+		t.Error(got)
+	}
 	shared.Kill()
 	if got := look(); !strings.Contains(got, "refused") || strings.Contains(got, "secret") {
 		t.Error(got)
