@@ -65,7 +65,7 @@ func (c moveCmd) Run(ctx context.Context, p *program) error {
 	}})
 	stopBar()
 	if err != nil && !report.Begun {
-		return fmt.Errorf("nothing was moved: %w", err)
+		return fmt.Errorf("nothing was moved by this run: %w", err)
 	}
 	if err != nil {
 		return fmt.Errorf("the move has not ended (%d rows were carried over now): %w\nThe same command goes on where it was; no server starts on that database before", report.Carried, err)

@@ -122,6 +122,13 @@ func TestMove(t *testing.T) {
 	}}); err == nil {
 		t.Fatal("the move was not cut")
 	}
+	// One that went on and fails at once has not moved nothing: the one before did.
+	bend(t, path, `ALTER TABLE brands ADD COLUMN colour TEXT`)
+	if code, out := at(old, "move", "--to", second); code != exitFault || !strings.Contains(out, "the move has not ended (0 rows were carried over now)") ||
+		!strings.Contains(out, "brands.colour") || strings.Contains(out, "nothing was moved") {
+		t.Errorf("goes on in vain: exit %d: %s", code, out)
+	}
+	bend(t, path, `ALTER TABLE brands DROP COLUMN colour`)
 	bend(t, path, `UPDATE brands SET name = 'another'`)
 	// The row is named, and what differs; not what it holds, which may be a secret.
 	if code, out := at(old, "move", "--to", second); code != exitFault || !strings.Contains(out, "comparing brands: CONFLICT: the row of id ") ||

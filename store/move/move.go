@@ -98,19 +98,20 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	if err != nil {
 		return report, err
 	}
+	m.report.Begun = begun // by an earlier run
 	made, err := postgres.Open(ctx, o.To, postgres.Options{Conns: 2, Moving: true})
 	if err != nil {
-		return report, err
+		return m.report, err
 	}
 	if err := made.Close(); err != nil {
-		return report, err
+		return m.report, err
 	}
 	tables, err := m.tables(ctx)
 	if err != nil {
-		return report, err
+		return m.report, err
 	}
 	if err := m.begin(ctx, source, begun); err != nil {
-		return report, err
+		return m.report, err
 	}
 	m.report.Begun = true
 	for i := range tables {
