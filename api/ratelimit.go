@@ -104,7 +104,8 @@ func (b *buckets) take(ctx context.Context, name string, n int) (wait time.Durat
 	return b.until(left, n), false
 }
 
-// look is take of one token that is put back.
+// look tells whether there is a token, or how long it is until there is one, and
+// takes none: it says what take of one would, and changes nothing.
 func (b *buckets) look(ctx context.Context, name string) (wait time.Duration, ok bool) {
 	if b == nil {
 		return 0, true

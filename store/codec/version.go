@@ -5,7 +5,8 @@ import (
 	"encoding/binary"
 )
 
-// NewVersion makes a version that no licence has had: 63 random bits. Had it
+// NewVersion makes a version that no licence has had: 62 random bits, above
+// the lowest, which is always 1. Had it
 // been counted up, a commit that a crash undid and the one that came instead
 // would bear the same number, and so would two databases of one backup, though
 // they say different things; a cache that outlives the one or serves both would

@@ -54,7 +54,7 @@ func (k *keptFacts) fresh(now *stampedFacts) (usance.Facts, bool) {
 	}
 	f := kept.Facts
 	f.ClosedTo = now.ClosedTo
-	f.Thresholds = slices.Clone(f.Thresholds) // callers may write into it
+	f.Thresholds = slices.Clone(f.Thresholds) // callers may replace its elements, and change nothing that they point to
 	return f, true
 }
 

@@ -128,7 +128,7 @@ func (t *tx) Facts(ctx context.Context, ids []string) ([]usance.Facts, error) {
 				continue
 			}
 		}
-		f.Thresholds = slices.Clone(f.Thresholds) // callers may write into it
+		f.Thresholds = slices.Clone(f.Thresholds) // callers may replace its elements, and change nothing that they point to
 		out = append(out, f)
 	}
 	for id, f := range read {
