@@ -214,7 +214,10 @@ func (p *probe) WriteHeader(status int)      { p.status = status }
 
 type contextKey int
 
-const requestIDKey contextKey = iota
+const (
+	requestIDKey contextKey = iota
+	principalKey            // an authentication
+)
 
 func requestID(ctx context.Context) string {
 	id, _ := ctx.Value(requestIDKey).(string)
@@ -292,7 +295,7 @@ func (a *api) observed(name string, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		s := &statusWriter{ResponseWriter: w, status: http.StatusOK}
-		r, end := a.span(name, r)
+		r, end := r, func(int) {}
 		returned := false
 		defer func() {
 			if !returned && !s.wrote {
@@ -305,6 +308,7 @@ func (a *api) observed(name string, next http.HandlerFunc) http.HandlerFunc {
 			a.log.LogAttrs(r.Context(), slog.LevelDebug, "request", slog.String("operation", name), slog.Int("httpStatus", s.status),
 				slog.Duration("took", took), slog.String("requestId", requestID(r.Context())))
 		}()
+		r, end = a.span(name, r, start)
 		next(s, r)
 		returned = true
 	}
@@ -340,6 +344,9 @@ func (x *API) Authenticate(r *http.Request) (access.Principal, error) { return x
 // found good before go on, since behind a proxy that is not among
 // RateLimits.Proxies all clients have one address.
 func (a *api) authenticated(r *http.Request) (access.Principal, error) {
+	if early, ok := r.Context().Value(principalKey).(authentication); ok {
+		return early.principal, early.err
+	}
 	header, from := r.Header.Get("Authorization"), a.limits.client(r)
 	if from != "" && !a.d.Access.Recognizes(header) {
 		if wait, ok := a.limits.addresses.look(r.Context(), from); !ok {
