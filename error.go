@@ -1,6 +1,7 @@
 package usance
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -136,6 +137,19 @@ func ErrorCode(err error) Code {
 		return e.Code
 	}
 	return CodeInternal
+}
+
+// IsFault tells whether an error is a fault of the server, or of what it leans on,
+// rather than an answer, a transaction that is to be undone or carried out again,
+// or a caller that left.
+func IsFault(err error) bool {
+	for _, meant := range []error{ErrUndo, ErrKeyExists, ErrRetry, context.Canceled} {
+		if errors.Is(err, meant) {
+			return false
+		}
+	}
+	code := ErrorCode(err)
+	return err != nil && (code == CodeUnavailable || code == CodeInternal)
 }
 
 // retryable tells whether the same request can succeed later unchanged: a

@@ -27,6 +27,10 @@ var ErrKeyExists = errors.New("usance: an idempotency key exists")
 // ErrRetry aborts an Update, which then runs its function again.
 var ErrRetry = errors.New("usance: retry the transaction")
 
+// ErrUndo is in the errors by which a function undoes its own Update on purpose:
+// nothing is wrong.
+var ErrUndo = errors.New("usance: undo the transaction")
+
 // Store is everything that is kept.
 type Store interface {
 	Updater

@@ -252,7 +252,7 @@ func orOpen(s string) string {
 }
 
 // errRollback undoes the self test.
-var errRollback = errors.New("ingest: rolled back on purpose")
+var errRollback = fmt.Errorf("ingest: self test: %w", usance.ErrUndo)
 
 // SelfTest counts a test event under a test licence and rolls all of it back.
 func (in *Ingester) SelfTest(ctx context.Context) error {

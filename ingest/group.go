@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -74,7 +75,7 @@ type answer struct {
 const maxJudgings = 12
 
 // errCareful asks for the careful way.
-var errCareful = errors.New("ingest: judge with keys looked up")
+var errCareful = fmt.Errorf("ingest: judge with keys looked up: %w", usance.ErrUndo)
 
 // commit judges and records a group in one transaction.
 func (in *Ingester) commit(ctx context.Context, requests []*request) (err error) {

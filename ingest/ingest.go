@@ -285,7 +285,7 @@ func (in *Ingester) within(group []*request) (ctx context.Context, end func(erro
 	ctx, span := in.o.Spans.Start(trace.ContextWithSpanContext(ctx, parent), "ingest", trace.WithLinks(links...),
 		trace.WithAttributes(attribute.Int("usance.requests", len(group)), attribute.Int("usance.events", events)))
 	return ctx, func(err error) {
-		if err != nil {
+		if usance.IsFault(err) {
 			span.SetStatus(codes.Error, err.Error())
 		}
 		span.End()

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -33,7 +34,7 @@ type tracing struct {
 // none. What the SDK reads from the environment itself (sampling, headers, the
 // size of batches) holds.
 func newTracing(ctx context.Context, c config, log *slog.Logger) (*tracing, error) {
-	if c.OTLPEndpoint == "" || os.Getenv("OTEL_SDK_DISABLED") == "true" || os.Getenv("OTEL_TRACES_EXPORTER") == "none" {
+	if c.OTLPEndpoint == "" || strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") || os.Getenv("OTEL_TRACES_EXPORTER") == "none" {
 		return nil, nil
 	}
 	var o []otlptracehttp.Option
@@ -53,7 +54,7 @@ func newTracing(ctx context.Context, c config, log *slog.Logger) (*tracing, erro
 	if err != nil && !errors.Is(err, resource.ErrPartialResource) {
 		return nil, err
 	}
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("traces are not taken; they are let go", "error", err) }))
+	otel.SetErrorHandler(&traceFaults{log: log})
 	p := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(of))
 	return &tracing{provider: p, tracer: p.Tracer("github.com/usance/usance")}, nil
 }
@@ -68,6 +69,27 @@ func (c *config) checkEndpoint() error {
 		return errors.New("must be the http:// or https:// URL of a collector that speaks OTLP over HTTP, such as http://127.0.0.1:4318")
 	}
 	return nil
+}
+
+// traceFaults tells of spans that could not be sent, once a minute at most: each
+// batch fails for as long as the collector is away.
+type traceFaults struct {
+	log *slog.Logger
+
+	mu    sync.Mutex
+	told  time.Time
+	since int // failures since then
+}
+
+// Handle takes a failure from the SDK.
+func (f *traceFaults) Handle(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.since++
+	if now := time.Now(); f.told.IsZero() || now.Sub(f.told) >= time.Minute {
+		f.log.Warn("traces are not taken; they are let go", "error", err, "failures", f.since)
+		f.told, f.since = now, 0
+	}
 }
 
 // spans makes the spans; nil when there is no tracing.
@@ -120,7 +142,11 @@ func (s *tracedStore) within(ctx context.Context, name string, do func(ctx conte
 	}
 	ctx, span := s.tracer.Start(ctx, name, s.system, trace.WithSpanKind(trace.SpanKindClient))
 	defer span.End()
-	return failed(span, do(ctx))
+	err := do(ctx)
+	if usance.IsFault(err) {
+		failed(span, err)
+	}
+	return err
 }
 
 // tasks gives tasks each attempt of which is a trace of its own.
@@ -134,17 +160,18 @@ func (t *tracing) tasks(list []jobs.Task) []jobs.Task {
 			ctx, span := t.tracer.Start(ctx, "job "+name, trace.WithNewRoot(), trace.WithAttributes(
 				attribute.String("usance.job", name), attribute.StringSlice("usance.job.schedule", fired)))
 			defer span.End()
-			return failed(span, run(ctx, fired))
+			err := run(ctx, fired)
+			if err != nil {
+				failed(span, err)
+			}
+			return err
 		}
 	}
 	return list
 }
 
-// failed notes an error in its span, and passes it on.
-func failed(span trace.Span, err error) error {
-	if err != nil {
-		span.RecordError(err)
-		span.SetStatus(codes.Error, err.Error())
-	}
-	return err
+// failed notes an error in its span.
+func failed(span trace.Span, err error) {
+	span.RecordError(err)
+	span.SetStatus(codes.Error, err.Error())
 }

@@ -1,23 +1,32 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	coltrace "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	common "go.opentelemetry.io/proto/otlp/common/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/usance/usance"
 	"github.com/usance/usance/store/postgres/pgtest"
 )
 
@@ -171,6 +180,7 @@ func (c *collector) check(t *testing.T, store string) {
 		t.Error("the fold is part of another trace")
 	}
 	c.child(t, folded, "store.update")
+	c.find(t, "usage.trackEvents", func(s *tracepb.Span) bool { return attributes(s.Attributes)["http.route"] == "/v1/events" })
 	job := c.find(t, "job checkUsageThresholds", nil)
 	c.child(t, job, "store.view")
 	c.child(t, c.find(t, "trpc", nil), "usage.getThresholdStatus")
@@ -230,6 +240,22 @@ func TestNoTraces(t *testing.T) {
 	}
 }
 
+// Who switches OpenTelemetry off in the environment gets none, in whichever case.
+func TestTracesSwitchedOff(t *testing.T) {
+	c, err := loadConfig([]string{"USANCE_DATA_DIR=" + t.TempDir(), "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, set := range [][2]string{{"OTEL_SDK_DISABLED", "true"}, {"OTEL_SDK_DISABLED", "True"}, {"OTEL_TRACES_EXPORTER", "none"}} {
+		t.Run(set[0]+"="+set[1], func(t *testing.T) {
+			t.Setenv(set[0], set[1])
+			if none, err := newTracing(t.Context(), c, nil); err != nil || none != nil {
+				t.Errorf("%v, %v", none, err)
+			}
+		})
+	}
+}
+
 // A collector that is down, or does not take spans, harms nothing.
 func TestTracesNotTaken(t *testing.T) {
 	t.Parallel()
@@ -241,4 +267,56 @@ func TestTracesNotTaken(t *testing.T) {
 	if code := s.stop(); code != exitOK || !strings.Contains(s.out.String(), "traces are not taken") {
 		t.Errorf("exit %d: %s", code, s.out)
 	}
+}
+
+// A transaction's span is an error when the store failed, and not when the answer
+// was no, or the transaction was to be undone or carried out again.
+func TestSpansOfFaultsAlone(t *testing.T) {
+	t.Parallel()
+	s := stages(t, &demoClock{t: time.Now()})
+	out := tracetest.NewInMemoryExporter()
+	tr := &tracing{tracer: sdktrace.NewTracerProvider(sdktrace.WithSyncer(out)).Tracer("test")}
+	store := tr.over(s.store, s.cfg)
+	for _, c := range []struct {
+		err   error
+		fault bool
+	}{
+		{nil, false},
+		{usance.LicenseNotFound("l"), false},
+		{usance.NewError(usance.CodeAborted, "another event was refused"), false},
+		{usance.ErrKeyExists, false},
+		{fmt.Errorf("on purpose: %w", usance.ErrUndo), false},
+		{context.Canceled, false},
+		{errors.New("a pipe broke"), true},
+		{usance.NewError(usance.CodeUnavailable, "the database does not answer"), true},
+		{usance.NewError(usance.CodeInternal, "a fault"), true},
+	} {
+		out.Reset()
+		ctx, span := tr.tracer.Start(t.Context(), "whole")
+		if err := store.Update(ctx, usance.Locks{}, func(usance.Tx) error { return c.err }); !errors.Is(err, c.err) {
+			t.Fatalf("%v came back as %v", c.err, err)
+		}
+		spans := out.GetSpans()
+		if len(spans) != 1 || spans[0].Name != "store.update" || (spans[0].Status.Code == codes.Error) != c.fault {
+			t.Errorf("%v: %+v", c.err, spans)
+		}
+		span.End()
+	}
+}
+
+// A collector that is away is told of once a minute, however often it fails.
+func TestTraceFaultsAreToldRarely(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		f := &traceFaults{log: slog.New(slog.NewTextHandler(&log, nil))}
+		for range 13 { // 0 to 60 seconds
+			f.Handle(errors.New("connection refused"))
+			time.Sleep(5 * time.Second)
+		}
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		if len(lines) != 2 || !strings.HasSuffix(lines[0], "failures=1") || !strings.HasSuffix(lines[1], "failures=12") {
+			t.Errorf("%q", lines)
+		}
+	})
 }
