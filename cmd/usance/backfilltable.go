@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/usance/usance"
@@ -26,6 +28,7 @@ import (
 type inputTable struct {
 	conn    *pgx.Conn
 	where   string // the database, for people
+	of      string // --source, which tells databases apart; may be empty
 	schema  string
 	name    string
 	columns []tableColumn  // those that are read: first those with a meaning, then the rest of the key
@@ -63,13 +66,18 @@ type bound struct{ operator, value string }
 
 const (
 	// tablePage is how many rows are read at once, which are kept in memory, and
-	// firstPage how many at first, since one may be all that is asked for.
-	tablePage = 1000
-	firstPage = 10
+	// firstPage how many at first, since one may be all that is asked for. Of a
+	// page, only as many are kept as first pass tablePageBytes.
+	tablePage      = 1000
+	firstPage      = 10
+	tablePageBytes = 8 << 20
 	// tableCount bounds the counting of rows before the first is read. Where
 	// there are more, a twentieth of them is more than any batch.
 	tableCount = 20 * usance.MaxBatch
 )
+
+// sourceName is what --source may be.
+var sourceName = regexp.MustCompile(`^[a-zA-Z0-9._-]{0,40}$`)
 
 // readOnly begins a transaction that cannot write, and in which text is what it
 // is everywhere.
@@ -84,8 +92,8 @@ func (c *backfillCmd) checkTable() error {
 			return errors.New("--from names a database: say which of its tables with --table")
 		case c.From != "" || c.To != "":
 			return errors.New("--from and --to are of --raw; a file is backfilled whole")
-		case c.Since != nil || c.Until != nil || c.As != "" || len(c.RowKey) > 0 || c.Timezone != "UTC":
-			return errors.New("--since, --until, --as, --row-key and --timezone are of --table")
+		case c.Since != nil || c.Until != nil || c.As != "" || c.Source != "" || len(c.RowKey) > 0 || c.Timezone != "UTC":
+			return errors.New("--since, --until, --as, --source, --row-key and --timezone are of --table")
 		}
 		return nil
 	}
@@ -94,6 +102,8 @@ func (c *backfillCmd) checkTable() error {
 		return errors.New("--table needs the database: --from postgres://user@host:5432/database")
 	case c.To != "":
 		return errors.New("--to is of --raw; the last day of a table is named with --until")
+	case !sourceName.MatchString(c.Source):
+		return fmt.Errorf("--source must be at most 40 letters, digits, dots, dashes and underscores, not %q", c.Source)
 	case c.Since != nil && c.Until != nil && *c.Since > *c.Until:
 		return fmt.Errorf("--since %s lies after --until %s", c.Since, c.Until)
 	}
@@ -122,13 +132,17 @@ func splitTable(name string) (schema, table string) {
 // ofTable sets the backfill of a table up.
 func (b *backfill) ofTable(in *inputTable, c *backfillCmd) {
 	b.in, b.how = in, c.how(in.where+" "+in.fullName())
-	b.besides(url.PathEscape(in.fullName()))
+	name := in.fullName()
+	if c.Source != "" {
+		name = c.Source + "." + name
+	}
+	b.besides(url.PathEscape(name))
 }
 
 // openTable connects to the database of --from, and finds out what the table is
 // made of.
 func openTable(ctx context.Context, c *backfillCmd, bar *progress, b *backfill) (in *inputTable, err error) {
-	in = &inputTable{when: -1, isDay: c.daily()}
+	in = &inputTable{when: -1, isDay: c.daily(), of: c.Source}
 	if in.where, err = postgres.Where(c.From); err != nil {
 		return nil, fmt.Errorf("--from: %w", err)
 	}
@@ -138,6 +152,7 @@ func openTable(ctx context.Context, c *backfillCmd, bar *progress, b *backfill) 
 	if in.conn, err = postgres.Connect(ctx, c.From); err != nil {
 		return nil, fmt.Errorf("--from: %w", err)
 	}
+	in.conn.PgConn().Frontend().SetMaxBodyLen(maxInputLine) // a row is one message
 	err = in.reading(ctx, func() error { return in.find(ctx, c, b) })
 	if err == nil {
 		err = in.reading(ctx, func() error { return in.estimate(ctx) })
@@ -166,6 +181,9 @@ func (in *inputTable) reading(ctx context.Context, do func() error) error {
 		return err
 	}
 	err := do()
+	if tooLong := new(pgproto3.ExceededMaxBodyLenErr); errors.As(err, &tooLong) {
+		return fmt.Errorf("a row holds %d bytes, and %d at most are read of one: leave columns out with --ignore, or read a view that has less", tooLong.ActualBodyLen, tooLong.MaxExpectedBodyLen)
+	}
 	return errors.Join(err, pg.Exec(context.WithoutCancel(ctx), `ROLLBACK`).Close())
 }
 
@@ -414,6 +432,9 @@ func (in *inputTable) read() int64 { return in.size }
 // by their keys.
 func (in *inputTable) source() string {
 	text := "table " + in.fullName()
+	if in.of != "" {
+		text += " of " + in.of
+	}
 	if len(text) > 255 { // two names of at most 63 characters, of up to four bytes
 		text = "table " + digest(text)
 	}
@@ -439,16 +460,24 @@ func (in *inputTable) next(ctx context.Context) (record, error) {
 // fetch reads a page.
 func (in *inputTable) fetch(ctx context.Context) error {
 	where, order, args := in.condition(in.at.Key)
-	line := in.at.Line
+	line, begun, size, full := in.at.Line, in.size, int64(0), false
 	in.page = in.page[:0]
 	err := in.ask(ctx, "SELECT "+in.list()+" FROM "+in.quoted()+where+order+" LIMIT "+strconv.Itoa(in.want), args, func(fields []pgconn.FieldDescription, values [][]byte) error {
+		if full {
+			return nil // the next page begins with it
+		}
 		line++
 		r, err := in.row(fields, values, line)
 		in.page = append(in.page, r)
+		size = in.size - begun
+		full = size >= tablePageBytes
 		return err
 	})
-	in.last = len(in.page) < in.want
+	in.last = len(in.page) < in.want && !full
 	in.want = tablePage
+	if size > 0 { // as many as are likely to be kept
+		in.want = int(min(tablePage, max(firstPage, tablePageBytes*int64(len(in.page))/size)))
+	}
 	return err
 }
 

@@ -258,7 +258,9 @@ func TestBackfillTableFaults(t *testing.T) {
 		"--table events":                                              "--table needs the database: --from postgres://",
 		"--table events --from 2024-01-01":                            "--table needs the database",
 		"--events x --from postgres://h/d":                            "say which of its tables with --table",
-		"--events x --since 2024-01-01":                               "--since, --until, --as, --row-key and --timezone are of --table",
+		"--events x --since 2024-01-01":                               "--since, --until, --as, --source, --row-key and --timezone are of --table",
+		"--events x --source a":                                       "are of --table",
+		"--table events --from postgres://h/d --source a/b":           `--source must be at most 40 letters, digits, dots, dashes and underscores, not "a/b"`,
 		"--table events --to 2024-01-01":                              "--table needs the database",
 		"--table events --from postgres://u@/":                        "must name a database",
 		"--table events --from postgres://u:hunter2@127.0.0.1:1/none": "cannot be reached",
@@ -306,6 +308,66 @@ func TestBackfillTableRowKeyTellsApart(t *testing.T) {
 	}
 	h.exec(`UPDATE uses SET part = 0 WHERE part IS NULL`)
 	if r, _, err := h.backfill(b, "uses", append(args, "--ignore", "loose", "--row-key", "id,part")...); err != nil || r.Rows != rows+2 || len(b.events) != rows+2 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// Databases that have tables of the same name, and number their rows alike, are
+// told apart by --source: in keys, in totals and in checkpoints.
+func TestBackfillTableSources(t *testing.T) {
+	t.Parallel()
+	north, south := newHost(t), newHost(t)
+	south.dir = north.dir
+	for _, h := range []*host{north, south} {
+		h.exec(`CREATE TABLE events (id int PRIMARY KEY, license_id text, usage_type text, occurred_at timestamptz);
+			INSERT INTO events SELECT n, 'l', 'view', '2024-01-01T00:00:00Z' FROM generate_series(1, 3) n;
+			CREATE TABLE daily_metrics (id int PRIMARY KEY, license_id text, usage_type text, date date, quantity int);
+			INSERT INTO daily_metrics VALUES (1, 'l', 'view', '2024-01-01', 3)`)
+	}
+	b := newBooks()
+	for _, h := range []*host{north, south} {
+		args := []string{"--source", map[*host]string{north: "north", south: "south"}[h]}
+		if r, _, err := h.backfill(b, "events", args...); err != nil || r.New != 3 {
+			t.Errorf("%v: %+v, %v", args, r, err)
+		}
+		if r, _, err := h.backfill(b, "events", args...); err != nil || r.Duplicates != 3 {
+			t.Errorf("%v again: %+v, %v", args, r, err)
+		}
+		if _, _, err := h.backfill(b, "daily_metrics", args...); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, key := range []string{"backfill:north/public.events:1", "backfill:south/public.events:3"} {
+		if _, ok := b.events[key]; !ok {
+			t.Errorf("there is no %s in %v", key, b.events)
+		}
+	}
+	for _, d := range b.totals {
+		if d.Source != "table public.daily_metrics of south" {
+			t.Errorf("%+v", d)
+		}
+	}
+}
+
+// Long rows are read in small pages, and one that is longer than any event ends
+// the backfill before it fills the memory.
+func TestBackfillTableLongRows(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	const rows, long = 120, 300_000 // more than a page may keep
+	h.exec(fmt.Sprintf(`CREATE TABLE events (id int PRIMARY KEY, license_id text, usage_type text, occurred_at timestamptz, metadata text, note text);
+		INSERT INTO events SELECT n, 'l', 'view', '2024-01-01T00:00:00Z', '{}', repeat('x', CASE WHEN n %% 3 = 0 THEN 5 ELSE %d END) FROM generate_series(1, %d) n`, long, rows))
+	args := []string{"--map", "referrer=note"} // refused for its length, where it is long
+	b := newBooks()
+	r, _, err := h.backfill(b, "events", args...)
+	if err == nil || r.Rows != rows || r.New != rows/3 || len(r.Refused) != 1 || r.Refused[0].Count != rows*2/3 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	h.exec(`UPDATE events SET note = repeat('x', 2000000) WHERE id = 90`)
+	if r, _, err = h.backfill(newBooks(), "events", args...); err == nil || !strings.Contains(err.Error(), "a row holds 20") || !strings.Contains(err.Error(), "leave columns out with --ignore") {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if r, _, err = h.backfill(newBooks(), "events", "--ignore", "note"); err != nil || r.New != rows {
 		t.Errorf("%+v, %v", r, err)
 	}
 }

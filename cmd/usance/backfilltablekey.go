@@ -95,14 +95,18 @@ func said(columns, key []string) string {
 	return strings.Join(out, " ")
 }
 
-// keyFor is the idempotency key of an event that has none: made of the table and
-// the row's key, whichever way the table is read.
+// keyFor is the idempotency key of an event that has none: made of --source, the
+// table and the row's key, whichever way the table is read.
 func (in *inputTable) keyFor(key []string) string {
 	parts := make([]string, len(key))
 	for i, k := range key {
 		parts[i] = url.QueryEscape(k)
 	}
-	text := "backfill:" + url.QueryEscape(in.schema) + "." + url.QueryEscape(in.name) + ":" + strings.Join(parts, ",")
+	of := ""
+	if in.of != "" {
+		of = in.of + "/"
+	}
+	text := "backfill:" + of + url.QueryEscape(in.schema) + "." + url.QueryEscape(in.name) + ":" + strings.Join(parts, ",")
 	if len(text) > 255 {
 		return "backfill:" + digest(text)
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 type moveCmd struct {
-	To   string `required:"" placeholder:"URL" help:"The PostgreSQL database, as postgres://user@host:5432/database; it must be empty. The password is read as psql reads it, from ~/.pgpass or PGPASSWORD, unless it is there: what stands on a command line, everybody on the machine can see."`
+	To   string `required:"" placeholder:"URL" help:"The PostgreSQL database, as postgres://user@host:5432/database; it must be empty. Its password is read as psql reads it, from ~/.pgpass or PGPASSWORD, unless the URL holds it: what stands on a command line, everybody on the machine can see."`
 	Anew bool   `help:"Throw away what an earlier move that did not end left there."`
 }
 
