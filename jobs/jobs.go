@@ -182,12 +182,37 @@ func (r *Runner) List(ctx context.Context) ([]usance.Job, error) {
 			continue
 		}
 		j := stored[i]
-		if !t.planned.IsZero() && j.NextRunAt.Equal(t.stale) {
-			j.NextRunAt = t.planned
-		}
+		j.NextRunAt = r.nextRun(t, &j)
 		out = append(out, j)
 	}
 	return out, nil
+}
+
+// clockSkew is how far the clocks of nodes may be apart.
+const clockSkew = 5 * time.Minute
+
+// nextRun is when a job is due: as it is stored, unless that was planned by
+// another schedule, or by a clock that was ahead.
+func (r *Runner) nextRun(t *task, j *usance.Job) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.o.Now()
+	if next := t.next(now); j.LastRunAt.After(now.Add(clockSkew)) && j.NextRunAt.After(next) && !j.NextRunAt.Equal(t.stale) {
+		r.o.Logger.Warn("jobs: the last run lies in the future: a clock was ahead; planned anew",
+			"job", j.Name, "lastRunAt", j.LastRunAt, "planned", j.NextRunAt, "next", next)
+		t.stale, t.planned = j.NextRunAt, next
+	}
+	if !t.planned.IsZero() && j.NextRunAt.Equal(t.stale) {
+		return t.planned
+	}
+	return j.NextRunAt
+}
+
+// replanned tells whether the time is not the stored one.
+func (r *Runner) replanned(t *task, at time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !t.planned.IsZero() && at.Equal(t.planned)
 }
 
 // Pause stops a job's schedule; what is running goes on to its end.
@@ -326,7 +351,7 @@ func (r *Runner) tick(ctx context.Context) time.Duration {
 			if !cut {
 				fired = t.fired(j.NextRunAt, now)
 			}
-			r.start(ctx, t, cut || !t.planned.IsZero() && j.NextRunAt.Equal(t.planned), fired)
+			r.start(ctx, t, cut || r.replanned(t, j.NextRunAt), fired)
 		default:
 			wait = min(wait, j.NextRunAt.Sub(now))
 		}

@@ -414,3 +414,36 @@ func FuzzParseSchedule(f *testing.F) {
 		}
 	})
 }
+
+// A run that a clock took place in the future is not what the next one is
+// planned by when the clock is right again.
+func TestClockWasAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ahead atomic.Int64
+		ahead.Store(int64(400 * 24 * time.Hour))
+		var runs atomic.Int64
+		r, err := New(&memory{}, []Task{{Name: "a", Schedule: []string{"0 * * * *"}, Run: counting(&runs)}}, Options{
+			Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var done sync.WaitGroup
+		done.Go(func() { _ = r.Run(ctx) })
+		defer done.Wait()
+		defer cancel()
+		time.Sleep(90 * time.Minute)
+		if runs.Load() != 1 {
+			t.Fatalf("%d runs while the clock was ahead", runs.Load())
+		}
+		ahead.Store(0)
+		time.Sleep(10 * time.Hour)
+		if got := runs.Load(); got != 11 {
+			t.Errorf("%d runs, want 11: one each hour", got)
+		}
+		if err := r.Health(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}

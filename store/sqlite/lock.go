@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"path/filepath"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +22,9 @@ var ErrInUse = errors.New("sqlite: the database file is in use")
 type fileLock struct{ f *os.File }
 
 func lockFile(path string) (*fileLock, error) {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target // the file has one lock, by whatever link it is named
+	}
 	f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, unavailable(err, "the lock file beside the database file cannot be made; check the permissions of its folder")

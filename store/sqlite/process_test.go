@@ -100,6 +100,13 @@ func TestSecondProcess(t *testing.T) {
 	if err == nil || usance.ErrorCode(err) != usance.CodeUnavailable {
 		t.Errorf("a second store in this process: %v", err)
 	}
+	link := filepath.Join(t.TempDir(), "link.db")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	if line, _, _ := process(t, "opener", link); !strings.Contains(line, want) {
+		t.Errorf("a second process that names the file by a link was told %q", line)
+	}
 	if err := s.Ping(t.Context()); err != nil {
 		t.Errorf("the first store afterwards: %v", err)
 	}

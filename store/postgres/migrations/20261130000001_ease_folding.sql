@@ -1,6 +1,10 @@
 -- What each fold rewrites is cheaper to write, and the events that are not folded
 -- yet are found by the licence they are of, however many batches are pending. No
--- table that is large is rewritten.
+-- table is rewritten: who reads it with an older snapshot would find it empty. Each
+-- statement is a transaction of its own, so that none waits with locks for those of
+-- nodes that go on meanwhile.
+
+-- +goose NO TRANSACTION
 
 -- +goose Up
 
@@ -16,6 +20,14 @@ CREATE INDEX IF NOT EXISTS pending_batches_received ON pending_batches (first_re
 DO $$
 BEGIN
     ALTER TABLE license_usage_rollups ALTER COLUMN breakdown SET COMPRESSION lz4;
+EXCEPTION WHEN feature_not_supported THEN
+    NULL;
+END
+$$;
+-- +goose StatementEnd
+-- +goose StatementBegin
+DO $$
+BEGIN
     ALTER TABLE license_usage_sessions ALTER COLUMN sketch SET COMPRESSION lz4;
 EXCEPTION WHEN feature_not_supported THEN
     NULL;
