@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/usance/usance/store/postgres"
 )
 
 // Bouncer is a PgBouncer of one test, in transaction mode and with its defaults
@@ -183,12 +183,9 @@ func (b *Bouncer) await() error {
 			return err
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		config, err := pgx.ParseConfig(fmt.Sprintf("postgres://usance@/pgbouncer?host=%s&port=6432&default_query_exec_mode=simple_protocol", b.folder))
+		conn, err := postgres.Connect(ctx, fmt.Sprintf("postgres://usance@/pgbouncer?host=%s&port=6432&default_query_exec_mode=simple_protocol", b.folder))
 		if err == nil {
-			var conn *pgx.Conn
-			if conn, err = pgx.ConnectConfig(ctx, config); err == nil {
-				err = conn.Close(ctx)
-			}
+			err = conn.Close(ctx)
 		}
 		cancel()
 		if err == nil {
