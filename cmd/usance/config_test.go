@@ -195,7 +195,8 @@ func TestEverySettingIsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	if *update {
-		page = regexp.MustCompile(`(?m)(^\|.*\n)+`).ReplaceAllLiteral(page, table.Bytes())
+		head, _, _ := bytes.Cut(table.Bytes(), []byte("\n")) // the page has other tables
+		page = regexp.MustCompile(`(?m)^`+regexp.QuoteMeta(string(head))+`\n(\|.*\n)+`).ReplaceAllLiteral(page, table.Bytes())
 		if err := os.WriteFile(path, page, 0o644); err != nil {
 			t.Fatal(err)
 		}
