@@ -187,8 +187,11 @@ func rangeEnd(field, s string, days int, loc *time.Location) (t time.Time, d Dat
 		}
 		t = t.UTC()
 	}
-	if t.Year() < 1 || t.Year() > 9999 {
-		return fail("%q lies outside the years 1 to 9999", Clip(s))
+	// Answers tell the instant in the licence's zone, which must have it too.
+	for _, year := range []int{t.Year(), t.In(loc).Year()} {
+		if year < 1 || year > 9999 {
+			return fail("%q is too near the end of the calendar, or outside it: a range must begin and end within the years 1 to 9999", Clip(s))
+		}
 	}
 	// A day that the zone skipped has become the next one.
 	d = DateOf(t, loc)
