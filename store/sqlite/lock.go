@@ -52,6 +52,25 @@ func lockFile(path string) (*fileLock, error) {
 	return &fileLock{f}, nil
 }
 
+// onlyName refuses a file that has other names, by hard links. The lock and
+// SQLite's log bear the file's name: a process that opened it by another one
+// would neither see the lock nor what is in the log, and spoil the file.
+func onlyName(path string) error {
+	var s unix.Stat_t
+	err := unix.Stat(path, &s)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return unavailable(err, "the database file cannot be looked at; check its path and permissions")
+	}
+	if s.Nlink > 1 {
+		return usance.NewError(usance.CodeUnavailable,
+			"the database file has %d names (hard links), under each of which it could be opened and spoilt; remove the others, which find -samefile %s tells, or put a copy in their place", s.Nlink, path)
+	}
+	return nil
+}
+
 // release lets others in. The file stays: were it removed, two processes could
 // hold locks on two files of its name.
 func (l *fileLock) release() {

@@ -112,6 +112,34 @@ func TestSecondProcess(t *testing.T) {
 	}
 }
 
+// A file that has a second name, by a hard link, is opened by neither: SQLite's
+// log and the lock would be two.
+func TestHardLink(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "usance.db")
+	other := filepath.Join(t.TempDir(), "other.db")
+	s := openAt(t, path)
+	if err := os.Link(path, other); err != nil {
+		t.Fatal(err)
+	}
+	if line, _, _ := process(t, "opener", other); !strings.HasPrefix(line, "UNAVAILABLE ") || !strings.Contains(line, "2 names (hard links)") {
+		t.Errorf("a second process that names the file by a hard link was told %q", line)
+	}
+	if err := s.Ping(t.Context()); err != nil {
+		t.Errorf("the first store afterwards: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if line, _, _ := process(t, "opener", path); !strings.Contains(line, "2 names (hard links)") {
+		t.Errorf("afterwards, by its own name: %q", line)
+	}
+	if err := os.Remove(other); err != nil {
+		t.Fatal(err)
+	}
+	openAt(t, path)
+}
+
 // A process that was killed leaves no lock behind.
 func TestKilledProcess(t *testing.T) {
 	t.Parallel()

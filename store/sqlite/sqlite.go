@@ -96,7 +96,10 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := makeFile(path); err != nil {
+	if err = onlyName(path); err == nil {
+		err = makeFile(path)
+	}
+	if err != nil {
 		lock.release()
 		return nil, err
 	}
