@@ -224,7 +224,7 @@ func (d *difference) compareSessions(ctx context.Context, v usance.View, license
 }
 
 // correct adds the difference under the rows' locks; ok is false when another
-// recalculation changed one of them since it was read. Sessions that were merged
+// recalculation changed one of them since it was read, or one is gone. Sessions that were merged
 // meanwhile are merged once more, which changes nothing.
 func (f *Folder) correct(ctx context.Context, licenseID string, d *difference) (ok bool, err error) {
 	if d.drifted() == 0 {
@@ -233,15 +233,23 @@ func (f *Folder) correct(ctx context.Context, licenseID string, d *difference) (
 	err = f.store.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
 		ok = true
 		keys := make([]usance.RollupKey, len(d.rows))
+		var missing []usance.RollupKey // when they were read
 		for i := range d.rows {
 			keys[i] = d.rows[i].RollupKey
+			if _, there := d.revisions[keys[i]]; !there {
+				missing = append(missing, keys[i])
+			}
 		}
-		if err := tx.EnsureRollups(ctx, keys); err != nil {
+		if err := tx.EnsureRollups(ctx, missing); err != nil {
 			return err
 		}
 		rows, err := tx.LockRollups(ctx, keys)
 		if err != nil {
 			return err
+		}
+		if len(rows) < len(keys) { // by somebody's hand: what one lacked is not what it lacks now
+			ok = false
+			return nil
 		}
 		for i := range rows {
 			if rows[i].Revision != d.revisions[rows[i].RollupKey] {
