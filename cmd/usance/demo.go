@@ -126,6 +126,10 @@ curl -s "$USANCE_URL/api/trpc/usage.getThresholdStatus?licenseId=lic_northwind_t
 # The last months, by week.
 curl -s "$USANCE_URL/api/trpc/usage.getAnalytics?licenseId=lic_lumen_theme&startDate=$(date -d '-90 days' +%F)&endDate=$(date +%F)&granularity=weekly" -H "Authorization: Bearer $USANCE_KEY"
 
+# What is to come of a licence, and which limits will be passed.
+curl -s "$USANCE_URL/v1/forecasts?licenseId=lic_pixel_font&latest=true" -H "Authorization: Bearer $USANCE_KEY"
+curl -s "$USANCE_URL/v1/alerts?kind=forecast" -H "Authorization: Bearer $USANCE_KEY"
+
 # What waits for approval.
 curl -s "$USANCE_URL/v1/overages?status=PENDING_APPROVAL" -H "Authorization: Bearer $USANCE_KEY"
 

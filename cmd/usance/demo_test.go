@@ -1,16 +1,21 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/http"
+	"os"
+	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/usance/usance"
 )
 
-// The demo's year holds something of everything, no rollup differs from its
+// The demo's year holds something of everything, forecasts and what is unusual included, no rollup differs from its
 // events, and its data are answered within the times that the operations page
 // asks for: analytics in 200 ms and aggregates in 100 ms at p95, with a cache
 // that is hit four times of five on repeated reads.
@@ -72,17 +77,102 @@ func TestDemo(t *testing.T) {
 	if err != nil || drift.Drifted != 0 || drift.Rows == 0 {
 		t.Errorf("verification of %d rows: %d differ, %v", drift.Rows, drift.Drifted, err)
 	}
-	s.speed(t)
-}
-
-// speed asks for every licence's analytics and daily aggregates, again and again.
-func (s *server) speed(t *testing.T) {
-	t.Helper()
 	handler, err := s.handler()
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := &remote{url: "http://usance.invalid", key: s.adminKey, http: &http.Client{Transport: direct{handler}}}
+	foresees(t, r, end)
+	speed(t, r)
+}
+
+// foresees asks what the forecasts of the demo say: of the licence whose limit is
+// nearly used up, as the docs show it, of what was unusual, and of how good they were.
+func foresees(t *testing.T, r *remote, end time.Time) {
+	t.Helper()
+	var list struct{ Data []usance.Forecast }
+	if err := r.call(t.Context(), "usage.getForecasts", map[string]any{"licenseId": "lic_pixel_font", "latest": true}, &list); err != nil {
+		t.Fatal(err)
+	}
+	today := usance.DateOf(end, time.UTC)
+	if len(list.Data) != 1 || list.Data[0].PredictedBreachDate == nil || *list.Data[0].PredictedBreachDate <= today {
+		t.Fatalf("no limit is forecast to be passed soon: %+v", list.Data)
+	}
+	f := &list.Data[0]
+	if !(f.UsedQuantity < f.LimitQuantity && f.LowerBound < f.PredictedQuantity && f.PredictedQuantity < f.UpperBound && *f.BreachProbability > 0.9) {
+		t.Errorf("forecast: %+v", f)
+	}
+	alerts := make(map[usance.AlertKind]int)
+	for _, kind := range []usance.AlertKind{usance.AlertForecast, usance.AlertSpike, usance.AlertDrop, usance.AlertConcentration} {
+		var page struct{ Data []usance.Alert }
+		if err := r.call(t.Context(), "usage.listAlerts", map[string]any{"kind": kind}, &page); err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range page.Data {
+			if a.Reason == "" || a.Severity == "" {
+				t.Errorf("%+v says neither why nor how grave it is", a)
+			}
+			if kind != usance.AlertForecast || a.LicenseID == "lic_pixel_font" && *a.PredictedBreachDate > today {
+				alerts[kind]++
+			}
+		}
+		if alerts[kind] == 0 {
+			t.Errorf("no alert of the kind %s: %v", kind, page.Data)
+		}
+	}
+	var accuracy struct{ ByLead []usance.ForecastAccuracy }
+	if err := r.call(t.Context(), "usage.getForecastAccuracy", nil, &accuracy); err != nil {
+		t.Fatal(err)
+	}
+	scored, within := int64(0), 0.0
+	for _, a := range accuracy.ByLead {
+		scored, within = scored+a.Forecasts, within+a.Coverage*float64(a.Forecasts)
+		t.Logf("forecasts made %d to %d days before their period's end: %d, %.0f %% within their bounds, MASE %.2f, Brier %.3f",
+			a.MinLeadDays, a.MaxLeadDays, a.Forecasts, 100*a.Coverage, *a.MeanScaledError, *a.BrierScore)
+	}
+	if scored < 30 {
+		t.Errorf("%d forecasts were scored", scored)
+	}
+	documented(t, r, "/v1/forecasts?licenseId=lic_pixel_font&latest=true", "../../docs/forecast.md")
+}
+
+// documented compares the answer to a GET with what a page shows below the
+// command, in a block of its own; ids are always new.
+func documented(t *testing.T, r *remote, path, page string) {
+	t.Helper()
+	body, err := r.page(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer bytes.Buffer
+	if err := json.Indent(&answer, body, "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	want := regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}`).ReplaceAllString(strings.TrimSpace(answer.String()), "01997f2a-0b5e-7c44-9d21-5f0c7b6a3e18")
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := regexp.MustCompile(`(?s)(` + regexp.QuoteMeta(path) + "[^`]*```\n\n```json\n)(.*?)(\n```)")
+	m := shown.FindSubmatchIndex(text)
+	if m == nil {
+		t.Fatalf("%s does not show %s and its answer", page, path)
+	}
+	if got := string(text[m[4]:m[5]]); got != want {
+		if !*update {
+			t.Errorf("%s shows another answer to %s than\n%s\nrun this test with -update", page, path, want)
+			return
+		}
+		text = slices.Concat(text[:m[4]], []byte(want), text[m[5]:])
+		if err := os.WriteFile(page, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// speed asks for every licence's analytics and daily aggregates, again and again.
+func speed(t *testing.T, r *remote) {
+	t.Helper()
 	took := make(map[string][]time.Duration)
 	for range 10 {
 		for _, l := range demoLicenses {

@@ -13,7 +13,8 @@ type (
 		anchor                               int
 		fields                               string // further JSON members
 	}
-	// demoLimit is a threshold; fields are further JSON members.
+	// demoLimit is a threshold; fields are further JSON members. A limit of 0 stands
+	// for one that will be used up some days after the year's end.
 	demoLimit struct {
 		license, usageType, period string
 		limit                      int64
@@ -32,10 +33,12 @@ type (
 		mix                string  // a key of demoMixes
 		campaigns          []demoCampaign
 	}
-	// demoCampaign multiplies usage for some days.
+	// demoCampaign multiplies usage for some days; with a referrer all of it comes
+	// from there.
 	demoCampaign struct {
 		daysAgo, days int
 		factor        float64
+		referrer      string
 	}
 	// demoMix is what events of a flow look like; repeats weigh.
 	demoMix struct{ platforms, devices, places, referrers []string }
@@ -106,30 +109,31 @@ var demoLimits = []demoLimit{
 	{"lic_pixel_loops", "play", "monthly", 4_400_000, `"gracePercentage":0,"allowOverage":true,"overageRateCents":0.05`},
 	{"lic_pixel_loops", "all", "quarterly", 13_000_000, `"allowOverage":true,"warningLevels":[75,100,125]`},
 	{"lic_pixel_harmattan", "stream", "monthly", 105_000, `"gracePercentage":10,"allowOverage":true,"overageRateCents":1`},
+	{"lic_pixel_font", "impression", "total", 0, `"allowOverage":true`},
 }
 
 var demoFlows = []demoFlow{
-	{"lic_123", "view", 16, 2, 0.4, 0.7, 0.3, 11, 0, "shop", []demoCampaign{{200, 10, 1.6}}},
+	{"lic_123", "view", 16, 2, 0.4, 0.7, 0.3, 11, 0, "shop", []demoCampaign{{200, 10, 1.6, ""}}},
 	{"lic_123", "click", 6, 1, 0.4, 0.7, 0.3, 11, 0, "shop", nil},
-	{"lic_northwind_trail", "play", 24, 430, 0.5, 1.3, 0.35, 7, 0.8, "video", []demoCampaign{{120, 12, 2}, {35, 9, 1.7}}},
-	{"lic_northwind_trail", "impression", 13, 1520, 0.4, 1.1, 0.3, 7, 0, "social", []demoCampaign{{120, 12, 2.4}}},
+	{"lic_northwind_trail", "play", 24, 430, 0.5, 1.3, 0.35, 7, 0.8, "video", []demoCampaign{{120, 12, 2, ""}, {35, 9, 1.7, ""}}},
+	{"lic_northwind_trail", "impression", 13, 1520, 0.4, 1.1, 0.3, 7, 0, "social", []demoCampaign{{120, 12, 2.4, ""}}},
 	{"lic_northwind_icons", "download", 13, 24, 0.3, 0.4, 0.1, 3, 0, "app", nil},
-	{"lic_northwind_print", "print", 6, 110, 0.1, 0.2, 0.5, 11, 3, "paper", []demoCampaign{{75, 14, 2.2}}},
-	{"lic_lumen_theme", "stream", 29, 1030, 0.35, 1.2, 0.3, 7, 0.3, "music", []demoCampaign{{150, 20, 1.5}, {20, 12, 1.4}}},
+	{"lic_northwind_print", "print", 6, 110, 0.1, 0.2, 0.5, 11, 3, "paper", []demoCampaign{{75, 14, 2.2, ""}}},
+	{"lic_lumen_theme", "stream", 29, 1030, 0.35, 1.2, 0.3, 7, 0.3, "music", []demoCampaign{{150, 20, 1.5, ""}, {20, 12, 1.4, ""}}},
 	{"lic_lumen_theme", "impression", 11, 2290, 0.2, 1.1, 0.3, 7, 0, "social", nil},
 	{"lic_lumen_cranes", "print", 7, 240, 0.25, 0.5, 0.3, 4, 1.5, "paper", nil},
-	{"lic_lumen_tide", "impression", 20, 1620, 0.6, 1.2, 0.4, 6, 0, "social", []demoCampaign{{60, 10, 1.9}}},
+	{"lic_lumen_tide", "impression", 20, 1620, 0.6, 1.2, 0.4, 6, 0, "social", []demoCampaign{{60, 10, 1.9, ""}, {3, 1, 0.1, ""}}},
 	{"lic_lumen_tide", "click", 8, 38, 0.6, 1.2, 0.4, 6, 0, "social", nil},
 	{"lic_lumen_font", "view", 14, 690, 0.2, 0.8, 0.1, 1, 0, "shop", nil},
-	{"lic_atlas_souk", "view", 22, 200, 0.3, 1.3, 0.45, 1, 0, "travel", []demoCampaign{{95, 15, 1.8}}},
+	{"lic_atlas_souk", "view", 22, 200, 0.3, 1.3, 0.45, 1, 0, "travel", []demoCampaign{{95, 15, 1.8, ""}}},
 	{"lic_atlas_souk", "print", 3, 300, 0, 0.3, 0.3, 10, 2, "paper", nil},
-	{"lic_atlas_dunes", "view", 23, 310, 0.7, 1.4, 0.5, 12, 0, "travel", []demoCampaign{{50, 8, 2}}},
-	{"lic_atlas_dunes", "download", 8, 32, 0.6, 0.8, 0.3, 12, 90, "app", nil},
+	{"lic_atlas_dunes", "view", 23, 310, 0.7, 1.4, 0.5, 12, 0, "travel", []demoCampaign{{50, 8, 2, ""}}},
+	{"lic_atlas_dunes", "download", 8, 32, 0.6, 0.8, 0.3, 12, 90, "app", []demoCampaign{{2, 1, 4, "https://mirror.example/"}}},
 	{"lic_atlas_harbor", "play", 12, 80, 0.3, 1.1, 0.25, 1, 0, "flight", nil},
 	{"lic_atlas_tide", "view", 11, 98, 0, 1.2, 0.5, 8, 0, "travel", nil},
-	{"lic_pixel_loops", "play", 31, 2520, 0.8, 1.6, 0.2, 12, 0.02, "game", []demoCampaign{{180, 7, 2}, {28, 10, 1.8}}},
+	{"lic_pixel_loops", "play", 31, 2520, 0.8, 1.6, 0.2, 12, 0.02, "game", []demoCampaign{{180, 7, 2, ""}, {28, 10, 1.8, ""}}},
 	{"lic_pixel_loops", "download", 6, 150, 0.5, 1.5, 0.2, 12, 4, "game", nil},
-	{"lic_pixel_harmattan", "stream", 18, 170, 0.4, 1.3, 0.3, 6, 0.6, "music", []demoCampaign{{110, 9, 2.2}}},
+	{"lic_pixel_harmattan", "stream", 18, 170, 0.4, 1.3, 0.3, 6, 0.6, "music", []demoCampaign{{110, 9, 2.2, ""}}},
 	{"lic_pixel_cranes", "view", 7, 140, 0.2, 1.5, 0.2, 12, 0, "game", nil},
 	{"lic_pixel_font", "impression", 10, 800, 0.5, 1.4, 0.2, 12, 0, "game", nil},
 }

@@ -36,6 +36,7 @@ type demoMaker struct {
 	end    time.Time
 	zones  map[string]*time.Location
 	brands map[string]string // the key id that acts for a brand
+	queue  []usance.Event    // that happen later
 	moves  int               // overages decided so far
 	events int
 }
@@ -45,7 +46,7 @@ type demoMaker struct {
 func makeDemo(ctx context.Context, s *server, clock *demoClock, end time.Time) (keys demoKeys, events int, err error) {
 	m := &demoMaker{s: s, clock: clock, end: end, zones: make(map[string]*time.Location), brands: make(map[string]string)}
 	first := usance.DateOf(end, time.UTC).AddDays(-365)
-	clock.t = first.AddDays(-30).Start(time.UTC)
+	clock.t = first.Start(time.UTC).Add(-14 * time.Hour)
 	if keys, err = m.parties(ctx); err != nil {
 		return keys, 0, err
 	}
@@ -56,11 +57,18 @@ func makeDemo(ctx context.Context, s *server, clock *demoClock, end time.Time) (
 			return keys, m.events, err
 		}
 	}
+	if err := m.send(ctx, (old + 32).Start(time.UTC)); err != nil {
+		return keys, m.events, err
+	}
+	foresight := m.foresight()
 	for d := first; d <= usance.DateOf(end, time.UTC)+1; d++ {
 		if err := m.day(ctx, d, ""); err != nil {
 			return keys, m.events, err
 		}
 		if err := m.settle(ctx); err != nil {
+			return keys, m.events, err
+		}
+		if err := m.foresee(ctx, foresight, d); err != nil {
 			return keys, m.events, err
 		}
 	}
@@ -104,6 +112,9 @@ func (m *demoMaker) parties(ctx context.Context) (keys demoKeys, err error) {
 		}
 	}
 	for _, t := range demoLimits {
+		if t.limit == 0 {
+			t.limit = m.soonUsed(t.license, t.usageType)
+		}
 		var threshold usance.Threshold
 		body := fmt.Appendf(nil, `{"licenseId":%q,"usageType":%q,"periodType":%q,"limitQuantity":%d,%s}`, t.license, t.usageType, t.period, t.limit, t.fields)
 		if err := json.Unmarshal(body, &threshold); err != nil {
@@ -129,24 +140,39 @@ func (m *demoMaker) parties(ctx context.Context) (keys demoKeys, err error) {
 	return keys, err
 }
 
-// day lives through one local day of every licence, or of the one named: its
-// events are sent when the day has ended everywhere on earth.
+// day lives through a day of every licence, or of the one named, up to ten in
+// the morning in UTC. Its events are those of the local days of that date, which
+// begin before and end after; what happens later waits in the queue.
 func (m *demoMaker) day(ctx context.Context, d usance.Date, license string) error {
-	var events []usance.Event
-	at := d.AddDays(1).Start(time.UTC).Add(14 * time.Hour)
-	if at.After(m.end) {
-		at = m.end
-	}
-	m.clock.t = at
 	for i := range demoFlows {
-		f := &demoFlows[i]
-		if license != "" && f.license != license {
-			continue
+		if f := &demoFlows[i]; license == "" || f.license == license {
+			m.queue = f.add(m.queue, d, m.zones[f.license], m.end)
 		}
-		events = f.add(events, d, m.zones[f.license], m.end)
 	}
-	slices.SortStableFunc(events, func(a, b usance.Event) int { return a.OccurredAt.Compare(b.OccurredAt) })
-	for batch := range slices.Chunk(events, usance.MaxBatch) {
+	if err := m.send(ctx, d.Start(time.UTC).Add(10*time.Hour)); err != nil {
+		return err
+	}
+	if d%7 == 0 {
+		if _, err := m.s.fold.Flush(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// send lets time pass until the instant, or the end, and sends what has happened
+// by then.
+func (m *demoMaker) send(ctx context.Context, until time.Time) error {
+	if until.After(m.end) {
+		until = m.end
+	}
+	m.clock.t = until
+	slices.SortStableFunc(m.queue, func(a, b usance.Event) int { return a.OccurredAt.Compare(b.OccurredAt) })
+	n := 0
+	for n < len(m.queue) && !m.queue[n].OccurredAt.After(until) {
+		n++
+	}
+	for batch := range slices.Chunk(m.queue[:n], usance.MaxBatch) {
 		results, err := m.s.ingest.Track(ctx, ingest.Request{Events: batch, Backdate: true})
 		if err != nil {
 			return err
@@ -157,13 +183,9 @@ func (m *demoMaker) day(ctx context.Context, d usance.Date, license string) erro
 				return fmt.Errorf("the demo's event %s: %w", batch[i].IdempotencyKey, e)
 			}
 		}
-		m.events += len(batch)
 	}
-	if d%7 == 0 {
-		if _, err := m.s.fold.Flush(ctx); err != nil {
-			return err
-		}
-	}
+	m.events += n
+	m.queue = slices.Clone(m.queue[n:]) // what was sent is the ingester's
 	return nil
 }
 
@@ -171,19 +193,22 @@ func (m *demoMaker) day(ctx context.Context, d usance.Date, license string) erro
 func (f *demoFlow) add(events []usance.Event, d usance.Date, zone *time.Location, end time.Time) []usance.Event {
 	r := rand.New(rand.NewPCG(uint64(uint32(d)), hashOf(f.license+"/"+f.usageType))) //nolint:gosec // made-up data must be the same each time
 	ago := int(usance.DateOf(end, time.UTC) - d)
-	_, month, _ := d.YMD()
+	_, month, dom := d.YMD()
 	factor := 1 + f.growth*(1-float64(ago)/365)
-	factor *= 1 + f.season*math.Cos(2*math.Pi*float64(int(month)-f.peakMonth)/12)
+	factor *= 1 + f.season*math.Cos(2*math.Pi*(float64(month)+float64(dom-16)/31-float64(f.peakMonth))/12)
 	if wd := d.Weekday(); wd == time.Saturday || wd == time.Sunday {
 		factor *= f.weekend
 	}
+	mix := demoMixes[f.mix]
 	for _, c := range f.campaigns {
 		if ago <= c.daysAgo && ago > c.daysAgo-c.days {
 			factor *= c.factor
+			if c.referrer != "" {
+				mix.referrers = []string{c.referrer}
+			}
 		}
 	}
 	factor = max(factor, 0.05)
-	mix := demoMixes[f.mix]
 	start := d.Start(zone)
 	hours := usance.HourSlots(d, zone)
 	n := max(1, int(float64(f.events)*(0.75+0.5*r.Float64())))
@@ -203,6 +228,28 @@ func (f *demoFlow) add(events []usance.Event, d usance.Date, zone *time.Location
 		}
 	}
 	return events
+}
+
+// soonUsed is what a flow uses in the year and some four days more, in round
+// numbers.
+func (m *demoMaker) soonUsed(license, usageType string) int64 {
+	today := usance.DateOf(m.end, time.UTC)
+	var year, week int64
+	for i := range demoFlows {
+		f := &demoFlows[i]
+		if f.license != license || f.usageType != usageType {
+			continue
+		}
+		for d := today - 365; d <= today+1; d++ {
+			for _, e := range f.add(nil, d, m.zones[license], m.end) {
+				year += e.Quantity
+				if m.end.Sub(e.OccurredAt) < 7*24*time.Hour {
+					week += e.Quantity
+				}
+			}
+		}
+	}
+	return (year + week*4/7 + 2_500) / 5_000 * 5_000
 }
 
 // hour draws an hour slot: quiet nights, a morning and an evening peak.
