@@ -42,6 +42,9 @@ func (w *Watch) Detect(ctx context.Context) (raised int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	if p.Cursor != "" {
+		w.o.Logger.Info("anomalies: going on where the last run was cut short", "startedAt", p.StartedAt)
+	}
 	faults := faults{count: w.m.failed}
 	for !p.Done {
 		var list []usance.License
