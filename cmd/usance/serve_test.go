@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -347,6 +348,36 @@ func TestRetentionDaysDecideWhenEventsGo(t *testing.T) {
 				t.Errorf("an event of that day now answers %q, want %q", code, want.code)
 			}
 		})
+	}
+}
+
+// A clock that jumps ahead takes no events away: the cleanup fails, until the
+// hourly job has seen it go on for a day.
+func TestCleanupDoubtsAClockAhead(t *testing.T) {
+	t.Parallel()
+	clock := &demoClock{t: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
+	s := stages(t, clock)
+	run := func(name string) error {
+		for _, task := range tasks(s.cfg, s.fold, s.billing, s.watch) {
+			if task.Name == name {
+				return task.Run(t.Context(), task.Schedule[:1])
+			}
+		}
+		return errors.New("there is no such job")
+	}
+	s.trackOne(t, "a", clock.t)
+	if err := run(jobAggregate); err != nil {
+		t.Fatal(err)
+	}
+	clock.t = clock.t.AddDate(3, 0, 0)
+	for hour := range 25 {
+		if err := run(jobAggregate); err != nil {
+			t.Fatal(err)
+		}
+		if err := run(jobCleanup); (err != nil) != (hour < 24) {
+			t.Errorf("after %d hours: %v", hour, err)
+		}
+		clock.t = clock.t.Add(time.Hour)
 	}
 }
 

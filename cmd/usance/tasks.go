@@ -34,6 +34,9 @@ func tasks(c config, f *fold.Folder, b *billing.Billing, w *watch.Watch) []jobs.
 			if _, err := f.Flush(ctx); err != nil {
 				return err
 			}
+			if _, err := f.LookAtClock(ctx); err != nil { // the cleanup asks for it
+				return err
+			}
 			if !verifies(c.AggregateSchedule, fired) {
 				return nil
 			}
@@ -58,7 +61,7 @@ func tasks(c config, f *fold.Folder, b *billing.Billing, w *watch.Watch) []jobs.
 			return err
 		}},
 		{Name: jobCleanup, Schedule: c.CleanupSchedule, Timeout: 6 * time.Hour, Run: func(ctx context.Context, _ []string) error {
-			_, err := f.Retain(ctx, time.Duration(c.RetentionDays)*24*time.Hour) // what drifted is logged and counted there
+			_, err := f.CleanUp(ctx, time.Duration(c.RetentionDays)*24*time.Hour) // what drifted is logged and counted there
 			return err
 		}},
 	}
