@@ -107,17 +107,32 @@ func (f *Forecast) LeadDays() int { return int(f.PeriodEnd - f.ForecastDate) }
 
 // Against scores the forecast by what was used in its period.
 func (f *Forecast) Against(actual int64, at time.Time) ForecastScore {
-	s := ForecastScore{ScoredAt: at, ActualQuantity: actual, AbsoluteError: actual - f.PredictedQuantity}
+	return f.against(actual, false, at)
+}
+
+// AgainstHeld scores the forecast of a period in which a hard limit was reached:
+// how much more than actual would have been used, nobody knows. So what was
+// forecast above it is taken for right, and the limit for passed.
+func (f *Forecast) AgainstHeld(actual int64, at time.Time) ForecastScore {
+	return f.against(actual, true, at)
+}
+
+func (f *Forecast) against(actual int64, held bool, at time.Time) ForecastScore {
+	lower, median, upper := f.LowerBound, f.PredictedQuantity, f.UpperBound
+	if held {
+		lower, median, upper = min(lower, actual), min(median, actual), min(upper, actual)
+	}
+	s := ForecastScore{ScoredAt: at, ActualQuantity: actual, AbsoluteError: actual - median}
 	s.AbsoluteError = max(s.AbsoluteError, -s.AbsoluteError)
 	if f.NaiveError != nil && *f.NaiveError > 0 {
 		v := float64(s.AbsoluteError) / *f.NaiveError
 		s.ScaledError = &v
 	}
 	tail := (1 - f.ConfidenceLevel) / 2
-	s.PinballLoss = (pinball(actual, f.LowerBound, tail) + pinball(actual, f.PredictedQuantity, 0.5) + pinball(actual, f.UpperBound, 1-tail)) / 3
-	s.Covered = f.LowerBound <= actual && actual <= f.UpperBound
+	s.PinballLoss = (pinball(actual, lower, tail) + pinball(actual, median, 0.5) + pinball(actual, upper, 1-tail)) / 3
+	s.Covered = lower <= actual && actual <= upper
 	if f.BreachProbability != nil {
-		breached := actual > f.LimitQuantity
+		breached := held || actual > f.LimitQuantity
 		happened := 0.0
 		if breached {
 			happened = 1

@@ -45,6 +45,21 @@ func TestForecastAgainst(t *testing.T) {
 		near("scaled", *s.ScaledError, c.scaled)
 		near("Brier", *s.BrierScore, c.brier)
 	}
+	// A hard limit let nothing more in: what was forecast above it may have been right.
+	for _, c := range []struct {
+		actual, off int64
+		covered     bool
+		brier       float64
+	}{{800, 0, true, 0.64}, {650, 0, true, 0.64}, {1000, 100, true, 0.64}, {1150, 250, false, 0.64}} {
+		s := f.AgainstHeld(c.actual, at)
+		if s.ActualQuantity != c.actual || s.AbsoluteError != c.off || s.Covered != c.covered || !*s.Breached {
+			t.Errorf("held at %d: %+v", c.actual, s)
+		}
+		near("Brier", *s.BrierScore, c.brier)
+	}
+	if s := f.AgainstHeld(650, at); s.PinballLoss != 0 {
+		t.Errorf("held at 650: a loss of %v", s.PinballLoss)
+	}
 	f.BreachProbability, f.NaiveError = nil, p(0)
 	if s := f.Against(1, at); s.Breached != nil || s.BrierScore != nil || s.ScaledError != nil {
 		t.Errorf("without a limit, and a history that never changed: %+v", s)

@@ -162,8 +162,8 @@ func (f *Forecaster) Forecast(r Request) (Forecast, error) {
 	}
 	out.Path = o.path(today, left, r.levels())
 	f.explain(&out, o)
-	share, usedToday := r.partOfToday()
-	o.partly(share, usedToday)
+	part, usedToday := r.partOfToday()
+	o.partly(part, usedToday)
 	for i, period := range periods {
 		used := usedToday
 		if i > 0 {
@@ -225,29 +225,6 @@ func (r Request) levels() []float64 {
 	}
 	slices.Sort(levels)
 	return slices.Compact(levels)
-}
-
-// partOfToday gives the share of a day's use that usually lies before the hours
-// of today that are over, and what they brought.
-func (r Request) partOfToday() (share, used float64) {
-	n := len(r.Hours) % 24
-	past, now := r.Hours[:len(r.Hours)-n], r.Hours[len(r.Hours)-n:]
-	for _, v := range now {
-		used += max(0, v)
-	}
-	if n == 0 {
-		return 0, 0
-	}
-	before, all := 0.0, 0.0
-	for i, v := range past[max(0, len(past)-28*24):] {
-		all += max(0, v)
-		if i%24 < n {
-			before += max(0, v)
-		}
-	}
-	// Two days on which the hours are alike keep few days from deciding.
-	even := 2 * max(all/max(1, min(28, float64(len(past)/24))), used, tiny)
-	return (before + even*float64(n)/24) / (all + even), used
 }
 
 // bands gives a distribution's intervals.

@@ -28,16 +28,15 @@ type history struct {
 // An outlook is what is expected of the days from an origin on, for sums of any
 // of them. It is read before its forecaster makes the next one.
 type outlook struct {
-	f       *Forecaster
-	prior   *Prior
-	method  Method
-	young   young
-	next    int     // weekday of the first day ahead
-	by      float64 // the measure of the series' own forecast; 0 without one
-	own     float64 // the share of that forecast in the answer
-	spread  [grid]float64
-	today   float64 // the share of the first day that is over
-	todayBy float64 // what that part used
+	f      *Forecaster
+	prior  *Prior
+	method Method
+	young  young
+	next   int     // weekday of the first day ahead
+	by     float64 // the measure of the series' own forecast; 0 without one
+	own    float64 // the share of that forecast in the answer
+	spread [grid]float64
+	part   partDay // what is known of the first day
 }
 
 // outlook forecasts left days after a history that is not empty.
@@ -72,19 +71,6 @@ func (f *Forecaster) outlook(h history, left int, method Method, p *Prior) *outl
 	return o
 }
 
-// partly says that share of the first day is over and brought so much: the rest
-// of it goes on between what was expected and what it has shown.
-func (o *outlook) partly(share, used float64) {
-	if share <= 0 || share >= 1 {
-		return
-	}
-	o.today, o.todayBy = share, used
-	if o.by > 0 {
-		path := o.f.engine.end()
-		path[0] = (1 - share) * ((1-share)*path[0] + used/o.by)
-	}
-}
-
 // total gives the distribution of used and the days from ≤ day < to ahead.
 func (o *outlook) total(used float64, from, to int) Total {
 	if to <= from {
@@ -106,14 +92,23 @@ func (o *outlook) spreadOver(used float64, from, to int, scale float64, k logs) 
 	days := float64(to - from)
 	var grown, young Total
 	if o.by > 0 {
-		grown = newTotal(used, days*o.by, meanOf(o.f.engine.end()[from:to]), scale, &o.spread, k)
+		path := o.f.engine.end()[from:to]
+		if from == 0 && o.part.share > 0 {
+			rest := path[0] / max(sumOf(path), tiny)
+			scale = o.part.scale(to, scale, o.f.law.scale[max(0, to-2)], rest, o.by, k)
+		}
+		grown = newTotal(used, days*o.by, meanOf(path), scale, &o.spread, k)
 	}
 	if y := o.young; y.mean > 0 {
 		w := o.prior.weight(o.next+from, to-from)
 		if from == 0 {
-			w -= o.today * o.prior.Weekday[o.next]
+			w -= o.part.share * o.prior.Weekday[o.next]
 		}
 		size := o.prior.size(y, to-from)
+		if from == 0 && o.part.share > 0 {
+			rest := (1 - o.part.share) * o.prior.Weekday[o.next] / w
+			size = o.part.scale(to, size, o.prior.size(y, max(1, to-1)), rest, y.mean*w/days, sumLogs)
+		}
 		if from > 0 {
 			size *= laterWindow
 		}

@@ -92,6 +92,15 @@ func breaches(ctx context.Context, tx usance.Tx, rows []usance.Forecast, now tim
 		if used >= t.LimitQuantity {
 			continue
 		}
+		if t.Kind() == usance.KindHard && len(counters) > 0 { // which is full before its last unit is used
+			days, err := tx.DayUsage(ctx, f.LicenseID, f.PeriodStart, f.PeriodEnd)
+			if err != nil {
+				return nil, err
+			}
+			if _, full := filled(t, &counters[0], days); full {
+				continue
+			}
+		}
 		told, _, err := tx.Alerts(ctx, usance.AlertFilter{LicenseID: f.LicenseID, ThresholdID: t.ID, Kind: usance.AlertForecast}, usance.Page{Limit: 1000})
 		if err != nil {
 			return nil, err

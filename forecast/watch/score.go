@@ -70,6 +70,15 @@ func (w *Watch) scores(ctx context.Context, v usance.View, rows []usance.Forecas
 	var days []usance.Rollup
 	var last *usance.Forecast
 	closed := false
+	ids := make([]string, len(rows))
+	for i := range rows {
+		ids[i] = rows[i].LicenseID
+	}
+	slices.Sort(ids)
+	facts, err := v.Facts(ctx, slices.Compact(ids))
+	if err != nil {
+		return nil, err
+	}
 	for i := range rows {
 		f := &rows[i]
 		if last == nil || last.LicenseID != f.LicenseID || last.PeriodStart != f.PeriodStart || last.PeriodEnd != f.PeriodEnd {
@@ -99,7 +108,28 @@ func (w *Watch) scores(ctx context.Context, v usance.View, rows []usance.Forecas
 				actual += days[j].Quantity
 			}
 		}
-		out = append(out, usance.ScoredForecast{ForecastKey: f.Key(), ForecastScore: f.Against(actual, now)})
+		score := f.Against(actual, now)
+		if held, err := held(ctx, v, facts, f, days); err != nil {
+			return nil, err
+		} else if held {
+			score = f.AgainstHeld(actual, now)
+		}
+		out = append(out, usance.ScoredForecast{ForecastKey: f.Key(), ForecastScore: score})
 	}
 	return out, nil
+}
+
+// held tells whether the threshold of a forecast was hard, and full in its period,
+// of which days are.
+func held(ctx context.Context, v usance.View, facts []usance.Facts, f *usance.Forecast, days []usance.Rollup) (bool, error) {
+	t, _ := thresholdOf(facts, f)
+	if t == nil || t.Kind() != usance.KindHard {
+		return false, nil
+	}
+	counters, err := v.Counters(ctx, []usance.CounterKey{{LicenseID: f.LicenseID, ThresholdID: t.ID, PeriodStart: f.PeriodStart}})
+	if err != nil || len(counters) == 0 {
+		return false, err
+	}
+	_, full := filled(t, &counters[0], days)
+	return full, nil
 }

@@ -110,6 +110,7 @@ type recent struct {
 	today   usance.Date
 	over    int // whole hours of today
 	first   usance.Date
+	days    []usance.Rollup
 	types   map[string]*ofType
 	events  int64 // of yesterday, all types
 	used    int64
@@ -140,6 +141,7 @@ func readRecent(ctx context.Context, v usance.View, l *usance.License, now time.
 	if err != nil {
 		return nil, err
 	}
+	r.days = days
 	r.first = max(from, usance.DateOf(start, zone))
 	for i := range days {
 		d := &days[i]
@@ -261,6 +263,9 @@ func (r *recent) alerts(ctx context.Context, v usance.View) (out []usance.Alert,
 	if session != nil {
 		out = append(out, r.alert(usance.AllTypes, *session, nil))
 	}
+	if out, err = r.unheld(ctx, v, out); err != nil {
+		return nil, err
+	}
 	var fresh []usance.Alert
 	for _, a := range out {
 		told, _, err := v.Alerts(ctx, usance.AlertFilter{LicenseID: a.LicenseID, Kind: a.Kind, UsageType: a.UsageType}, usance.Page{Limit: 20})
@@ -274,6 +279,55 @@ func (r *recent) alerts(ctx context.Context, v usance.View) (out []usance.Alert,
 		}
 	}
 	return fresh, nil
+}
+
+// unheld leaves out that there was less use, or none, where a hard limit let
+// nothing more in: that has alerts of its own.
+func (r *recent) unheld(ctx context.Context, v usance.View, list []usance.Alert) ([]usance.Alert, error) {
+	less := func(a usance.Alert) bool { return a.Kind == usance.AlertDrop || a.Kind == usance.AlertFlat }
+	if !slices.ContainsFunc(list, less) {
+		return list, nil
+	}
+	facts, err := v.Facts(ctx, []string{r.license.ID})
+	if err != nil || len(facts) == 0 {
+		return list, err
+	}
+	u := usage{license: *r.license, first: r.first, days: r.days}
+	// Limits of the days before are of no interest, but those of longer periods are.
+	from := r.today
+	for i := range facts[0].Thresholds {
+		t := &facts[0].Thresholds[i]
+		if t.Kind() == usance.KindHard && t.PeriodType != usance.PeriodDaily {
+			from = min(from, usance.PeriodOf(t.PeriodType, r.today-1, r.license.BillingAnchorDay).Start)
+		}
+	}
+	if from == r.today {
+		return list, nil
+	}
+	if from < r.today-unusualDays {
+		if u.days, err = v.DayUsage(ctx, r.license.ID, from, r.today+1); err != nil {
+			return nil, err
+		}
+	}
+	if err := u.readFull(ctx, v, facts[0].Thresholds); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(list, func(a usance.Alert) bool {
+		if !less(a) {
+			return false
+		}
+		for by, periods := range u.full {
+			if !covers(by, a.UsageType) {
+				continue
+			}
+			for _, p := range periods { // from the day on on which it was full
+				if a.PeriodStart >= p.Start-1 && a.PeriodStart < p.End {
+					return true
+				}
+			}
+		}
+		return false
+	}), nil
 }
 
 func (r *recent) alert(usageType string, a forecast.Anomaly, t *ofType) usance.Alert {

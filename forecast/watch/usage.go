@@ -120,27 +120,50 @@ func (u *usage) readFull(ctx context.Context, v usance.View, thresholds []usance
 		}
 		for j := range counters {
 			c := &counters[j]
-			limit := c.TermsOf(t).LimitWithGrace()
-			if c.Quantity < limit || c.PeriodEnd <= u.first {
+			if c.PeriodEnd <= u.first {
 				continue
 			}
-			sum := int64(0)
-			for k := range u.days {
-				d := &u.days[k]
-				if d.Date < c.PeriodStart || d.Date >= c.PeriodEnd || !t.Covers(d.UsageType) {
-					continue
+			if d, ok := filled(t, c, u.days); ok {
+				if u.full == nil {
+					u.full = make(map[string][]usance.Period)
 				}
-				if sum += d.Quantity; sum >= limit {
-					if u.full == nil {
-						u.full = make(map[string][]usance.Period)
-					}
-					u.full[t.UsageType] = append(u.full[t.UsageType], usance.Period{Start: d.Date + 1, End: c.PeriodEnd})
-					break
-				}
+				u.full[t.UsageType] = append(u.full[t.UsageType], usance.Period{Start: d + 1, End: c.PeriodEnd})
 			}
 		}
 	}
 	return nil
+}
+
+// filled gives the day on which the period of a hard threshold was full: less was
+// left of its limit than a usual event takes, so that hardly any got in from then
+// on. days are the licence's, of the period at least.
+func filled(t *usance.Threshold, c *usance.Counter, days []usance.Rollup) (usance.Date, bool) {
+	limit := c.TermsOf(t).LimitWithGrace()
+	within := func(d *usance.Rollup) bool {
+		return d.Date >= c.PeriodStart && d.Date < c.PeriodEnd && t.Covers(d.UsageType)
+	}
+	var all usance.Tally
+	for i := range days {
+		if d := &days[i]; within(d) {
+			all = all.Plus(d.Tally)
+		}
+	}
+	usual := int64(1)
+	if all.Events > 0 {
+		usual = max(1, all.Quantity/all.Events)
+	}
+	if c.Quantity <= limit-usual {
+		return 0, false
+	}
+	sum := int64(0)
+	for i := range days {
+		if d := &days[i]; within(d) {
+			if sum += d.Quantity; sum > limit-usual {
+				return d.Date, true
+			}
+		}
+	}
+	return 0, false
 }
 
 // series gives the quantity of each day from first on, up to yesterday: 0 where
