@@ -190,8 +190,8 @@ type UsageView interface {
 	// DueDays gives the days, in order and after the day named, that hold raw
 	// events received before the instant and are not sealed.
 	DueDays(ctx context.Context, before time.Time, after Day, limit int) ([]Day, error)
-	// Pending gives batches that are not folded, oldest first.
-	Pending(ctx context.Context, limit int) ([]Batch, error)
+	// Pending gives batches of before the instant that are not folded, oldest first.
+	Pending(ctx context.Context, before time.Time, limit int) ([]Batch, error)
 	// Backfill finds the licence's backfill; NOT_FOUND when it never had one.
 	Backfill(ctx context.Context, licenseID string) (Backfill, error)
 	// RunningBackfills gives those of status RUNNING, in the order of licences.
@@ -243,7 +243,7 @@ type Batch struct {
 	ID     ID
 	At     time.Time
 	Count  int
-	Group  int // of all its licences, from 1 to MaxGroups; 0: it was not split by groups
+	Group  int // of all its licences, from 1 to MaxGroups; 0: it is of several, or that is not known
 	Events []Event
 }
 
@@ -378,11 +378,10 @@ type Tx interface {
 	AddAudit(ctx context.Context, entries []AuditEntry) error
 	PutAPIKey(ctx context.Context, k APIKey) error
 
-	// TakePending deletes those of the pending rows that are there and gives
-	// their ids: who deletes, folds.
-	TakePending(ctx context.Context, ids []ID) ([]ID, error)
-	// BatchEvents yields the events of those of the batches that are pending or
-	// were taken by this transaction.
+	// TakePending deletes those of the pending batches that are there, known by
+	// ID and Group, and gives their ids: who deletes, folds.
+	TakePending(ctx context.Context, batches []Batch) ([]ID, error)
+	// BatchEvents yields the events of those of the batches that this transaction took.
 	BatchEvents(ctx context.Context, ids []ID, yield func(*Event) error) error
 	// EnsureRollups inserts missing rows empty; LockRollups locks and gives
 	// those that exist, in key order, and PutRollups writes them whole.

@@ -40,9 +40,10 @@ type Options struct {
 	Few       int              // events that may wait at an interval and are all folded then, however often more come; 1,000
 	Waiting   int              // events that may wait under load, to be folded many at a time; 100,000
 	Memory    int              // events kept in memory for the next folds; 150,000
-	AdoptAge  time.Duration    // age at which a batch of another node is taken over; 5 s
+	AdoptAge  time.Duration    // age at which a batch is taken over that is not known here; 150 s, past the time for which a node lets what it counted gather
 	LateGrace time.Duration    // as ingest has it; 24 h
 	Busy      func() bool      // whether more is about to be offered; never
+	Alone     bool             // nobody else has the store: what is pending at the start was left by one that died
 	Logger    *slog.Logger
 	Spans     trace.Tracer // makes a span of each transaction that folds; none
 }
@@ -85,7 +86,7 @@ func New(store Store, o Options) *Folder {
 		o.Memory = 150_000
 	}
 	if o.AdoptAge == 0 {
-		o.AdoptAge = 5 * time.Second
+		o.AdoptAge = longestWait + 30*time.Second
 	}
 	if o.LateGrace == 0 {
 		o.LateGrace = 24 * time.Hour
@@ -119,10 +120,6 @@ func (f *Folder) Offer(b usance.Batch) {
 // are: so many of those that waited longest are folded at each interval.
 const longestWait = 2 * time.Minute
 
-// NodesAdoptAge is the AdoptAge where several nodes share the store: past the time
-// for which one that lives lets what it counted gather.
-const NodesAdoptAge = longestWait + 30*time.Second
-
 func (o *Options) oldestAtATick() int {
 	return int((o.Interval*(usance.MaxGroups+1) + longestWait - 1) / longestWait)
 }
@@ -144,6 +141,11 @@ func (f *Folder) Run(ctx context.Context) error {
 	defer adopt.Stop()
 	quiet := time.NewTimer(pause)
 	defer quiet.Stop()
+	if f.o.Alone {
+		if _, err := f.adopt(ctx, f.o.Now().Add(time.Hour)); err != nil && ctx.Err() == nil {
+			f.failed(err)
+		}
+	}
 	for {
 		var err error
 		idle := false
@@ -176,10 +178,14 @@ func (f *Folder) Run(ctx context.Context) error {
 		}
 		if err != nil && ctx.Err() == nil {
 			quiet.Reset(f.o.Interval) // to try again
-			f.metrics.failures.Inc()
-			f.o.Logger.Error("fold failed; the batches stay pending", "error", err)
+			f.failed(err)
 		}
 	}
+}
+
+func (f *Folder) failed(err error) {
+	f.metrics.failures.Inc()
+	f.o.Logger.Error("fold failed; the batches stay pending", "error", err)
 }
 
 // few tells whether few events wait, and the number of the last batch.
@@ -278,7 +284,7 @@ func (f *Folder) adopt(ctx context.Context, before time.Time) (int, error) {
 	for {
 		var pending []usance.Batch
 		err := f.store.View(ctx, func(v usance.View) (err error) {
-			pending, err = v.Pending(ctx, 1000)
+			pending, err = v.Pending(ctx, before, 1000)
 			return err
 		})
 		if err != nil {
@@ -288,8 +294,8 @@ func (f *Folder) adopt(ctx context.Context, before time.Time) (int, error) {
 		events := 0
 		f.mu.Lock()
 		for _, b := range pending {
-			if b.At.Before(before) && !f.queue.ids[b.ID] && (len(bite) == 0 || events+b.Count <= f.o.Bite) {
-				bite = append(bite, kept{id: b.ID, count: b.Count})
+			if !f.queue.ids[b.ID] && (len(bite) == 0 || events+b.Count <= f.o.Bite) {
+				bite = append(bite, kept{id: b.ID, count: b.Count, group: b.Group})
 				events += b.Count
 			}
 		}
@@ -342,18 +348,18 @@ func (s *sum) add(e *usance.Event) {
 // begins. A power cut may undo it, and leaves them pending then.
 func (f *Folder) fold(ctx context.Context, bite []kept) (folded int, err error) {
 	start := time.Now()
-	ids := make([]usance.ID, len(bite))
+	batches := make([]usance.Batch, len(bite))
 	byID := make(map[usance.ID]*kept, len(bite))
 	all, read := newSum(), 0
 	for i := range bite {
 		b := &bite[i]
-		ids[i], byID[b.id] = b.id, b
+		batches[i], byID[b.id] = usance.Batch{ID: b.id, Group: b.group}, b
 		all.addParts(b.parts)
 		if b.parts == nil {
 			read++
 		}
 	}
-	slices.SortFunc(ids, func(a, b usance.ID) int { return slices.Compare(a[:], b[:]) })
+	slices.SortFunc(batches, func(a, b usance.Batch) int { return slices.Compare(a.ID[:], b.ID[:]) })
 	ctx, span := f.o.Spans.Start(ctx, "fold", trace.WithNewRoot(), trace.WithAttributes(attribute.Int("usance.batches", len(bite))))
 	f.o.Logger.DebugContext(ctx, "folding", "batches", len(bite))
 	defer func() {
@@ -365,12 +371,12 @@ func (f *Folder) fold(ctx context.Context, bite []kept) (folded int, err error) 
 		span.End()
 	}()
 	err = f.store.Update(ctx, usance.Locks{Lazy: true}, func(tx usance.Tx) error {
-		taken, err := tx.TakePending(ctx, ids)
+		taken, err := tx.TakePending(ctx, batches)
 		if err != nil {
 			return err
 		}
 		s := all
-		if len(taken) < len(ids) || read > 0 {
+		if len(taken) < len(batches) || read > 0 {
 			if s, err = sumOf(ctx, tx, taken, byID); err != nil {
 				return err
 			}

@@ -40,12 +40,16 @@ func (s *tape) Update(_ context.Context, _ usance.Locks, fn func(usance.Tx) erro
 
 func (s *tape) View(_ context.Context, fn func(usance.View) error) error { return fn(tapeView{}) }
 
-func (tapeView) Pending(context.Context, int) ([]usance.Batch, error) { return nil, nil }
+func (tapeView) Pending(context.Context, time.Time, int) ([]usance.Batch, error) { return nil, nil }
 
-func (t *tapeTx) TakePending(_ context.Context, ids []usance.ID) ([]usance.ID, error) {
+func (t *tapeTx) TakePending(_ context.Context, batches []usance.Batch) ([]usance.ID, error) {
+	var ids []usance.ID
+	for _, b := range batches {
+		ids = append(ids, b.ID)
+	}
 	t.tape.mu.Lock()
 	defer t.tape.mu.Unlock()
-	t.tape.bites = append(t.tape.bites, taken{time.Now(), slices.Clone(ids)})
+	t.tape.bites = append(t.tape.bites, taken{time.Now(), ids})
 	return nil, nil
 }
 

@@ -65,8 +65,8 @@ type Request struct {
 type Ingester struct {
 	store   Store
 	o       Options
-	lanes   []chan *request
-	waiting atomic.Int64 // events in the queues and being committed
+	lanes   []chan []*request // what was put in together
+	waiting atomic.Int64      // events in the queues and being committed
 	metrics *metrics
 	failed  atomic.Int64 // when the last commit failed, in nanoseconds; 0 once one has not
 
@@ -129,7 +129,7 @@ func New(store Store, o Options) *Ingester {
 	var lanes sync.WaitGroup
 	for range o.Lanes {
 		// Every request holds at least one event of the bound on waiting events.
-		lane := make(chan *request, o.Queue)
+		lane := make(chan []*request, o.Queue)
 		in.lanes = append(in.lanes, lane)
 		lanes.Go(func() { in.run(lane) })
 	}

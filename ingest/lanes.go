@@ -100,12 +100,10 @@ func (r *request) wait(ctx context.Context) error {
 	}
 }
 
-// enqueue puts requests into their lanes, all of them or none.
+// enqueue puts requests into their lanes, all of them or none; those of a lane
+// are committed together, as far as they can be.
 func (in *Ingester) enqueue(requests ...*request) error {
-	n := int64(0)
-	for _, r := range requests {
-		n += int64(len(r.items))
-	}
+	n := int64(eventsOf(requests))
 	in.mu.RLock()
 	defer in.mu.RUnlock()
 	if in.closed {
@@ -118,8 +116,12 @@ func (in *Ingester) enqueue(requests ...*request) error {
 		err.RetryAfter = time.Second
 		return err
 	}
+	byLane := make(map[int][]*request, 1)
 	for _, r := range requests {
-		in.lanes[r.lane] <- r // never blocks: a lane holds as many requests as events may wait
+		byLane[r.lane] = append(byLane[r.lane], r)
+	}
+	for lane, together := range byLane {
+		in.lanes[lane] <- together // never blocks: a lane holds as many as events may wait
 	}
 	return nil
 }
@@ -128,7 +130,7 @@ func (in *Ingester) enqueue(requests ...*request) error {
 func (in *Ingester) Busy() bool { return in.waiting.Load() > 0 }
 
 // run commits a lane's groups until it is closed and empty.
-func (in *Ingester) run(lane <-chan *request) {
+func (in *Ingester) run(lane <-chan []*request) {
 	busy := false // the last group held several requests: wait for company
 	for first := range lane {
 		group := in.gather(lane, first, busy)
@@ -139,9 +141,9 @@ func (in *Ingester) run(lane <-chan *request) {
 
 // gather takes what waits, up to about GroupSize events, and under load waits a
 // moment for more.
-func (in *Ingester) gather(lane <-chan *request, first *request, busy bool) []*request {
-	group := []*request{first}
-	n := len(first.items)
+func (in *Ingester) gather(lane <-chan []*request, first []*request, busy bool) []*request {
+	group := first
+	n := eventsOf(first)
 	var timeout <-chan time.Time
 	if busy {
 		timer := time.NewTimer(in.o.MaxWait)
@@ -149,16 +151,16 @@ func (in *Ingester) gather(lane <-chan *request, first *request, busy bool) []*r
 		timeout = timer.C
 	}
 	for n < in.o.GroupSize {
-		var r *request
+		var more []*request
 		var ok bool
 		select {
-		case r, ok = <-lane:
+		case more, ok = <-lane:
 		default:
 			if timeout == nil {
 				return group
 			}
 			select {
-			case r, ok = <-lane:
+			case more, ok = <-lane:
 			case <-timeout:
 				return group
 			}
@@ -166,8 +168,15 @@ func (in *Ingester) gather(lane <-chan *request, first *request, busy bool) []*r
 		if !ok {
 			return group
 		}
-		group = append(group, r)
-		n += len(r.items)
+		group = append(group, more...)
+		n += eventsOf(more)
 	}
 	return group
+}
+
+func eventsOf(requests []*request) (n int) {
+	for _, r := range requests {
+		n += len(r.items)
+	}
+	return n
 }

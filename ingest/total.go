@@ -85,15 +85,14 @@ func (in *Ingester) tryTotals(ctx context.Context, totals []usance.DailyTotal, o
 		return nil, err
 	}
 	requests := make([]*request, len(open))
+	var together []*request
 	for n, i := range open {
-		r := in.totalRequest(&totals[i], &days[n], &out[i], actor)
-		if r == nil {
-			continue
+		if requests[n] = in.totalRequest(&totals[i], &days[n], &out[i], actor); requests[n] != nil {
+			together = append(together, in.divide(requests[n])...) // of one licence: not divided
 		}
-		if err := in.enqueue(in.divide(r)...); err != nil { // of one licence: not divided
-			return nil, err // sent again, what was counted is a duplicate
-		}
-		requests[n] = r
+	}
+	if err := in.enqueue(together...); err != nil {
+		return nil, err
 	}
 	for n, i := range open {
 		r := requests[n]

@@ -119,16 +119,12 @@ func (f *fixture) track(events ...usance.Event) {
 func (f *fixture) fold() {
 	f.t.Helper()
 	f.update(func(tx usance.Tx) error {
-		pending, err := tx.Pending(f.ctx, 1000)
+		pending, err := tx.Pending(f.ctx, f.now().Add(time.Hour), 1000)
 		if err != nil {
 			return err
 		}
-		var ids []usance.ID
-		for _, b := range pending {
-			ids = append(ids, b.ID)
-		}
-		slices.SortFunc(ids, func(a, b usance.ID) int { return slices.Compare(a[:], b[:]) })
-		if ids, err = tx.TakePending(f.ctx, ids); err != nil {
+		ids, err := tx.TakePending(f.ctx, pending)
+		if err != nil {
 			return err
 		}
 		rows := make(map[usance.RollupKey]*usance.Rollup)

@@ -232,8 +232,8 @@ func (t *crashTx) SealDays(ctx context.Context, days []usance.Day) error {
 	return one(t.s, "SealDays", func() error { return t.Tx.SealDays(ctx, days) })
 }
 
-func (t *crashTx) TakePending(ctx context.Context, ids []usance.ID) ([]usance.ID, error) {
-	return two(t.s, "TakePending", func() ([]usance.ID, error) { return t.Tx.TakePending(ctx, ids) })
+func (t *crashTx) TakePending(ctx context.Context, batches []usance.Batch) ([]usance.ID, error) {
+	return two(t.s, "TakePending", func() ([]usance.ID, error) { return t.Tx.TakePending(ctx, batches) })
 }
 
 func (t *crashTx) WarnThresholds(ctx context.Context, warnings []usance.Warning) error {

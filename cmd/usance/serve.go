@@ -146,15 +146,12 @@ func (s *server) setUp(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	folding := fold.Options{
+	s.fold = fold.New(store, fold.Options{
 		Now: now, Interval: c.FoldInterval, LateGrace: c.LateGrace, Logger: log, Spans: spans,
-		Busy: func() bool { return s.ingest.Busy() }, // asked when all is there
-	}
-	if c.onPostgres() {
-		folding.AdoptAge = fold.NodesAdoptAge
-	}
-	s.fold = fold.New(store, folding)
-	s.backfill = fold.NewBackfiller(s.fold, !c.onPostgres()) // nobody else can have a file open
+		Busy:  func() bool { return s.ingest.Busy() }, // asked when all is there
+		Alone: !c.onPostgres(),                        // nobody else can have a file open
+	})
+	s.backfill = fold.NewBackfiller(s.fold, !c.onPostgres())
 	s.catalog = catalog.New(store, catalog.Options{Now: now, LateGrace: c.LateGrace, NewSecret: access.NewSecret})
 	s.billing = billing.New(store, billing.Options{Now: now, LateGrace: c.LateGrace, AutoApproveCents: c.AutoApproveCents, Logger: log})
 	reading := query.Options{Now: now, TTL: time.Duration(c.CacheTTLSeconds) * time.Second}

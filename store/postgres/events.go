@@ -188,12 +188,17 @@ func (v *view) Events(ctx context.Context, f usance.EventFilter, p usance.Page) 
 	})
 }
 
-func (v *view) Pending(ctx context.Context, limit int) ([]usance.Batch, error) {
-	return all(ctx, v, `SELECT batch_id, min(at), sum(count)::bigint FROM pending_batches GROUP BY batch_id ORDER BY min(at), batch_id LIMIT $1`, []any{limit},
+func (v *view) Pending(ctx context.Context, before time.Time, limit int) ([]usance.Batch, error) {
+	return all(ctx, v, `SELECT batch_id, min(at), sum(count)::bigint FROM pending_batches
+		WHERE at < $1 GROUP BY batch_id ORDER BY min(at), batch_id LIMIT $2`, []any{before, limit},
 		func(r *rows, b *usance.Batch) error { return r.Scan(&b.ID, &b.At, &b.Count) })
 }
 
-func (t *tx) TakePending(ctx context.Context, ids []usance.ID) ([]usance.ID, error) {
+func (t *tx) TakePending(ctx context.Context, batches []usance.Batch) ([]usance.ID, error) {
+	ids := make([]usance.ID, len(batches))
+	for i := range batches {
+		ids[i] = batches[i].ID
+	}
 	// Locked in order first: two folds that try the same batches then wait for
 	// each other in a line.
 	_, err := t.exec(ctx, `SELECT 1 FROM pending_batches WHERE batch_id = ANY($1) ORDER BY batch_id, license_id FOR UPDATE`, ids)
@@ -217,24 +222,8 @@ func (t *tx) TakePending(ctx context.Context, ids []usance.ID) ([]usance.ID, err
 	return out, err
 }
 
-// BatchEvents knows the batches that are pending and those that this
-// transaction took.
 func (t *tx) BatchEvents(ctx context.Context, ids []usance.ID, yield func(*usance.Event) error) error {
-	var known []usance.ID
-	for _, id := range ids {
-		if t.taken[id] {
-			known = append(known, id)
-		}
-	}
-	err := t.each(ctx, `SELECT DISTINCT batch_id FROM pending_batches WHERE batch_id = ANY($1)`, []any{ids}, func(r *rows) error {
-		var id usance.ID
-		err := r.Scan(&id)
-		known = append(known, id)
-		return err
-	})
-	if err != nil {
-		return err
-	}
+	known := slices.DeleteFunc(slices.Clone(ids), func(id usance.ID) bool { return !t.taken[id] })
 	return t.events(ctx, `SELECT `+eventColumns+` FROM license_usage_events e WHERE e.batch_id = ANY($1) ORDER BY e.id`, []any{known}, yield)
 }
 

@@ -80,10 +80,10 @@ func TestTakePendingTwice(t *testing.T) {
 	ctx := t.Context()
 	url := pgtest.URL(t)
 	a, b := open(t, url), open(t, url)
-	batches := []usance.ID{usance.NewID(clock), usance.NewID(clock)}
-	for _, id := range batches {
+	batches := []usance.Batch{{ID: usance.NewID(clock)}, {ID: usance.NewID(clock)}}
+	for _, b := range batches {
 		must(t, a.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
-			return tx.AddEvents(ctx, []usance.Batch{{ID: id, At: clock, Events: events("l1", 3)}})
+			return tx.AddEvents(ctx, []usance.Batch{{ID: b.ID, At: clock, Events: events("l1", 3)}})
 		}))
 	}
 	var got []usance.ID
@@ -101,7 +101,7 @@ func TestTakePendingTwice(t *testing.T) {
 	}()
 	must(t, end(nil))
 	must(t, <-second)
-	if len(got) != 1 || got[0] != batches[1] || len(rest) != 1 || rest[0] != batches[0] {
+	if len(got) != 1 || got[0] != batches[1].ID || len(rest) != 1 || rest[0] != batches[0].ID {
 		t.Errorf("the nodes took %v and %v of %v", got, rest, batches)
 	}
 }

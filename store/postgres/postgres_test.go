@@ -282,7 +282,7 @@ func TestDailyAggregates(t *testing.T) {
 	}
 	check("from the tail")
 	must(t, s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
-		if _, err := tx.TakePending(ctx, []usance.ID{void.ID}); err != nil {
+		if _, err := tx.TakePending(ctx, []usance.Batch{{ID: void.ID}}); err != nil {
 			return err
 		}
 		rows := make(map[usance.RollupKey]*usance.Rollup)

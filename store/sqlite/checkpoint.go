@@ -14,7 +14,8 @@ import (
 // not by whoever commits when the log is long: that one would wait for all of
 // it. The log can begin anew only when nothing of it is left to copy and nobody
 // reads it, so the last pages, few by then, are copied while nobody writes, and
-// those who read are waited for: whoever comes meanwhile reads the file.
+// those who read are waited for: whoever comes meanwhile reads the file. SQLite
+// syncs the file with those last pages alone, and so it is synced before.
 const (
 	logPages  = 10_000 // of the log from which on it is copied: 40 MB
 	lastPages = 500    // copied while nobody writes, at most
@@ -116,6 +117,12 @@ func (s *Store) copyLog(ctx context.Context, c *conn) error {
 		if err != nil || held > lastPages {
 			s.log.Store(later)
 			return err
+		}
+		if s.synchronous != "OFF" {
+			if err := s.file.Sync(); err != nil {
+				s.log.Store(later)
+				return unavailable(err, "the database file cannot be synced")
+			}
 		}
 		if s.log.Load()-before < lastPages {
 			break

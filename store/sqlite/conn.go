@@ -167,11 +167,12 @@ type tx struct {
 	// itself then, so that nothing further may be written.
 	err error
 	// taken are the batches whose pending rows this transaction deleted.
-	taken map[usance.ID]seqRange
+	taken map[usance.ID][]seqRange
 	// What the transaction changed of that which the connection's cache knows.
-	changed map[string]bool
-	moved   []usance.CounterKey
-	ensured []usance.RollupKey
+	changed     map[string]bool
+	moved       []usance.CounterKey
+	ensured     []usance.RollupKey
+	keysChanged bool
 }
 
 var _ usance.Tx = (*tx)(nil)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -186,11 +187,9 @@ func (t *tx) countReceived(ctx context.Context, days map[int64]int64) error {
 }
 
 // leavePending records batches whose events follow each other from the number
-// first on. One that the transaction adds to once more is lengthened.
+// first on.
 func (t *tx) leavePending(ctx context.Context, batches []usance.Batch, first int64) error {
-	return t.writing(ctx, `INSERT INTO pending_batches (batch_id, at, count, first_seq, last_seq) VALUES (?, ?, ?, ?, ?)
-		ON CONFLICT (batch_id) DO UPDATE SET count = count + excluded.count, last_seq = excluded.last_seq
-			WHERE last_seq + 1 = excluded.first_seq`,
+	return t.writing(ctx, `INSERT INTO pending_batches (license_group, first_seq, last_seq, at, batch_id) VALUES (?, ?, ?, ?, ?)`,
 		func(ctx context.Context, s *sql.Stmt) error {
 			for i := range batches {
 				b := &batches[i]
@@ -198,18 +197,28 @@ func (t *tx) leavePending(ctx context.Context, batches []usance.Batch, first int
 				if n == 0 {
 					continue
 				}
-				res, err := s.ExecContext(ctx, b.ID[:], b.At.UnixMicro(), n, first, first+n-1)
-				if err != nil {
+				if _, err := s.ExecContext(ctx, pendingGroup(b), first, first+n-1, b.At.UnixMicro(), b.ID[:]); err != nil {
 					return err
-				}
-				if written, err := res.RowsAffected(); err != nil || written == 0 {
-					return fmt.Errorf("sqlite: the batch %s exists", b.ID)
 				}
 				first += n
 			}
 			return nil
 		})
 }
+
+// pendingGroup is the group that a batch is pending in: that of all its licences,
+// so that a fold of the group finds its batches side by side, and readers those
+// of a licence; 0, where all look, when they are of several.
+func pendingGroup(b *usance.Batch) int {
+	for i := range b.Events {
+		if groupOf(b.Events[i].LicenseID) != b.Group {
+			return 0
+		}
+	}
+	return b.Group
+}
+
+func groupOf(licenseID string) int { return usance.GroupOf(licenseID, usance.MaxGroups) }
 
 func (v *view) EventByKey(ctx context.Context, licenseID, idempotencyKey string) (usance.Event, error) {
 	key, _ := storedKey(idempotencyKey)
@@ -297,87 +306,108 @@ func (v *view) Events(ctx context.Context, f usance.EventFilter, p usance.Page) 
 	return out, next, err
 }
 
-func (v *view) Pending(ctx context.Context, limit int) ([]usance.Batch, error) {
-	return all(ctx, v, `SELECT batch_id, at, count FROM pending_batches ORDER BY at, batch_id LIMIT ?`, []any{limit},
+func (v *view) Pending(ctx context.Context, before time.Time, limit int) ([]usance.Batch, error) {
+	return all(ctx, v, `SELECT batch_id, min(at), sum(last_seq - first_seq + 1), license_group FROM pending_batches
+		WHERE at < ? GROUP BY batch_id, license_group ORDER BY min(at), batch_id LIMIT ?`, []any{before.UnixMicro(), limit},
 		func(rows *sql.Rows, b *usance.Batch) error {
-			return rows.Scan(toID{&b.ID}, toTime{&b.At}, &b.Count)
+			return rows.Scan(toID{&b.ID}, toTime{&b.At}, &b.Count, &b.Group)
 		})
 }
 
-func (t *tx) TakePending(ctx context.Context, ids []usance.ID) ([]usance.ID, error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
+func (t *tx) TakePending(ctx context.Context, batches []usance.Batch) ([]usance.ID, error) {
 	if t.taken == nil {
-		t.taken = make(map[usance.ID]seqRange)
+		t.taken = make(map[usance.ID][]seqRange)
 	}
-	b := make([]byte, 0, 36*len(ids))
-	for i := range ids {
-		b = append(b, "[,"[min(i, 1)], '"')
-		b = append(hex.AppendEncode(b, ids[i][:]), '"')
+	byGroup := make(map[int][]usance.ID)
+	for i := range batches {
+		byGroup[batches[i].Group] = append(byGroup[batches[i].Group], batches[i].ID)
 	}
 	var out []usance.ID
-	err := t.writing(ctx, `DELETE FROM pending_batches WHERE batch_id IN (SELECT unhex(value) FROM json_each(?)) RETURNING batch_id, first_seq, last_seq`,
+	err := t.writing(ctx, `DELETE FROM pending_batches WHERE license_group IN (?, 0) AND batch_id IN (SELECT unhex(value) FROM json_each(?))
+			RETURNING batch_id, first_seq, last_seq`,
 		func(ctx context.Context, s *sql.Stmt) error {
-			rows, err := s.QueryContext(ctx, string(append(b, ']')))
-			if err != nil {
-				return err
-			}
-			defer rows.Close()
-			for rows.Next() {
-				var id usance.ID
-				var r seqRange
-				if err := rows.Scan(toID{&id}, &r.first, &r.last); err != nil {
+			for _, group := range slices.Sorted(maps.Keys(byGroup)) {
+				if err := t.take(ctx, s, group, byGroup[group], &out); err != nil {
 					return err
 				}
-				t.taken[id] = r
-				out = append(out, id)
 			}
-			return rows.Err()
+			return nil
 		})
 	return out, err
 }
 
-// BatchEvents knows the batches that are pending and those that this
-// transaction took.
+// take deletes pending batches of one group and adds their ids to out.
+func (t *tx) take(ctx context.Context, s *sql.Stmt, group int, ids []usance.ID, out *[]usance.ID) error {
+	rows, err := s.QueryContext(ctx, group, hexIDs(ids))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id usance.ID
+		var r seqRange
+		if err := rows.Scan(toID{&id}, &r.first, &r.last); err != nil {
+			return err
+		}
+		if t.taken[id] == nil { // a batch may have several rows
+			*out = append(*out, id)
+		}
+		t.taken[id] = append(t.taken[id], r)
+	}
+	return rows.Err()
+}
+
+// hexIDs is a JSON array of the ids in hexadecimal.
+func hexIDs(ids []usance.ID) string {
+	b := make([]byte, 0, 36*len(ids)+2)
+	b = append(b, '[')
+	for i := range ids {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, '"')
+		b = append(hex.AppendEncode(b, ids[i][:]), '"')
+	}
+	return string(append(b, ']'))
+}
+
 func (t *tx) BatchEvents(ctx context.Context, ids []usance.ID, yield func(*usance.Event) error) error {
 	var e usance.Event
 	row := newEventRow()
 	for _, id := range ids {
-		r, ok := t.taken[id]
-		if !ok {
-			found, err := t.one(ctx, `SELECT first_seq, last_seq FROM pending_batches WHERE batch_id = ?`, []any{id[:]}, &r.first, &r.last)
+		for _, r := range t.taken[id] {
+			err := t.each(ctx, `SELECT `+eventColumns+` FROM license_usage_events e WHERE e.seq BETWEEN ? AND ? ORDER BY e.seq`,
+				[]any{r.first, r.last}, func(rows *sql.Rows) error {
+					if err := row.scan(rows, &e); err != nil {
+						return err
+					}
+					return yield(&e)
+				})
 			if err != nil {
 				return err
 			}
-			if !found {
-				continue
-			}
-		}
-		err := t.each(ctx, `SELECT `+eventColumns+` FROM license_usage_events e WHERE e.seq BETWEEN ? AND ? ORDER BY e.seq`,
-			[]any{r.first, r.last}, func(rows *sql.Rows) error {
-				if err := row.scan(rows, &e); err != nil {
-					return err
-				}
-				return yield(&e)
-			})
-		if err != nil {
-			return err
 		}
 	}
 	return nil
 }
 
-// isPending tells of event e whether its batch is pending: whether the last
-// pending range that begins before it reaches it.
-const isPending = `coalesce((SELECT p.last_seq FROM pending_batches p WHERE p.first_seq <= e.seq ORDER BY p.first_seq DESC LIMIT 1), 0) >= e.seq`
-
-// A short tail is read from the pending ranges, whatever licences they are of; a
-// longer one day by day of the licence: an index leads from each of its days
-// right to the day's last events.
+// reaches tells of event e whether the last pending range of the group that
+// begins before it reaches it; isPending whether its batch is pending: in its
+// licence's group, which is ?4, or in that of batches of several.
 const (
+	reaches   = `coalesce((SELECT p.last_seq FROM pending_batches p WHERE p.license_group = %s AND p.first_seq <= e.seq ORDER BY p.first_seq DESC LIMIT 1), 0) >= e.seq`
+	pendingOf = ` FROM pending_batches p WHERE p.license_group IN (?4, 0)`
+)
+
+var isPending = fmt.Sprintf(`(`+reaches+` OR `+reaches+`)`, "?4", "0")
+
+// A short tail is read from the group's pending ranges, whatever licences they
+// are of; a longer one day by day of the licence: an index leads from each of its
+// days right to the day's last events.
+var (
 	tailByRange = ` FROM pending_batches p CROSS JOIN license_usage_events e NOT INDEXED
-		WHERE e.seq BETWEEN p.first_seq AND p.last_seq AND e.license_id = ?1 AND e.local_date >= ?2 AND e.local_date < ?3`
+		WHERE p.license_group IN (?4, 0) AND e.seq BETWEEN p.first_seq AND p.last_seq
+			AND e.license_id = ?1 AND e.local_date >= ?2 AND e.local_date < ?3`
 	tailByDay = ` FROM (
 			WITH RECURSIVE days (day) AS (
 				SELECT min(local_date) FROM license_usage_events WHERE license_id = ?1 AND local_date >= ?2 AND local_date < ?3
@@ -388,36 +418,39 @@ const (
 			SELECT day FROM days WHERE day IS NOT NULL
 		) d CROSS JOIN license_usage_events e INDEXED BY license_usage_events_day
 		WHERE e.license_id = ?1 AND e.local_date = d.day
-		AND e.seq >= (SELECT min(first_seq) FROM pending_batches) AND ` + isPending
-
-	shortTail = 200 // events
+		AND e.seq >= (SELECT min(p.first_seq)` + pendingOf + `) AND ` + isPending
 )
 
+const shortTail = 200 // events
+
+// tailArgs are those of the queries above.
+func tailArgs(licenseID string, from, to usance.Date) []any {
+	return []any{licenseID, int64(from), int64(to), groupOf(licenseID)}
+}
+
 // tail gives the better of the two.
-func (v *view) tail(ctx context.Context) (string, error) {
-	// Far from each other, few batches look like many events, and are found by day.
+func (v *view) tail(ctx context.Context, args []any) (string, error) {
 	var pending int64
-	if _, err := v.one(ctx, `SELECT coalesce((SELECT last_seq FROM pending_batches ORDER BY first_seq DESC LIMIT 1) - (SELECT min(first_seq) FROM pending_batches), 0)`, nil, &pending); err != nil {
-		return "", err
-	}
+	_, err := v.one(ctx, `SELECT coalesce(sum(p.last_seq - p.first_seq + 1), 0)`+pendingOf, args, &pending)
 	if pending <= shortTail {
-		return tailByRange, nil
+		return tailByRange, err
 	}
-	return tailByDay, nil
+	return tailByDay, err
 }
 
 func (v *view) Tail(ctx context.Context, licenseID string, from, to usance.Date, yield func(*usance.Event) error) error {
-	tail, err := v.tail(ctx)
+	args := tailArgs(licenseID, from, to)
+	tail, err := v.tail(ctx, args)
 	if err != nil {
 		return err
 	}
-	return v.events(ctx, `SELECT `+eventColumns+tail, []any{licenseID, int64(from), int64(to)}, yield)
+	return v.events(ctx, `SELECT `+eventColumns+tail, args, yield)
 }
 
 func (v *view) Folded(ctx context.Context, licenseID string, from, to usance.Date, yield func(*usance.Event) error) error {
 	return v.events(ctx, `SELECT `+eventColumns+` FROM license_usage_events e INDEXED BY license_usage_events_day
-		WHERE e.license_id = ? AND e.local_date >= ? AND e.local_date < ? AND NOT (`+isPending+`)
-		ORDER BY e.local_date`, []any{licenseID, int64(from), int64(to)}, yield)
+		WHERE e.license_id = ?1 AND e.local_date >= ?2 AND e.local_date < ?3 AND NOT `+isPending+`
+		ORDER BY e.local_date`, tailArgs(licenseID, from, to), yield)
 }
 
 func (v *view) events(ctx context.Context, query string, args []any, yield func(*usance.Event) error) error {
@@ -441,13 +474,13 @@ func (v *view) DayUsage(ctx context.Context, licenseID string, from, to usance.D
 		sums[k] = sums[k].Plus(t)
 		return err
 	}
-	args := []any{licenseID, int64(from), int64(to)}
+	args := tailArgs(licenseID, from, to)
 	err := v.each(ctx, `SELECT date, usage_type, events, quantity, revenue_cents FROM license_usage_rollups
-		WHERE license_id = ? AND date >= ? AND date < ?`, args, add)
+		WHERE license_id = ? AND date >= ? AND date < ?`, args[:3], add)
 	if err != nil {
 		return nil, err
 	}
-	tail, err := v.tail(ctx)
+	tail, err := v.tail(ctx, args)
 	if err != nil {
 		return nil, err
 	}

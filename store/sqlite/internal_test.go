@@ -147,18 +147,18 @@ func TestTailWays(t *testing.T) {
 	ctx := t.Context()
 	s := openStore(t)
 	now := time.Date(2026, 3, 15, 12, 0, 0, 0, time.UTC)
-	var batches []usance.ID
+	var batches []usance.Batch
 	for b := range 20 {
 		var events []usance.Event
 		for n := range 10 {
 			id := usance.NewID(now)
-			events = append(events, usance.Event{ID: id, LicenseID: fmt.Sprint("l", n%3), UsageType: "view", Quantity: 1,
+			events = append(events, usance.Event{ID: id, LicenseID: fmt.Sprint("l", n%(1+b%3)), UsageType: "view", Quantity: 1,
 				OccurredAt: now, ReceivedAt: now, LocalDate: usance.Date((b + n) % 4), IdempotencyKey: id.String()})
 		}
-		batches = append(batches, usance.NewID(now))
-		err := s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
-			return tx.AddEvents(ctx, []usance.Batch{{ID: batches[b], At: now, Events: events}})
-		})
+		// Every third is of one licence, and named by its group; others are mixed,
+		// whatever their group is said to be.
+		batches = append(batches, usance.Batch{ID: usance.NewID(now), At: now, Group: groupOf("l0"), Events: events})
+		err := s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error { return tx.AddEvents(ctx, batches[b:]) })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,7 +166,7 @@ func TestTailWays(t *testing.T) {
 	for round := 0; ; round++ {
 		err := s.view(ctx, func(v *view) error {
 			read := func(way string) (out []string) {
-				err := v.events(ctx, `SELECT `+eventColumns+way, []any{"l1", 1, 3}, func(e *usance.Event) error {
+				err := v.events(ctx, `SELECT `+eventColumns+way, tailArgs("l0", 1, 3), func(e *usance.Event) error {
 					out = append(out, e.ID.String())
 					return nil
 				})
@@ -225,7 +225,7 @@ func TestQueryPlans(t *testing.T) {
 		}
 		return steps
 	}
-	if steps := plan(`SELECT `+eventColumns+tailByDay, 3); !slices.Contains(steps, "SEARCH e USING INDEX license_usage_events_day (license_id=? AND local_date=? AND rowid>?)") {
+	if steps := plan(`SELECT `+eventColumns+tailByDay, 4); !slices.Contains(steps, "SEARCH e USING INDEX license_usage_events_day (license_id=? AND local_date=? AND rowid>?)") {
 		t.Errorf("the tail by day: %s", steps)
 	}
 	few := []string{"json_each", "SCAN days", "SCAN d"} // what is read whole is short
@@ -234,7 +234,7 @@ func TestQueryPlans(t *testing.T) {
 		`SELECT ` + eventColumns + `, ` + isVoided + ` FROM license_usage_events e WHERE e.license_id = ? AND e.key = ?`:                                           2,
 		`SELECT ` + eventColumns + `, ` + isVoided + ` FROM license_usage_events e WHERE +e.license_id = ? AND e.id = ?`:                                           2,
 		`SELECT ` + eventColumns + ` FROM license_usage_events e WHERE e.license_id = ? AND (e.local_date, e.seq) < (?, ?) ORDER BY e.local_date DESC, e.seq DESC`: 3,
-		`SELECT ` + eventColumns + tailByDay: 3,
+		`SELECT ` + eventColumns + tailByDay: 4,
 		`SELECT ` + overageColumns + ` FROM license_usage_overages o WHERE o.license_id = ? AND o.threshold_id = ? AND o.period_date = ? ORDER BY o.revision`: 3,
 		`SELECT ` + overageColumns + ` FROM license_usage_overages o WHERE TRUE AND o.id < ? ORDER BY o.id DESC`:                                              1,
 		`SELECT ` + licenseColumns + ` FROM licenses l WHERE l.id IN (SELECT value FROM json_each(?)) ORDER BY l.id`:                                          1,
@@ -249,8 +249,8 @@ func TestQueryPlans(t *testing.T) {
 		}
 	}
 	for query, args := range map[string]int{
-		`SELECT ` + eventColumns + tailByRange:                                                     3,
-		`SELECT e.local_date, e.usage_type` + tailByRange + ` GROUP BY e.local_date, e.usage_type`: 3,
+		`SELECT ` + eventColumns + tailByRange:                                                     4,
+		`SELECT e.local_date, e.usage_type` + tailByRange + ` GROUP BY e.local_date, e.usage_type`: 4,
 		`SELECT * FROM license_usage_daily_aggregates`:                                             0,
 		`SELECT * FROM license_usage_daily_aggregates WHERE license_id = ? AND date = ?`:           2,
 		`SELECT * FROM license_usage_daily_aggregates WHERE date = ?`:                              1,

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/usance/usance"
@@ -42,17 +43,51 @@ func (s *Store) APIKeys(ctx context.Context, p usance.Page) (keys []usance.APIKe
 	return keys, next, err
 }
 
-// KeysVersion is raised by every change of a key. Each request asks for it, so
-// it does without a transaction around its one statement.
+// keysVersion is what KeysVersion last read. Each request asks, and changes come
+// through this process, but for those of the sqlite3 shell.
+type keysVersion struct {
+	mu      sync.Mutex
+	version int64
+	at      time.Time // when it was read
+	changes int       // that this process committed
+}
+
+// shellWait is how long a change of keys by another program may go unseen.
+const shellWait = 100 * time.Millisecond
+
+// KeysVersion is raised by every change of a key.
 func (s *Store) KeysVersion(ctx context.Context) (version int64, err error) {
+	k := &s.keys
+	k.mu.Lock()
+	changes, now := k.changes, time.Now()
+	if now.Sub(k.at) < shellWait {
+		defer k.mu.Unlock()
+		return k.version, nil
+	}
+	k.mu.Unlock()
 	c, err := s.take(ctx, s.readers)
 	if err != nil {
 		return 0, err
 	}
 	defer s.end(c, s.readers)
 	v := view{c}
-	_, err = v.one(context.WithoutCancel(ctx), `SELECT version FROM api_keys_version`, nil, &version)
-	return version, err
+	if _, err = v.one(context.WithoutCancel(ctx), `SELECT version FROM api_keys_version`, nil, &version); err != nil {
+		return 0, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.changes == changes {
+		k.version, k.at = version, now
+	}
+	return version, nil
+}
+
+// changed has the version read anew.
+func (k *keysVersion) changed() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.changes++
+	k.at = time.Time{}
 }
 
 // UseAPIKeys records when keys were used last.
@@ -86,6 +121,7 @@ func (t *tx) PutAPIKey(ctx context.Context, k usance.APIKey) error {
 	if err != nil {
 		return err
 	}
+	t.keysChanged = true
 	_, err = t.exec(ctx, `UPDATE api_keys_version SET version = version + 1`)
 	return err
 }

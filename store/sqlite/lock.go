@@ -64,7 +64,7 @@ func onlyName(path string) error {
 	if err != nil {
 		return unavailable(err, "the database file cannot be looked at; check its path and permissions")
 	}
-	if s.Nlink > 1 {
+	if s.Mode&unix.S_IFMT == unix.S_IFREG && s.Nlink > 1 {
 		return usance.NewError(usance.CodeUnavailable,
 			"the database file has %d names (hard links), under each of which it could be opened and spoilt; remove the others, which find -samefile %s tells, or put a copy in their place", s.Nlink, path)
 	}

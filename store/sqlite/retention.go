@@ -56,6 +56,14 @@ func (v *view) DueDays(ctx context.Context, before time.Time, after usance.Day, 
 		func(rows *sql.Rows, d *usance.Day) error { return rows.Scan(&d.LicenseID, &d.Date) })
 }
 
+// firstPending finds the first pending range of all by the first of each group.
+const firstPending = `WITH RECURSIVE groups (n) AS (
+		SELECT min(license_group) FROM pending_batches
+		UNION ALL
+		SELECT (SELECT min(license_group) FROM pending_batches WHERE license_group > n) FROM groups WHERE n IS NOT NULL
+	)
+	SELECT min((SELECT min(first_seq) FROM pending_batches WHERE license_group = n)) FROM groups`
+
 func (t *tx) PruneEvents(ctx context.Context, before time.Time, limit int) (int, error) {
 	last, err := t.receivedBefore(ctx, before)
 	if err != nil || last == 0 {
@@ -63,7 +71,7 @@ func (t *tx) PruneEvents(ctx context.Context, before time.Time, limit int) (int,
 	}
 	// Never from a pending batch on: folds read it back by its range.
 	var pending sql.NullInt64
-	if _, err := t.one(ctx, `SELECT min(first_seq) FROM pending_batches`, nil, &pending); err != nil {
+	if _, err := t.one(ctx, firstPending, nil, &pending); err != nil {
 		return 0, err
 	}
 	if pending.Valid {

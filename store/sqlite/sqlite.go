@@ -53,12 +53,14 @@ type Options struct {
 type Store struct {
 	db   *sql.DB
 	lock *fileLock
+	file *os.File // the database's, to be synced: closed last, since that drops all locks which SQLite has on it
 	// synchronous is how commits wait for the disk, those that are not lazy.
 	synchronous string
 	writer      chan *conn // holds the one connection that writes, while nobody uses it
 	readers     chan *conn // holds idle ones; a nil one is opened when taken
 	path        string
 	logger      *slog.Logger
+	keys        keysVersion
 	failures    atomic.Int64  // of copying the log
 	log         atomic.Int64  // pages written and not copied into the file, about
 	logPages    int64         // of them from which on they are copied
@@ -96,8 +98,9 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	var file *os.File
 	if err = onlyName(path); err == nil {
-		err = makeFile(path)
+		file, err = openFile(path)
 	}
 	if err != nil {
 		lock.release()
@@ -105,6 +108,7 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	}
 	s := &Store{
 		lock:    lock,
+		file:    file,
 		path:    path,
 		logger:  o.Logger,
 		writer:  make(chan *conn, 1),
@@ -122,21 +126,27 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	}
 	// As durable, and half the wait: it leaves out the file's timestamps.
 	if _, err := sqlite.Fdatasync(true); err != nil && !errors.Is(err, sqlite.ErrFdatasyncUnavailable) {
-		lock.release()
+		s.letGo()
 		return nil, failure(err)
 	}
 	if s.db, err = sql.Open("sqlite", dsn(path, s.synchronous)); err != nil {
-		lock.release()
+		s.letGo()
 		return nil, failure(err)
 	}
 	// Connections are counted here, by the two channels.
 	s.db.SetMaxIdleConns(0)
 	if err := s.start(ctx, o); err != nil {
 		s.db.Close()
-		lock.release()
+		s.letGo()
 		return nil, err
 	}
 	return s, nil
+}
+
+// letGo ends what was opened before the database.
+func (s *Store) letGo() {
+	s.file.Close()
+	s.lock.release()
 }
 
 // The page caches of connections. The writer's holds the pages that one large
@@ -167,14 +177,14 @@ func (s *Store) start(ctx context.Context, o Options) error {
 	return nil
 }
 
-// makeFile makes the file readable by nobody else; SQLite gives its mode to
-// those that it puts beside it.
-func makeFile(path string) error {
+// openFile makes the file, when it is not there, readable by nobody else; SQLite
+// gives its mode to those that it puts beside it.
+func openFile(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return unavailable(err, "the database file cannot be opened for writing; check its path and permissions")
+		return nil, unavailable(err, "the database file cannot be opened for writing; check its path and permissions")
 	}
-	return f.Close()
+	return f, nil
 }
 
 func dsn(path, synchronous string) string {
@@ -210,7 +220,7 @@ func (s *Store) Close() error {
 			}
 		}
 		s.failed = errors.Join(append(errs, s.db.Close())...)
-		s.lock.release()
+		s.letGo()
 	})
 	return s.failed
 }
@@ -345,6 +355,9 @@ func (s *Store) updateOnce(ctx context.Context, lazy bool, fn func(*tx) error) e
 	}
 	err = c.commit()
 	committed = err == nil
+	if t.keysChanged {
+		s.keys.changed()
+	}
 	s.lengthen(c)
 	return err
 }

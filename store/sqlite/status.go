@@ -15,7 +15,7 @@ const countTracked = `SELECT count(*) FROM licenses INDEXED BY licenses_tracked
 
 func (v *view) Status(ctx context.Context) (usance.StoreStatus, error) {
 	st := usance.StoreStatus{Overages: make(map[usance.OverageStatus]int64)}
-	_, err := v.one(ctx, `SELECT count(*), coalesce(sum(count), 0), min(at) FROM pending_batches`, nil,
+	_, err := v.one(ctx, `SELECT count(*), coalesce(sum(last_seq - first_seq + 1), 0), min(at) FROM pending_batches`, nil,
 		&st.PendingBatches, &st.PendingEvents, toTime{&st.OldestPending})
 	if err != nil {
 		return st, err

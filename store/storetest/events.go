@@ -79,7 +79,11 @@ func testEvents(t *testing.T, s usance.Store) {
 	})
 	update(t, s, func(tx usance.Tx) error {
 		var got []usance.Event
-		err := tx.BatchEvents(ctx, []usance.ID{id(100)}, func(e *usance.Event) error {
+		taken, err := tx.TakePending(ctx, named(id(100)))
+		if err != nil {
+			return err
+		}
+		err = tx.BatchEvents(ctx, taken, func(e *usance.Event) error {
 			got = append(got, *e)
 			return nil
 		})
@@ -127,7 +131,7 @@ func testKeyExists(t *testing.T, s usance.Store) {
 				want := map[string][]usance.ID{"l1": {id(1)}}[licenseID]
 				equal(t, "events after "+what, got, want)
 			}
-			pending, err := v.Pending(ctx, 10)
+			pending, err := v.Pending(ctx, now.Add(time.Hour), 10)
 			if len(pending) != 1 {
 				t.Errorf("%d pending batches after %s, want 1", len(pending), what)
 			}

@@ -33,23 +33,28 @@ func testPending(t *testing.T, s usance.Store) {
 		return usance.Batch{ID: id(n), At: now.Add(time.Duration(n) * time.Second), Count: n}
 	}
 	view(t, s, func(v usance.View) error {
-		got, err := v.Pending(ctx, 2)
+		got, err := v.Pending(ctx, now.Add(time.Hour), 2)
 		if err != nil {
 			return err
 		}
 		equal(t, "Pending, two at most", got, []usance.Batch{batch(1), batch(2)})
-		got, err = v.Pending(ctx, 10)
+		got, err = v.Pending(ctx, now.Add(3*time.Second), 10)
+		if err != nil {
+			return err
+		}
+		equal(t, "Pending, of before the third", got, []usance.Batch{batch(1), batch(2)})
+		got, err = v.Pending(ctx, now.Add(time.Hour), 10)
 		equal(t, "Pending", got, []usance.Batch{batch(1), batch(2), batch(3)})
 		return err
 	})
 	update(t, s, func(tx usance.Tx) error {
-		got, err := tx.TakePending(ctx, []usance.ID{id(1), id(3), id(7)})
+		got, err := tx.TakePending(ctx, named(id(1), id(3), id(7)))
 		slices.SortFunc(got, compareID)
 		equal(t, "TakePending", got, []usance.ID{id(1), id(3)})
 		if err != nil {
 			return err
 		}
-		got, err = tx.TakePending(ctx, []usance.ID{id(1)})
+		got, err = tx.TakePending(ctx, named(id(1)))
 		equal(t, "TakePending once more", got, nil)
 		if err != nil {
 			return err
@@ -59,15 +64,33 @@ func testPending(t *testing.T, s usance.Store) {
 			count++
 			return nil
 		})
-		if count != 6 {
-			t.Errorf("BatchEvents gave %d events of batches taken and not taken, want 6", count)
+		if count != 4 {
+			t.Errorf("BatchEvents gave %d events of batches taken and not taken, want the 4 taken", count)
 		}
+		return err
+	})
+	// One of a single group is found by it.
+	group := usance.GroupOf("l1", usance.MaxGroups)
+	of := usance.Batch{ID: id(8), At: now, Group: group, Events: []usance.Event{event("l1", 80, today)}}
+	update(t, s, func(tx usance.Tx) error {
+		if err := tx.AddEvents(ctx, []usance.Batch{of}); err != nil {
+			return err
+		}
+		tail := 0
+		if err := tx.Tail(ctx, "l1", today, today+1, func(*usance.Event) error { tail++; return nil }); err != nil {
+			return err
+		}
+		if tail != 3 {
+			t.Errorf("Tail gave %d events of a batch of a group and of one of none, want 3", tail)
+		}
+		got, err := tx.TakePending(ctx, []usance.Batch{{ID: id(8), Group: group}})
+		equal(t, "TakePending of a group", got, []usance.ID{id(8)})
 		return err
 	})
 	// What was rolled back was not taken.
 	boom := errors.New("boom")
 	err := s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
-		if _, err := tx.TakePending(ctx, []usance.ID{id(2)}); err != nil {
+		if _, err := tx.TakePending(ctx, named(id(2))); err != nil {
 			return err
 		}
 		return boom
@@ -76,7 +99,7 @@ func testPending(t *testing.T, s usance.Store) {
 		t.Errorf("Update: %v", err)
 	}
 	view(t, s, func(v usance.View) error {
-		got, err := v.Pending(ctx, 10)
+		got, err := v.Pending(ctx, now.Add(time.Hour), 10)
 		equal(t, "Pending after that", got, []usance.Batch{batch(2)})
 		return err
 	})

@@ -220,9 +220,17 @@ func addEvents(t *testing.T, s usance.Store, n int, events ...usance.Event) usan
 	return id(n)
 }
 
+// named gives batches as far as TakePending must know those that are of no group.
+func named(ids ...usance.ID) (batches []usance.Batch) {
+	for _, id := range ids {
+		batches = append(batches, usance.Batch{ID: id})
+	}
+	return batches
+}
+
 // fold takes the batches as the fold does and merges them into their rollups.
 func fold(ctx context.Context, tx usance.Tx, batches ...usance.ID) error {
-	taken, err := tx.TakePending(ctx, batches)
+	taken, err := tx.TakePending(ctx, named(batches...))
 	if err != nil {
 		return err
 	}
