@@ -22,6 +22,11 @@ func NewID(t time.Time) ID {
 	return id
 }
 
+// Time is the millisecond that the id was made in.
+func (id ID) Time() time.Time {
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(id[:8]) >> 16)).UTC()
+}
+
 // ParseID reads the 36-character form.
 func ParseID(s string) (ID, error) {
 	var id ID

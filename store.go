@@ -172,7 +172,8 @@ type UsageView interface {
 
 	// EventByKey finds a counted event by its idempotency key (not its stored form).
 	EventByKey(ctx context.Context, licenseID, idempotencyKey string) (Event, error)
-	// EventByID finds a counted event of the licence by its id.
+	// EventByID finds a counted event of the licence by its id, which was made
+	// in the millisecond of its receipt.
 	EventByID(ctx context.Context, licenseID string, id ID) (Event, error)
 	// EventsByKey gives the events whose licence and key are among refs, each
 	// with ID, LicenseID, IdempotencyKey, PayloadHash, LocalDate, OccurredAt, UsageType, Quantity set.

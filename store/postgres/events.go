@@ -131,9 +131,20 @@ func (v *view) EventByKey(ctx context.Context, licenseID, idempotencyKey string)
 		licenseID, []byte(usance.Key(idempotencyKey)))
 }
 
+// EventByID looks on each of the licence's days among what was received in the
+// millisecond that the id begins with: an index on ids would cost every event.
 func (v *view) EventByID(ctx context.Context, licenseID string, id usance.ID) (usance.Event, error) {
-	return v.event(ctx, `SELECT `+eventColumns+`, `+isVoided+` FROM license_usage_events e WHERE e.license_id = $1 AND e.id = $2`,
-		licenseID, id)
+	received := id.Time()
+	return v.event(ctx, `WITH RECURSIVE days (day) AS (
+			SELECT min(local_date) FROM license_usage_events WHERE license_id = $1
+			UNION ALL
+			SELECT (SELECT min(local_date) FROM license_usage_events WHERE license_id = $1 AND local_date > day)
+			FROM days WHERE day IS NOT NULL
+		)
+		SELECT `+eventColumns+`, `+isVoided+` FROM days CROSS JOIN LATERAL (
+			SELECT * FROM license_usage_events t WHERE t.license_id = $1 AND t.local_date = days.day
+				AND t.received_at >= $3 AND t.received_at < $4 OFFSET 0
+		) e WHERE e.id = $2`, licenseID, id, received, received.Add(time.Millisecond))
 }
 
 func (v *view) event(ctx context.Context, query string, args ...any) (usance.Event, error) {

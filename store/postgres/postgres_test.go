@@ -114,6 +114,7 @@ var steps = []string{
 	"20261124000003_add_foresight",
 	"20261124000004_add_job_runs",
 	"20261130000001_ease_folding",
+	"20261130000002_narrow_event_indexes",
 }
 
 // What somebody else's trigger says is a fault like any other, and no answer to

@@ -16,7 +16,7 @@ func fullEvent(licenseID string) usance.Event {
 		ID: id(1), LicenseID: licenseID, UsageType: "social.embed-2", Quantity: usance.MaxQuantity, OccurredAt: now.Add(-time.Hour),
 		Platform: "web", DeviceType: "tablet", GeographicLocation: "Köln, \"DE\"", Referrer: "https://example.com/a?b=c#d",
 		RevenueCents: usance.MaxQuantity, Metadata: usance.RawJSON(`{"a":[1,2.5,null],"ä":"\u0001"}`), IdempotencyKey: "key ä",
-		Stamped: true, ReceivedAt: now, LocalDate: today - 1, HourSlot: 24, SessionHash: math.MaxUint64, VoidOf: id(9),
+		Stamped: true, ReceivedAt: now.Add(time.Millisecond), LocalDate: today - 1, HourSlot: 24, SessionHash: math.MaxUint64, VoidOf: id(9),
 	}
 	e.HashPayload()
 	return e
@@ -27,7 +27,7 @@ func testEvents(t *testing.T, s usance.Store) {
 	putLicenses(t, s, "l1", "l2")
 	whole := fullEvent("l1")
 	full(t, whole, "SessionID", "Voided") // the one is never stored, the other derived
-	bare := usance.Event{ID: id(2), LicenseID: "l1", UsageType: "view", Quantity: 1, OccurredAt: now, ReceivedAt: now, LocalDate: -1, IdempotencyKey: "bare"}
+	bare := usance.Event{ID: id(2), LicenseID: "l1", UsageType: "view", Quantity: 1, OccurredAt: now, ReceivedAt: now.Add(2 * time.Millisecond), LocalDate: -1, IdempotencyKey: "bare"}
 	view(t, s, func(v usance.View) error {
 		has, err := v.HasUsage(ctx, "l1")
 		if has {
