@@ -39,6 +39,7 @@ type Options struct {
 	LightBite int              // the same while few wait; 40
 	Few       int              // events that may wait at an interval and are all folded then, however often more come; 1,000
 	Waiting   int              // events that may wait under load, to be folded many at a time; 100,000
+	AtOnce    int              // transactions at once, which helps where the store takes several; 1
 	Memory    int              // events kept in memory for the next folds; 150,000
 	AdoptAge  time.Duration    // age at which a batch is taken over that is not known here; 150 s, past the time for which a node lets what it counted gather
 	LateGrace time.Duration    // as ingest has it; 24 h
@@ -81,6 +82,9 @@ func New(store Store, o Options) *Folder {
 	}
 	if o.Waiting == 0 {
 		o.Waiting = 100_000
+	}
+	if o.AtOnce == 0 {
+		o.AtOnce = 1
 	}
 	if o.Memory == 0 {
 		o.Memory = 150_000
@@ -234,18 +238,36 @@ func (f *Folder) file() (last uint64) {
 	return f.queue.last
 }
 
-// foldNext folds the bite that choose takes out of the queue, if any, and tells
-// how many events were folded.
+// foldNext folds the bites that choose takes out of the queue, AtOnce of them at
+// most, and tells how many events were folded.
 func (f *Folder) foldNext(ctx context.Context, choose func(*queue) []kept) (folded int, found bool, err error) {
 	f.folding.Lock()
 	defer f.folding.Unlock()
 	f.file()
+	var bites [][]kept
 	f.mu.Lock()
-	bite := choose(&f.queue)
-	f.mu.Unlock()
-	if len(bite) == 0 {
-		return 0, false, nil
+	for range f.o.AtOnce {
+		if bite := choose(&f.queue); len(bite) > 0 {
+			bites = append(bites, bite)
+		}
 	}
+	f.mu.Unlock()
+	var mu sync.Mutex
+	var running sync.WaitGroup
+	for _, bite := range bites {
+		running.Go(func() {
+			n, e := f.foldBite(ctx, bite)
+			mu.Lock()
+			defer mu.Unlock()
+			folded, err = folded+n, errors.Join(err, e)
+		})
+	}
+	running.Wait()
+	return folded, len(bites) > 0, err
+}
+
+// foldBite folds what was taken out of the queue, or puts it back.
+func (f *Folder) foldBite(ctx context.Context, bite []kept) (folded int, err error) {
 	folded, err = f.fold(ctx, bite)
 	if err != nil && ctx.Err() == nil {
 		folded, err = f.foldSingly(ctx, bite)
@@ -254,10 +276,10 @@ func (f *Folder) foldNext(ctx context.Context, choose func(*queue) []kept) (fold
 	defer f.mu.Unlock()
 	if ctx.Err() != nil { // whatever is folded by now is not found pending again
 		f.queue.putBack(bite)
-		return folded, true, ctx.Err()
+		return folded, ctx.Err()
 	}
 	f.queue.done(bite)
-	return folded, true, err
+	return folded, err
 }
 
 // foldSingly folds what can be folded of a bite that failed, so that one batch
