@@ -56,7 +56,8 @@ type counter struct {
 	facts     *facts
 	exists    bool // it is in the store
 	must      bool // it has to be made when it is missing
-	locked    bool // state is the store's, under lock
+	made      bool // it was, or was seen
+	locked    bool // state is the store's, under lock, and judges
 	state     usance.Counter
 	settled   []usance.Overage // revisions of a total, which price what they billed
 	delta     int64
@@ -100,6 +101,7 @@ func (in *Ingester) commit(ctx context.Context, requests []*request) (err error)
 	if err != nil {
 		return err
 	}
+	in.counters.know(g.counters)
 	in.metrics.observe(g, time.Since(start))
 	for _, b := range g.batches {
 		in.o.Committed(b)
@@ -241,14 +243,28 @@ func (g *group) countersOf(f *facts, usageType string, day usance.Date) []*count
 	return out
 }
 
-// lock locks the counters that may limit, all of them on the careful way,
-// making first those that are missing. What a period that ended was limited to
-// is known to its counter alone.
+// judges tells whether events are held against the counter as it is stored: when
+// it may limit, and all of them on the careful way. What a period that ended was
+// limited to is known to its counter alone.
+func (g *group) judges(c *counter) bool {
+	return g.careful || !c.must || c.threshold.Kind() == usance.KindHard || c.period.End <= usance.DateOf(g.now, c.facts.zone)
+}
+
+// lock locks the counters that judge, and where other transactions meet these,
+// all that are moved: in one order, whatever each of them needs them for. Those
+// that may be missing are made before any is locked: a transaction that made one
+// while it held others would wait for another one that waits for those.
 func (g *group) lock(ctx context.Context, tx usance.Tx) error {
 	var keys []usance.CounterKey
 	for _, c := range g.counters {
-		if g.careful || !c.must || c.threshold.Kind() == usance.KindHard || c.period.End <= usance.DateOf(g.now, c.facts.zone) {
+		if g.in.o.Shared || g.judges(c) {
 			keys = append(keys, c.key)
+		}
+		c.made = c.must
+	}
+	if fresh := g.in.counters.unknown(g.counters); len(fresh) > 0 {
+		if err := tx.EnsureCounters(ctx, fresh); err != nil {
+			return err
 		}
 	}
 	if len(keys) == 0 {
@@ -259,26 +275,6 @@ func (g *group) lock(ctx context.Context, tx usance.Tx) error {
 	if err != nil {
 		return err
 	}
-	var missing []usance.Counter
-	if len(rows) < len(keys) {
-		have := make(map[usance.CounterKey]bool, len(rows))
-		for i := range rows {
-			have[rows[i].CounterKey] = true
-		}
-		for _, key := range keys {
-			if c := g.counters[key]; c.must && !have[key] {
-				missing = append(missing, c.empty())
-			}
-		}
-	}
-	if len(missing) > 0 {
-		if err := tx.EnsureCounters(ctx, missing); err != nil {
-			return err
-		}
-		if rows, err = tx.LockCounters(ctx, keys); err != nil {
-			return err
-		}
-	}
 	return g.hold(ctx, tx, rows)
 }
 
@@ -287,8 +283,8 @@ func (g *group) hold(ctx context.Context, v usance.View, rows []usance.Counter) 
 	var totals []usance.CounterKey
 	for i := range rows {
 		c := g.counters[rows[i].CounterKey]
-		c.state, c.exists, c.locked = rows[i], true, true
-		if terms := rows[i].TermsOf(c.threshold); c.threshold.PeriodType == usance.PeriodTotal && terms.Kind() == usance.KindRated {
+		c.state, c.exists, c.locked = rows[i], true, g.judges(c)
+		if terms := rows[i].TermsOf(c.threshold); c.locked && c.threshold.PeriodType == usance.PeriodTotal && terms.Kind() == usance.KindRated {
 			totals = append(totals, c.key)
 		}
 	}

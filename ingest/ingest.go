@@ -42,6 +42,7 @@ type Options struct {
 	MaxWait    time.Duration      // how long a group waits for company under load; 1 ms
 	Queue      int                // events that may wait; 100,000
 	Lanes      int                // groups committed at once, which helps where the store takes several, each of licences of its own; 1, at most Groups
+	Shared     bool               // transactions meet others in the store, of other lanes or nodes
 	Split      int                // groups of licences whose events are left pending apart; MaxGroups, which is the most
 	SessionKey []byte             // the key of session hashes; required
 	Committed  func(usance.Batch) // told of every batch that is pending, with its events
@@ -63,12 +64,13 @@ type Request struct {
 // Ingester groups requests and commits them. Its methods may be called at once
 // from many goroutines.
 type Ingester struct {
-	store   Store
-	o       Options
-	lanes   []chan []*request // what was put in together
-	waiting atomic.Int64      // events in the queues and being committed
-	metrics *metrics
-	failed  atomic.Int64 // when the last commit failed, in nanoseconds; 0 once one has not
+	store    Store
+	o        Options
+	lanes    []chan []*request // what was put in together
+	waiting  atomic.Int64      // events in the queues and being committed
+	metrics  *metrics
+	counters knownCounters
+	failed   atomic.Int64 // when the last commit failed, in nanoseconds; 0 once one has not
 
 	mu     sync.RWMutex // held shared while a request is put into the queue
 	closed bool

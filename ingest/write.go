@@ -3,6 +3,7 @@ package ingest
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -84,8 +85,7 @@ func mergeEvidence(rows []usance.Evidence) []usance.Evidence {
 }
 
 // addToCounters adds the deltas and gives the moved counters as they are now,
-// in key order. A counter that is missing is made first, unless its threshold
-// does not judge the period.
+// in key order.
 func (g *group) addToCounters(ctx context.Context, tx usance.Tx) ([]usance.Counter, error) {
 	var deltas []usance.CounterDelta
 	for _, c := range g.counters {
@@ -102,12 +102,9 @@ func (g *group) addToCounters(ctx context.Context, tx usance.Tx) ([]usance.Count
 		return nil, err
 	}
 	if len(after) < len(deltas) {
-		more, err := g.addToMissing(ctx, tx, deltas, after)
-		if err != nil {
+		if err := g.checkMissing(ctx, tx, deltas, after); err != nil {
 			return nil, err
 		}
-		after = append(after, more...)
-		slices.SortFunc(after, func(a, b usance.Counter) int { return a.Compare(b.CounterKey) })
 	}
 	for i := range after {
 		c := g.counters[after[i].CounterKey]
@@ -120,27 +117,28 @@ func (g *group) addToCounters(ctx context.Context, tx usance.Tx) ([]usance.Count
 	return after, nil
 }
 
-// addToMissing makes the counters that were not there and adds to them.
-func (g *group) addToMissing(ctx context.Context, tx usance.Tx, deltas []usance.CounterDelta, after []usance.Counter) ([]usance.Counter, error) {
-	have := make(map[usance.CounterKey]bool, len(after))
+// checkMissing has the transaction run again when a counter that has to be there
+// is not: somebody deleted it, and it is made then. Others do not move.
+func (g *group) checkMissing(ctx context.Context, tx usance.Tx, deltas []usance.CounterDelta, after []usance.Counter) error {
+	moved := make(map[usance.CounterKey]bool, len(after))
 	for i := range after {
-		have[after[i].CounterKey] = true
+		moved[after[i].CounterKey] = true
 	}
-	var missing []usance.Counter
-	var again []usance.CounterDelta
+	var keys []usance.CounterKey
 	for _, d := range deltas {
-		if c := g.counters[d.CounterKey]; c.must && !have[d.CounterKey] {
-			missing = append(missing, c.empty())
-			again = append(again, d)
+		if c := g.counters[d.CounterKey]; c.must && !c.exists && !moved[d.CounterKey] {
+			keys = append(keys, d.CounterKey)
 		}
 	}
-	if len(missing) == 0 {
-		return nil, nil
+	if len(keys) == 0 {
+		return nil
 	}
-	if err := tx.EnsureCounters(ctx, missing); err != nil {
-		return nil, err
+	there, err := tx.Counters(ctx, keys)
+	if err == nil && len(there) < len(keys) {
+		g.in.counters.forget(keys)
+		err = fmt.Errorf("ingest: a counter is gone: %w", usance.ErrRetry)
 	}
-	return tx.AddToCounters(ctx, again)
+	return err
 }
 
 // follow writes the alerts and overages that the moved counters bring about.

@@ -37,21 +37,37 @@ type serveCmd struct {
 }
 
 // softMemory is what the program's own memory is kept to where possible, beside
-// the database's page caches, unless GOMEMLIMIT says otherwise.
-const softMemory = 112 << 20
+// the embedded database's page caches, unless GOMEMLIMIT says otherwise. A server
+// of PostgreSQL is not meant for the smallest machines.
+const (
+	softMemory         = 112 << 20
+	softMemoryPostgres = 512 << 20
+)
 
 // gcPercent spends memory, as far as softMemory leaves any, to collect garbage
-// half as often: of ingest's time a fifth goes into it otherwise. GOGC goes first.
-const gcPercent = 200
+// seldom: of ingest's time a third goes into it otherwise. GOGC goes first.
+const (
+	gcPercent         = 200
+	gcPercentPostgres = 400
+)
+
+// spendMemory sets how much memory the program may take to save time.
+func spendMemory(onPostgres bool) {
+	limit, percent := int64(softMemory), gcPercent
+	if onPostgres {
+		limit, percent = softMemoryPostgres, gcPercentPostgres
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(limit)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(percent)
+	}
+}
 
 // Run serves until it is told to stop.
 func (serveCmd) Run(ctx context.Context, p *program) error {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(softMemory)
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	spendMemory(p.cfg.onPostgres())
 	for _, name := range p.cfg.idle() {
 		p.log.Warn("the setting has no effect in this build", "variable", name)
 	}
@@ -146,11 +162,17 @@ func (s *server) setUp(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.fold = fold.New(store, fold.Options{
+	folding := fold.Options{
 		Now: now, Interval: c.FoldInterval, LateGrace: c.LateGrace, Logger: log, Spans: spans,
 		Busy:  func() bool { return s.ingest.Busy() }, // asked when all is there
 		Alone: !c.onPostgres(),                        // nobody else can have a file open
-	})
+	}
+	if c.onPostgres() {
+		// No writer waits for a fold there: larger ones save statements, and two at
+		// once keep the database and the program busy.
+		folding.LightBite, folding.AtOnce = 4000, 2
+	}
+	s.fold = fold.New(store, folding)
 	s.backfill = fold.NewBackfiller(s.fold, !c.onPostgres())
 	s.catalog = catalog.New(store, catalog.Options{Now: now, LateGrace: c.LateGrace, NewSecret: access.NewSecret})
 	s.billing = billing.New(store, billing.Options{Now: now, LateGrace: c.LateGrace, AutoApproveCents: c.AutoApproveCents, Logger: log})
@@ -172,7 +194,7 @@ func (s *server) setUp(ctx context.Context) (err error) {
 		// The database takes transactions side by side; four lanes fill two cores.
 		// No writer waits for a fold there, so that larger ones cost nothing, and
 		// fewer pending batches cost less.
-		taking.Lanes, taking.Split = 4, 256
+		taking.Lanes, taking.Split, taking.Shared = 4, 256, true
 	}
 	// Ingest starts last: it has a goroutine that an error above would leave behind.
 	s.ingest = ingest.New(store, taking)

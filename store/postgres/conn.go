@@ -233,7 +233,7 @@ type tx struct {
 	// taken are the batches whose pending rows this transaction deleted.
 	taken map[usance.ID]bool
 	// locked are the counters that it holds locked, as they are now.
-	locked map[usance.CounterKey]usance.Counter
+	locked map[usance.CounterKey]lockedCounter
 	facts  *keptFacts
 	// wroteFacts says that it changed some, which others' stamps do not tell.
 	wroteFacts bool

@@ -102,7 +102,7 @@ const eventFields = 20
 func readEvent(v [][]byte, e *usance.Event) {
 	*e = usance.Event{
 		Quantity: readInt64(v[0]), RevenueCents: readInt64(v[1]), OccurredAt: readTime(v[2]), ReceivedAt: readTime(v[3]),
-		SessionHash: uint64(readInt64(v[4])), LocalDate: usance.Date(int32(binary.BigEndian.Uint32(v[5]))) + epochDays,
+		SessionHash: uint64(readInt64(v[4])), LocalDate: readDate(v[5]),
 		HourSlot: int(int16(binary.BigEndian.Uint16(v[6]))), Stamped: v[7][0] != 0,
 		LicenseID: string(v[9]), UsageType: string(v[11]),
 		Platform: string(v[14]), DeviceType: string(v[15]), GeographicLocation: string(v[16]), Referrer: string(v[17]),
@@ -119,5 +119,9 @@ func readEvent(v [][]byte, e *usance.Event) {
 }
 
 func readInt64(b []byte) int64 { return int64(binary.BigEndian.Uint64(b)) }
+
+func readDate(b []byte) usance.Date {
+	return usance.Date(int32(binary.BigEndian.Uint32(b))) + epochDays
+}
 
 func readTime(b []byte) time.Time { return fromMicros(readInt64(b)) }

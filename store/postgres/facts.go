@@ -86,10 +86,10 @@ func (k *keptFacts) drop(licenseID string) {
 // host platform's own need not be.
 func (s *Store) findStamps(ctx context.Context) error {
 	var plain, adopted bool
-	err := s.direct.QueryRow(ctx, `SELECT coalesce((SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass('licenses')), FALSE)
-			AND NOT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus'),
-		to_regclass('license_usage_terms') IS NOT NULL`).Scan(&plain, &adopted)
-	if err != nil || !plain {
+	err := s.direct.QueryRow(ctx, `SELECT coalesce((SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass('licenses')), FALSE),
+		EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus'),
+		to_regclass('license_usage_terms') IS NOT NULL`).Scan(&plain, &s.onCitus, &adopted)
+	if err != nil || !plain || s.onCitus {
 		return failure(ctx, err)
 	}
 	beside, join := "0", ""

@@ -1,7 +1,14 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/usance/usance"
 )
@@ -97,17 +104,65 @@ func (v *view) Counters(ctx context.Context, keys []usance.CounterKey) ([]usance
 	return all(ctx, v, `SELECT `+counterColumns+namedCounters, counterArrays(keys, itself), scanCounter)
 }
 
+// lockedCounter is a counter that a transaction holds locked, as it is now.
+type lockedCounter struct {
+	usance.Counter
+	at pgtype.TID // where the row stands; not valid once it was rewritten
+}
+
 // LockCounters keeps what it locks in mind: until the transaction ends, nobody
-// else moves it.
+// else moves it. The rows come in the order of the keys, which must be sorted.
 func (t *tx) LockCounters(ctx context.Context, keys []usance.CounterKey) ([]usance.Counter, error) {
-	counters, err := all(ctx, &t.view, `SELECT `+counterColumns+lockCounters, counterArrays(keys, itself), scanCounter)
+	counters := make([]usance.Counter, 0, len(keys))
 	if t.locked == nil {
-		t.locked = make(map[usance.CounterKey]usance.Counter, len(counters))
+		t.locked = make(map[usance.CounterKey]lockedCounter, len(keys))
 	}
-	for i := range counters {
-		t.locked[counters[i].CounterKey] = counters[i]
-	}
+	at := 0
+	err := t.each(ctx, `SELECT `+counterColumns+`, c.ctid`+lockCounters, counterArrays(keys, itself), func(r *rows) error {
+		values := r.RawValues()
+		for at < len(keys) && !isCounterOf(values, &keys[at]) {
+			at++
+		}
+		if at == len(keys) {
+			return t.c.fail(ctx, errors.New("postgres: counters are asked for out of order"))
+		}
+		counter, err := readCounter(values, keys[at])
+		if err != nil {
+			return err
+		}
+		counters = append(counters, counter)
+		t.locked[counter.CounterKey] = lockedCounter{counter, readPlace(values[counterFields])}
+		at++
+		return nil
+	})
 	return counters, err
+}
+
+const counterFields = 8
+
+func isCounterOf(v [][]byte, key *usance.CounterKey) bool {
+	return string(v[0]) == key.LicenseID && string(v[1]) == key.ThresholdID && readDate(v[2]) == key.PeriodStart
+}
+
+// readCounter reads the first columns of a row, which are counterColumns.
+func readCounter(v [][]byte, key usance.CounterKey) (usance.Counter, error) {
+	c := usance.Counter{
+		CounterKey: key, PeriodEnd: readDate(v[3]), Quantity: readInt64(v[4]), Level: int(int32(binary.BigEndian.Uint32(v[5]))),
+	}
+	if c.State = usance.CounterOpen; string(v[6]) != string(c.State) {
+		c.State = usance.CounterState(v[6])
+	}
+	if v[7] == nil {
+		return c, nil
+	}
+	if err := json.Unmarshal(bytes.TrimPrefix(v[7], []byte{1}), &c.Terms); err != nil { // the version of the binary form
+		return c, fmt.Errorf("reading the terms of a counter of %s: %w", c.LicenseID, err)
+	}
+	return c, nil
+}
+
+func readPlace(v []byte) pgtype.TID {
+	return pgtype.TID{BlockNumber: binary.BigEndian.Uint32(v), OffsetNumber: binary.BigEndian.Uint16(v[4:]), Valid: true}
 }
 
 func (v *view) CountersOf(ctx context.Context, licenseID, thresholdID string) ([]usance.Counter, error) {
@@ -157,11 +212,12 @@ func wholeCounters(counters []usance.Counter, terms []*string) []any {
 
 // AddToCounters locks the rows in order first, those that are not locked yet: an
 // UPDATE takes them in whatever order its plan comes to them, and two of them
-// would wait for each other in a circle.
+// would wait for each other in a circle. A locked row stays where it stands, and
+// is found there without the index.
 func (t *tx) AddToCounters(ctx context.Context, deltas []usance.CounterDelta) ([]usance.Counter, error) {
 	var unlocked []usance.CounterKey
 	for i := range deltas {
-		if _, known := t.locked[deltas[i].CounterKey]; !known {
+		if !t.locked[deltas[i].CounterKey].at.Valid {
 			unlocked = append(unlocked, deltas[i].CounterKey)
 		}
 	}
@@ -171,22 +227,32 @@ func (t *tx) AddToCounters(ctx context.Context, deltas []usance.CounterDelta) ([
 		}
 	}
 	var moved []usance.Counter
+	var places []pgtype.TID
 	for _, d := range deltas {
-		c, exists := t.locked[d.CounterKey]
-		if !exists || !c.State.Moves() {
+		c := t.locked[d.CounterKey]
+		if !c.at.Valid || !c.State.Moves() {
 			continue
 		}
 		c.Quantity += d.Quantity
+		moved, places = append(moved, c.Counter), append(places, c.at)
+		c.at.Valid = false
 		t.locked[d.CounterKey] = c
-		moved = append(moved, c)
 	}
 	if len(moved) == 0 {
 		return nil, nil
 	}
-	n, err := t.exec(ctx, `UPDATE license_usage_counters c SET quantity = u.quantity
-		FROM unnest($1::text[], $2::text[], $3::date[], $4::bigint[]) AS u (license_id, threshold_id, period_start, quantity)
-		WHERE c.license_id = u.license_id AND c.threshold_id = u.threshold_id AND c.period_start = u.period_start`,
-		append(counterArrays(moved, counterKey), column(moved, func(c *usance.Counter) int64 { return c.Quantity }))...)
+	quantities := column(moved, func(c *usance.Counter) int64 { return c.Quantity })
+	var n int64
+	var err error
+	if t.c.of.onCitus { // where a row is found by its key alone
+		n, err = t.exec(ctx, `UPDATE license_usage_counters c SET quantity = u.quantity
+			FROM unnest($1::text[], $2::text[], $3::date[], $4::bigint[]) AS u (license_id, threshold_id, period_start, quantity)
+			WHERE c.license_id = u.license_id AND c.threshold_id = u.threshold_id AND c.period_start = u.period_start`,
+			append(counterArrays(moved, counterKey), quantities)...)
+	} else {
+		n, err = t.exec(ctx, `UPDATE license_usage_counters c SET quantity = u.quantity
+			FROM unnest($1::tid[], $2::bigint[]) AS u (at, quantity) WHERE c.ctid = u.at`, places, quantities)
+	}
 	return moved, t.wrote(ctx, "counters", n, len(moved), err)
 }
 

@@ -70,8 +70,9 @@ func TestStepsRewriteNothing(t *testing.T) {
 	if !slices.Equal(applied, steps[1:]) {
 		t.Errorf("applied are %q", applied)
 	}
-	if names := rewritten(before, files(t, c)); len(names) > 0 {
-		t.Errorf("the steps after the first write anew or drop: %q", names)
+	dropped := []string{"license_usage_events_batch", "license_usage_events_id"} // indexes, which takes a moment
+	if names := rewritten(before, files(t, c)); !slices.Equal(names, dropped) {
+		t.Errorf("the steps after the first write anew or drop: %q, want %q alone", names, dropped)
 	}
 	// What such a step would look like here.
 	before = files(t, c)

@@ -58,6 +58,8 @@ type Store struct {
 	local  string        // statements that set for a transaction what its session lacks
 	closed atomic.Bool
 	facts  keptFacts
+	// onCitus says that rows may stand on other servers.
+	onCitus bool
 }
 
 var _ usance.Store = (*Store)(nil)
