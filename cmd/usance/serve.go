@@ -181,7 +181,9 @@ func (s *server) setUp(ctx context.Context) (err error) {
 		reading.Shared = s.redis
 	}
 	s.query = query.New(store, reading)
-	s.watch = watch.New(store, watch.Options{Now: now, LateGrace: c.LateGrace, BreachDays: c.BreachAlertDays, Rest: 3, Logger: log})
+	s.watch = watch.New(store, watch.Options{
+		Now: now, LateGrace: c.LateGrace, BreachDays: c.BreachAlertDays, Rest: 3, Busy: folding.Busy, Logger: log,
+	})
 	s.access = access.New(store, access.Options{Now: now, AdminKey: s.adminKey})
 	if s.jobs, err = jobs.New(store, s.tracing.tasks(tasks(c, s.fold, s.billing, s.watch)), jobs.Options{Now: now, Logger: log}); err != nil {
 		return err

@@ -23,7 +23,7 @@ const (
 	// page is how many thresholds one look-up takes, and group how many forecasts
 	// one transaction writes: few, since those who send events wait for its end.
 	page  = 200
-	group = 25
+	group = 5
 	// learnFrom is how many licences the prior is learned from.
 	learnFrom = 1500
 	// resumeFor is how long a run that was cut short is gone on with.
@@ -111,6 +111,9 @@ func (w *Watch) Generate(ctx context.Context) (made int, err error) {
 			rows = append(rows, fresh...)
 			w.m.seconds.Observe(time.Since(began).Seconds())
 			if len(rows) >= group {
+				if err := w.yield(ctx); err != nil {
+					return made, err
+				}
 				if err := w.put(ctx, rows, nil); err != nil {
 					return made, err
 				}
@@ -170,6 +173,9 @@ func (w *Watch) forecastLicense(ctx context.Context, f *forecast.Forecaster, fac
 		return nil, err
 	}
 	for i := range thresholds {
+		if err := w.yield(ctx); err != nil {
+			return out, err
+		}
 		if t := &thresholds[i]; t.EffectiveFrom <= u.today {
 			row, _, ok, err := u.answer(f, ofThreshold(t), prior, now)
 			if err != nil {

@@ -33,7 +33,10 @@ type Options struct {
 	BreachDays int
 	// Rest is how many times as long as a piece of work took (a licence, or a group
 	// of rows) the jobs rest after it, 20 ms at most; 0 for not at all.
-	Rest   float64
+	Rest float64
+	// Busy tells whether events wait for their commit; the jobs let them go first,
+	// for as long as such a rest lasts at most. Never, unless set.
+	Busy   func() bool
 	Logger *slog.Logger // none
 }
 
@@ -56,6 +59,9 @@ func New(store Store, o Options) *Watch {
 	if o.BreachDays == 0 {
 		o.BreachDays = 7
 	}
+	if o.Busy == nil {
+		o.Busy = func() bool { return false }
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -69,7 +75,23 @@ func (w *Watch) now() time.Time { return w.o.Now().UTC().Truncate(time.Microseco
 // rest lets others go first, after a piece of work that began at the instant
 // (of the real clock).
 func (w *Watch) rest(ctx context.Context, began time.Time) error {
-	pause := min(time.Duration(float64(time.Since(began))*w.o.Rest), maxRest)
+	if err := wait(ctx, min(time.Duration(float64(time.Since(began))*w.o.Rest), maxRest)); err != nil {
+		return err
+	}
+	return w.yield(ctx)
+}
+
+// yield lets events go first that wait for their commit, before a piece of work.
+func (w *Watch) yield(ctx context.Context) error {
+	for until := time.Now().Add(maxRest); w.o.Rest > 0 && w.o.Busy() && time.Now().Before(until); {
+		if err := wait(ctx, time.Millisecond/2); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func wait(ctx context.Context, pause time.Duration) error {
 	if pause <= 0 {
 		return ctx.Err()
 	}
