@@ -75,6 +75,26 @@ const (
 	idle = 28
 )
 
+// tamed gives the mean of the values, the largest held to a thousand times the
+// median of those above zero: one slip must not make all others look like nothing.
+func tamed(z []float64, mean float64) float64 {
+	some := make([]float64, 0, len(z))
+	for _, v := range z {
+		if v > 0 {
+			some = append(some, v)
+		}
+	}
+	most := 1000 * medianOf(some)
+	if slices.Max(z) <= most {
+		return mean
+	}
+	sum := 0.0
+	for _, v := range z {
+		sum += min(v, most)
+	}
+	return sum / float64(len(z))
+}
+
 // measure gives the part of y that is looked at, measured by its mean and with
 // its gaps filled, and the mean: 0 if there is none.
 func (f *Forecaster) measure(y []float64) (z []float64, by float64) {
@@ -110,6 +130,9 @@ func (f *Forecaster) measure(y []float64) (z []float64, by float64) {
 		count++
 	}
 	by = sum / count
+	if slices.Max(z) > 30*by {
+		by = tamed(z, by)
+	}
 	// Rounded, so that a series and its multiple are the same to the last bit
 	// and every choice falls alike.
 	for i, v := range z {

@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/usance/usance"
 	"github.com/usance/usance/forecast"
 )
 
@@ -29,6 +31,9 @@ type forecastCmd struct {
 	Days   int    `default:"28" help:"With --breach: the length of the period."`
 }
 
+// maxHorizon bounds what one series takes of memory.
+const maxHorizon = 10_000
+
 // Run forecasts from files alone, so that anyone can score the forecasts.
 func (c forecastCmd) Run(_ context.Context, p *program) error {
 	if c.Breach {
@@ -37,13 +42,13 @@ func (c forecastCmd) Run(_ context.Context, p *program) error {
 	switch {
 	case c.CSV == "":
 		return errors.New("name the series with --csv FILE, or ask about limits with --breach")
-	case c.Horizon < 1:
-		return errors.New("say with --horizon N how many values ahead to forecast, at least 1")
+	case c.Horizon < 1 || c.Horizon > maxHorizon:
+		return fmt.Errorf("say with --horizon N how many values ahead to forecast, from 1 to %d", maxHorizon)
 	case c.Season < 0:
 		return errors.New("--season must not be negative")
 	}
 	for _, l := range c.Intervals {
-		if l <= 0 || l >= 100 {
+		if !(l > 0 && l < 100) {
 			return fmt.Errorf("--intervals: %v must lie between 0 and 100, as in 80,95", l)
 		}
 	}
@@ -137,7 +142,11 @@ func (p *program) open(name string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	return unpacked(f)
+	in, err := unpacked(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return in, nil
 }
 
 func digits(v float64) string { return strconv.FormatFloat(v, 'g', 10, 64) }
@@ -207,10 +216,10 @@ func readTasks(r io.Reader, ids []string, values [][]float64, days int) (taskSet
 	for i, id := range ids {
 		index[id] = i
 	}
-	c := csv.NewReader(r)
+	c := csv.NewReader(unmarked(r))
 	header, err := c.Read()
 	if err != nil {
-		return t, fmt.Errorf("the header: %w", err)
+		return t, emptyOr(err)
 	}
 	var at [5]int
 	for i, name := range [...]string{"task_id", "id", "pstart", "origin", "hist"} {
@@ -238,23 +247,31 @@ func readTasks(r io.Reader, ids []string, values [][]float64, days int) (taskSet
 		q := forecast.Question{Cold: row[at[4]] == "cold"}
 		var ok bool
 		if q.Series, ok = index[row[at[1]]]; !ok {
-			return fail(fmt.Errorf("there is no series %q", row[at[1]]))
+			return fail(fmt.Errorf("there is no series %q", usance.Clip(row[at[1]])))
 		}
-		if q.Start, err = strconv.Atoi(row[at[2]]); err != nil {
-			return fail(fmt.Errorf("pstart: %w", err))
+		for _, day := range []struct {
+			to *int
+			at int
+		}{{&q.Start, at[2]}, {&q.Origin, at[3]}} {
+			if *day.to, err = strconv.Atoi(row[day.at]); err != nil {
+				return fail(fmt.Errorf("%s: %q is not the index of a day", header[day.at], usance.Clip(row[day.at])))
+			}
 		}
-		if q.Origin, err = strconv.Atoi(row[at[3]]); err != nil {
-			return fail(fmt.Errorf("origin: %w", err))
+		n := len(values[q.Series])
+		if q.Origin < 0 || q.Origin > n {
+			return fail(fmt.Errorf("origin %d: it must be from 0 to %d, of how many days the series knows", q.Origin, n))
 		}
-		if y := values[q.Series]; q.Start < 0 || q.Origin < 0 || q.Origin > len(y) || q.Origin > q.Start+days {
-			return fail(fmt.Errorf("pstart %d and origin %d: both must be days of the series, which has %d, and the origin no later than the period's end",
-				q.Start, q.Origin, len(y)))
+		if q.Start < 0 || q.Start > q.Origin+forecast.MaxDays-days || q.Origin > q.Start+days {
+			return fail(fmt.Errorf("pstart %d: the period must not end before the origin, %d, nor more than %d days after it", q.Start, q.Origin, forecast.MaxDays))
 		}
 		limits := make([]float64, 0, len(t.limitColumns))
 		for _, col := range t.limitColumns {
-			l, err := strconv.ParseFloat(row[col], 64)
+			l, err := parseValue(row[col])
 			if err != nil {
 				return fail(fmt.Errorf("%s: %w", header[col], err))
+			}
+			if math.IsNaN(l) {
+				return fail(fmt.Errorf("%s: a limit is missing", header[col]))
 			}
 			limits = append(limits, l)
 		}

@@ -205,7 +205,16 @@ func TestForecastRefuses(t *testing.T) {
 		{"", []string{"--csv", "-", "--horizon", "3"}, "empty"},
 		{"id,date,value\na,soon,3\n", []string{"--csv", "-", "--horizon", "3"}, `line 2: "soon" is not a date`},
 		{"id,date,value\na,2024-01-01,many\n", []string{"--csv", "-", "--horizon", "3"}, `"many" is not a number`},
-		{"id,date,value\na,2024-01-01,1\na,2024-01-01,2\n", []string{"--csv", "-", "--horizon", "3"}, "two values"},
+		{"id,date,value\na,2024-01-01,1\na,2024-01-01,2\n", []string{"--csv", "-", "--horizon", "3"}, `line 3: series "a" has a value for 2024-01-01 00:00:00 already, in line 2`},
+		{"\ufeffid,date,value\r\n", []string{"--csv", "-", "--horizon", "3"}, "no series"},
+		{"id,date,value\na,2024-01-01\n", []string{"--csv", "-", "--horizon", "3"}, "line 2"},
+		{"a,1,2\nb,1,2\na,3,4\n", []string{"--csv", "-", "--horizon", "3"}, `line 3: there is a series "a" already, in line 1`},
+		{"a,x,2\nb,1,2\n", []string{"--csv", "-", "--horizon", "3"}, `line 1: "x" is not a number`},
+		{"a,1,1e200\n", []string{"--csv", "-", "--horizon", "3"}, "line 1: 1e200 is too large"},
+		{"a,1,2\n", []string{"--csv", "-", "--horizon", "10001"}, "from 1 to 10000"},
+		{"a,1,2\n", []string{"--csv", "-", "--horizon", "3", "--intervals", "NaN"}, "between 0 and 100"},
+		{"\x1f\x8b", []string{"--csv", "-", "--horizon", "3"}, "EOF"},
+		{"", []string{"--csv", t.TempDir(), "--horizon", "3"}, "directory"},
 		{"a,1,2,x\n", []string{"--csv", "-", "--horizon", "3"}, `line 1: "x" is not a number`},
 		{"a,1,2\n", []string{"--csv", "-", "--horizon", "3", "--intervals", "0.8,100"}, "between 0 and 100"},
 		{"", []string{"--csv", "nowhere.csv", "--horizon", "3"}, "nowhere.csv"},
@@ -214,6 +223,58 @@ func TestForecastRefuses(t *testing.T) {
 	} {
 		if _, code, message := forecastRun(t, c.in, c.args...); code != exitFault || !strings.Contains(message, c.want) {
 			t.Errorf("%v: %d, %s; want %s", c.args, code, message, c.want)
+		}
+	}
+}
+
+// Questions that cannot be answered are named by their line; a mark at the
+// beginning of a file and the line ends of other systems are none of them.
+func TestForecastBreachRefuses(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	const header = "task_id,id,pstart,origin,hist,L1,L2,L3,L4\n"
+	const series = "a,1,2,3,4,5\nb,9,9,9,9,9\n"
+	for i, c := range []struct{ series, tasks, want string }{
+		{"", header, "no series"},
+		{series, "", "empty"},
+		{series, "id,pstart\n", `no "task_id"`},
+		{"a,1,x\n", header, `line 1: "x" is not a number`},
+		{"a,1\na,2\n", header, `line 2: there is a series "a" already`},
+		{series, header + "q,c,0,2,full,1,2,3,4\n", `line 2: there is no series "c"`},
+		{series, header + "q,a,0,2,full,1,2,3\n", "line 2"},
+		{series, header + "q,a,0,2,full,1,2,3,4\nr,a,0,6,full,1,2,3,4\n", "line 3: origin 6"},
+		{series, header + "q,a,-1,2,full,1,2,3,4\n", "line 2: pstart -1"},
+		{series, header + "q,a,9000000000000000000,2,full,1,2,3,4\n", "line 2: pstart 9"},
+		{series, header + "q,a,99999999999999999999,2,full,1,2,3,4\n", "line 2: pstart: "},
+		{series, header + "q,a,1.5,2,full,1,2,3,4\n", "is not the index of a day"},
+		{series, header + "q,a,0,2,full,1,NaN,3,4\n", "line 2: L2: a limit is missing"},
+		{series, header + "q,a,0,2,full,1,2,Inf,4\n", "line 2: L3: "},
+	} {
+		_, code, message := forecastRun(t, "", "--breach", "--series", file(fmt.Sprint("s", i), c.series), "--tasks", file(fmt.Sprint("t", i), c.tasks))
+		if code != exitFault || !strings.Contains(message, c.want) {
+			t.Errorf("%q and %q: %d, %s; want %s", c.series, c.tasks, code, message, c.want)
+		}
+	}
+	marked, code, message := forecastRun(t, "", "--breach", "--series", file("s", "\ufeff"+strings.ReplaceAll(series, "\n", "\r\n")),
+		"--tasks", file("t", "\ufeff"+strings.ReplaceAll(header+"q,a,1,4,cold,0,9,99,1e30\n", "\n", "\r\n")))
+	if code != 0 || len(marked) != 2 || marked[1][0] != "q" {
+		t.Errorf("%d, %s\n%v", code, message, marked)
+	}
+}
+
+// A mark at the beginning of a file is no part of the first id.
+func TestForecastMarkedFiles(t *testing.T) {
+	t.Parallel()
+	for _, in := range []string{"\ufeffa,1,2,3\r\n", "\ufeff\"id\",\"date\",\"value\"\r\n\"a\",\"2024-01-01\",\"1\"\r\n"} {
+		if out, code, message := forecastRun(t, in, "--csv", "-", "--horizon", "1"); code != 0 || len(out) != 2 || out[1][0] != "a" {
+			t.Errorf("%q: %d, %s, %s", in, code, message, out)
 		}
 	}
 }

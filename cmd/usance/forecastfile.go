@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/usance/usance"
 )
 
 // A seriesSet is what a file of series holds, in the file's order.
@@ -24,10 +26,10 @@ type seriesSet struct {
 // readSeries reads series of either form: long, a row each value, with a header
 // that names a date, or wide, a row each series.
 func readSeries(r io.Reader) (seriesSet, error) {
-	b := bufio.NewReaderSize(r, 1<<20)
+	b := unmarked(r)
 	start, err := b.Peek(4096)
-	if err != nil && len(start) == 0 {
-		return seriesSet{}, errors.New("the file is empty")
+	if len(start) == 0 {
+		return seriesSet{}, emptyOr(err)
 	}
 	line, _, _ := strings.Cut(string(start), "\n")
 	header, err := csv.NewReader(strings.NewReader(line)).Read()
@@ -46,7 +48,7 @@ type columns struct{ id, date, value int }
 func longColumns(header []string) (columns, bool) {
 	find := func(names ...string) int {
 		return slices.IndexFunc(header, func(h string) bool {
-			return slices.Contains(names, strings.ToLower(strings.TrimSpace(strings.TrimPrefix(h, "\ufeff"))))
+			return slices.Contains(names, strings.ToLower(strings.TrimSpace(h)))
 		})
 	}
 	c := columns{find("id", "unique_id", "series"), find("date", "ds", "day", "timestamp", "time"), find("value", "y", "quantity")}
@@ -70,6 +72,9 @@ func parseDay(s string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%q is not a date; write 2006-01-02, or 2006-01-02 15:04:05", s)
 }
 
+// largest bounds values: beyond it their multiples and sums would overflow.
+const largest = 1e100
+
 // parseValue reads a value; none, NA and NaN are gaps.
 func parseValue(s string) (float64, error) {
 	switch strings.TrimSpace(s) {
@@ -78,7 +83,10 @@ func parseValue(s string) (float64, error) {
 	}
 	v, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
 	if err != nil || math.IsInf(v, 0) || math.IsNaN(v) {
-		return 0, fmt.Errorf("%q is not a number", s)
+		return 0, fmt.Errorf("%q is not a number", usance.Clip(s))
+	}
+	if math.Abs(v) > largest {
+		return 0, fmt.Errorf("%s is too large; values go up to %g", usance.Clip(s), largest)
 	}
 	return v, nil
 }
@@ -86,6 +94,7 @@ func parseValue(s string) (float64, error) {
 type dated struct {
 	at    time.Time
 	value float64
+	line  int
 }
 
 // readLong reads a row each value. Dates at equal distances that have no row are
@@ -128,14 +137,18 @@ func readLong(r io.Reader, cols columns) (seriesSet, error) {
 			set.ids = append(set.ids, id)
 			rows = append(rows, nil)
 		}
-		rows[i] = append(rows[i], dated{at, v})
+		rows[i] = append(rows[i], dated{at, v, line})
+	}
+	if len(rows) == 0 {
+		return set, errNoSeries
 	}
 	distance := time.Duration(0)
 	for i, list := range rows {
 		slices.SortStableFunc(list, func(a, b dated) int { return a.at.Compare(b.at) })
 		for j := 1; j < len(list); j++ {
 			if list[j].at.Equal(list[j-1].at) {
-				return set, fmt.Errorf("series %q has two values for %s", set.ids[i], list[j].at.Format(time.DateTime))
+				return set, fmt.Errorf("line %d: series %q has a value for %s already, in line %d",
+					list[j].line, usance.Clip(set.ids[i]), list[j].at.Format(time.DateTime), list[j-1].line)
 			}
 		}
 		d := usualDistance(list)
@@ -144,7 +157,7 @@ func readLong(r io.Reader, cols columns) (seriesSet, error) {
 		}
 		values, err := spaced(list, d)
 		if err != nil {
-			return set, fmt.Errorf("series %q: %w", set.ids[i], err)
+			return set, fmt.Errorf("line %d: series %q: %w", list[len(list)-1].line, usance.Clip(set.ids[i]), err)
 		}
 		set.values = append(set.values, values)
 	}
@@ -199,13 +212,14 @@ func spaced(list []dated, distance time.Duration) ([]float64, error) {
 	return out, nil
 }
 
-// readRows reads a row each series: an id and its values. A first row whose
-// second field is no value, or whose first is "id", is a header. Empty fields are
+// readRows reads a row each series: an id and its values. A first row without any
+// value is a header; with ends so is one that begins with "id". Empty fields are
 // gaps, but with ends those at a row's end are no values.
 func readRows(r io.Reader, ends bool) (ids []string, values [][]float64, err error) {
-	c := csv.NewReader(r)
+	c := csv.NewReader(unmarked(r))
 	c.FieldsPerRecord = -1
 	c.ReuseRecord = true
+	lines := make(map[string]int)
 	for {
 		row, err := c.Read()
 		if err == io.EOF {
@@ -215,10 +229,11 @@ func readRows(r io.Reader, ends bool) (ids []string, values [][]float64, err err
 			return nil, nil, err
 		}
 		line, _ := c.FieldPos(0)
-		if line == 1 && len(row) > 1 {
-			if _, err := parseValue(row[1]); err != nil || strings.EqualFold(row[0], "id") {
-				continue
-			}
+		if line == 1 && len(row) > 1 && (ends && strings.EqualFold(row[0], "id") || !slices.ContainsFunc(row[1:], isValue)) {
+			continue
+		}
+		if before, ok := lines[row[0]]; ok {
+			return nil, nil, fmt.Errorf("line %d: there is a series %q already, in line %d", line, usance.Clip(row[0]), before)
 		}
 		for ends && len(row) > 1 && strings.TrimSpace(row[len(row)-1]) == "" {
 			row = row[:len(row)-1]
@@ -232,12 +247,37 @@ func readRows(r io.Reader, ends bool) (ids []string, values [][]float64, err err
 			y = append(y, v)
 		}
 		ids = append(ids, strings.Clone(row[0]))
+		lines[ids[len(ids)-1]] = line
 		values = append(values, y)
 	}
 	if len(ids) == 0 {
-		return nil, nil, errors.New("there is no series in it")
+		return nil, nil, errNoSeries
 	}
 	return ids, values, nil
+}
+
+var errNoSeries = errors.New("there is no series in it")
+
+func isValue(s string) bool {
+	_, err := parseValue(s)
+	return err == nil
+}
+
+// unmarked reads r without the byte order mark that some programs put first.
+func unmarked(r io.Reader) *bufio.Reader {
+	b := bufio.NewReaderSize(r, 1<<20)
+	if start, err := b.Peek(3); err == nil && string(start) == "\ufeff" {
+		_, _ = b.Discard(len(start)) // what was peeked at is there
+	}
+	return b
+}
+
+// emptyOr says that a file is empty, unless it could not be read.
+func emptyOr(err error) error {
+	if err == io.EOF {
+		return errors.New("the file is empty")
+	}
+	return err
 }
 
 // unpacked reads r, through gzip where it begins like it.
