@@ -19,7 +19,7 @@ import (
 type database struct {
 	dir string         // the data folder, of SQLite
 	url string         // of PostgreSQL
-	pg  *pgtest.Server // nil for SQLite
+	pg  *pgtest.Server // of the test's own; nil for SQLite, and for a server that is named
 
 	pooler *pgtest.Bouncer   // in front of it; nil for none
 	redis  *redistest.Server // beside it; nil for none
@@ -35,7 +35,7 @@ func (d database) settings() []string {
 func (d database) open(t *testing.T, mode string) *sql.DB {
 	t.Helper()
 	driver, source := "pgx", d.url
-	if d.pg == nil {
+	if d.url == "" {
 		driver, source = "sqlite", "file:"+filepath.Join(d.dir, "usance.db")+"?mode="+mode+"&_pragma=busy_timeout(10000)"
 	}
 	db, err := sql.Open(driver, source)

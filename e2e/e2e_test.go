@@ -165,12 +165,15 @@ func (l *serverLog) listen(hear func(text string)) {
 }
 
 // newServer starts the program on an empty database of the store: "sqlite",
-// "postgres", or "shared", which is PostgreSQL with a pooler in front and a
-// Redis beside. environ are settings of it, as NAME=value.
+// "postgres", "shared", which is PostgreSQL with a pooler in front and a Redis
+// beside, or "citus", which skips the test where no coordinator is named. environ are settings of it, as NAME=value.
 func newServer(t *testing.T, store string, environ ...string) *server {
 	t.Helper()
 	if store == "sqlite" {
 		return newServerOn(t, database{dir: t.TempDir()}, environ...)
+	}
+	if store == "citus" {
+		return newServerOn(t, database{dir: t.TempDir(), url: pgtest.OnCitus(t)}, environ...)
 	}
 	pg := pgtest.Start(t)
 	url, err := pg.Database(t.Context())
@@ -195,7 +198,7 @@ func newServerOn(t *testing.T, db database, environ ...string) *server {
 		Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 100},
 	}}
 	nodes := 1
-	if s.pg != nil {
+	if s.url != "" {
 		nodes = nodesOnPostgres
 	}
 	for i := range nodes {
@@ -242,7 +245,7 @@ func (s *server) run(n *node) {
 	}
 	n.cmd = exec.Command(binary, "serve", "--addr", n.addr)
 	n.cmd.Env = append(append(os.Environ(), s.settings()...), s.env...)
-	if s.pg != nil {
+	if s.url != "" {
 		n.cmd.Env = append(n.cmd.Env, "DATABASE_URL="+s.url+"&application_name="+n.name)
 	}
 	n.cmd.Stdout, n.cmd.Stderr = &n.log, &n.log

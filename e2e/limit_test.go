@@ -9,8 +9,8 @@ import (
 )
 
 // TestHardLimit has 64 clients use up one limit of 10,000 units, each third
-// answer thrown away and asked for again; once with everything left alone, once
-// with processes killed and restarted in between, once with PostgreSQL, and once
+// answer thrown away and asked for again; once with everything left alone, on a
+// coordinator of Citus too where one is named, once with processes killed and restarted in between, once with PostgreSQL, and once
 // by way of a pooler, with that, a Redis, PostgreSQL and a process killed.
 func TestHardLimit(t *testing.T) {
 	onEach(t, func(t *testing.T, store string) {
@@ -22,6 +22,7 @@ func TestHardLimit(t *testing.T) {
 			})
 		})
 	})
+	t.Run("on Citus", func(t *testing.T) { hardLimit(t, "citus", 0, nil) })
 	t.Run("PostgreSQL killed in between", func(t *testing.T) {
 		hardLimit(t, "postgres", 4, func(s *server, _ int) {
 			if err := s.pg.Kill(); err != nil {

@@ -43,11 +43,20 @@ var stores = map[string]opener{"sqlite": openSQLite(), "postgres": openPostgres}
 // openPostgres makes a database, which goes when the store is closed. Commits
 // need not wait for the disk: no crash here is one of the machine.
 func openPostgres(ctx context.Context, _ string) (usance.Store, error) {
-	url, drop, err := pgtest.Create(ctx)
+	return openCreated(ctx, pgtest.Create, postgres.Options{Conns: 8, LeaveSchema: true, Volatile: true})
+}
+
+// openOnCitus makes a schema on the coordinator that a variable names.
+func openOnCitus(ctx context.Context, _ string) (usance.Store, error) {
+	return openCreated(ctx, pgtest.CreateOnCitus, postgres.Options{Conns: 8, Volatile: true})
+}
+
+func openCreated(ctx context.Context, create func(context.Context) (string, func() error, error), o postgres.Options) (usance.Store, error) {
+	url, drop, err := create(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s, err := postgres.Open(ctx, url, postgres.Options{Conns: 8, LeaveSchema: true, Volatile: true})
+	s, err := postgres.Open(ctx, url, o)
 	if err != nil {
 		return nil, errors.Join(err, drop())
 	}
@@ -113,6 +122,10 @@ func TestSimulation(t *testing.T) {
 	for name, open := range stores {
 		t.Run(name, func(t *testing.T) { simulate(t, open) })
 	}
+	t.Run("citus", func(t *testing.T) {
+		pgtest.OnCitus(t) // or not at all
+		simulate(t, openOnCitus)
+	})
 }
 
 // enough seeds strike at every place, however rare.

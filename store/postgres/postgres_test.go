@@ -74,6 +74,13 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) usance.Store { return open(t, pgtest.URL(t)) })
 }
 
+// The same on a coordinator of Citus, where one is named.
+func TestStoreOnCitus(t *testing.T) {
+	t.Parallel()
+	pgtest.OnCitus(t)
+	storetest.Run(t, func(t *testing.T) usance.Store { return open(t, pgtest.OnCitus(t)) })
+}
+
 func TestClosed(t *testing.T) {
 	t.Parallel()
 	s := open(t, pgtest.URL(t))
