@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/usance/usance"
 	"github.com/usance/usance/store/postgres/pgtest"
 )
 
@@ -44,6 +45,66 @@ func writesAllRows(t *testing.T, o Options, licenses []string) {
 		if got, err := e.count(t.Context()); err != nil || got != want {
 			t.Fatalf("%d rows after writing %d (%v)", got, want, err)
 		}
+	}
+}
+
+// What is loaded is whole: rollups are their events, and counters their rollups.
+func TestPreload(t *testing.T) {
+	t.Parallel()
+	o := Options{DatabaseURL: pgtest.EmptyURL(t)}
+	licenses := licenseIDs(30)
+	d, err := o.database(t.Context(), t.TempDir(), licenses)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := d.drop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	const n = 3000
+	if err := preload(t.Context(), d.url, licenses, n, o.tell); err != nil {
+		t.Fatal(err)
+	}
+	store, err := d.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	all := int64(0)
+	err = store.View(t.Context(), func(v usance.View) error {
+		for _, id := range licenses {
+			used := make(map[usance.Date]int64) // by month
+			var events, rollups int64
+			if err := v.Folded(t.Context(), id, usance.MinDate, usance.MaxDate, func(*usance.Event) error { events++; return nil }); err != nil {
+				return err
+			}
+			err := v.Rollups(t.Context(), id, usance.MinDate, usance.MaxDate, nil, func(r *usance.Rollup) error {
+				rollups += r.Events
+				used[usance.PeriodOf(usance.PeriodMonthly, r.Date, 1).Start] += r.Quantity
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			counters, err := v.CountersOf(t.Context(), id, thresholdOf(id))
+			if err != nil {
+				return err
+			}
+			for _, c := range counters {
+				if c.Quantity != used[c.PeriodStart] {
+					t.Errorf("%s: a counter of %d, where %d were used", id, c.Quantity, used[c.PeriodStart])
+				}
+			}
+			if events != rollups || len(counters) == 0 != (id == licenses[len(licenses)-1]) {
+				t.Errorf("%s: %d events, %d in rollups, %d counters", id, events, rollups, len(counters))
+			}
+			all += events
+		}
+		return nil
+	})
+	if err != nil || all != n {
+		t.Errorf("%d events, want %d (%v)", all, n, err)
 	}
 }
 

@@ -25,6 +25,11 @@ const unreached = 1_000_000_000_000
 // ingestKey is the secret that events are sent with: of the role that hosts have.
 const ingestKey = "bench-ingest-key"
 
+func thresholdOf(licenseID string) string { return "thr_" + licenseID }
+
+// readKey is the secret of a key that may read all.
+const readKey = "bench-read-key"
+
 // prepare makes a database that holds the licences, each with a threshold by
 // the month on its views: every second one blocks, the others bill.
 func prepare(ctx context.Context, store usance.Store, licenses []string) error {
@@ -44,6 +49,10 @@ func prepare(ctx context.Context, store usance.Store, licenses []string) error {
 		if err := tx.PutAPIKey(ctx, usance.APIKey{ID: "bench", Role: usance.RoleIngest, Hash: hash[:], CreatedAt: now}); err != nil {
 			return err
 		}
+		hash = sha256.Sum256([]byte(readKey))
+		if err := tx.PutAPIKey(ctx, usance.APIKey{ID: "read", Role: usance.RoleAdmin, Hash: hash[:], CreatedAt: now}); err != nil {
+			return err
+		}
 		for i, id := range licenses {
 			l := usance.NewLicense(id)
 			l.BrandID, l.AssetID, l.Status, l.CreatedAt, l.UpdatedAt = "brand", "asset", usance.LicenseActive, now, now
@@ -51,7 +60,7 @@ func prepare(ctx context.Context, store usance.Store, licenses []string) error {
 				return err
 			}
 			t := usance.Threshold{
-				ID: "thr_" + id, LicenseID: id, UsageType: "view", PeriodType: usance.PeriodMonthly,
+				ID: thresholdOf(id), LicenseID: id, UsageType: "view", PeriodType: usance.PeriodMonthly,
 				Terms:         usance.Terms{LimitQuantity: unreached, GracePercentage: 10},
 				WarningLevels: usance.SortedLevels(nil), IsActive: true, CreatedAt: now, UpdatedAt: now,
 				EffectiveFrom: usance.PeriodOf(usance.PeriodMonthly, usance.DateOf(now, time.UTC)-1, 1).Start,

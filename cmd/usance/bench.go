@@ -24,7 +24,13 @@ type benchCmd struct {
 	Cases    []string `help:"Only these cases: ${cases}." placeholder:"CASE"`
 	Raw      bool     `help:"Measure the raw engine beside the server." default:"true" negatable:""`
 	Dir      string   `help:"Put SQLite files into this folder; default: where temporary files go." type:"existingdir" placeholder:"FOLDER"`
-	JSON     bool     `help:"Print a line of JSON a case." name:"json"`
+
+	PreloadEvents   int           `help:"Instead of the cases: load so many events into PostgreSQL, and measure reads while more come in." placeholder:"N"`
+	PreloadLicenses int           `help:"Spread those over so many licences." default:"100000"`
+	PreloadRate     int           `help:"So many events a second come in meanwhile." default:"5000"`
+	PreloadFor      time.Duration `help:"Measure for so long." default:"30s"`
+
+	JSON bool `help:"Print a line of JSON a case." name:"json"`
 }
 
 // Run measures a server of its own and prints a line a case.
@@ -50,6 +56,9 @@ func (b benchCmd) Run(ctx context.Context, p *program) error {
 	if p.cfg.onPostgres() {
 		o.DatabaseURL = string(p.cfg.DatabaseURL)
 	}
+	if b.PreloadEvents > 0 {
+		return b.loaded(ctx, p, o)
+	}
 	if b.JSON {
 		enc := json.NewEncoder(p.out)
 		return bench.Run(ctx, o, func(r bench.Result) error { return enc.Encode(r) })
@@ -63,6 +72,25 @@ func (b benchCmd) Run(ctx context.Context, p *program) error {
 	})
 	if err != nil {
 		return err
+	}
+	return w.Flush()
+}
+
+// loaded measures reads beside writes, with much in the database.
+func (b benchCmd) loaded(ctx context.Context, p *program, o bench.Options) error {
+	r, err := bench.MeasureLoaded(ctx, o, bench.Load{Events: b.PreloadEvents, Licenses: b.PreloadLicenses, Rate: b.PreloadRate, For: b.PreloadFor})
+	if err != nil {
+		return err
+	}
+	if b.JSON {
+		return json.NewEncoder(p.out).Encode(r)
+	}
+	p.printf("%d events, %d licences: loaded in %s, %s; %.0f events/s came in meanwhile\n",
+		b.PreloadEvents, b.PreloadLicenses, r.Loading.Round(time.Second), inMB(r.Bytes), r.Rate)
+	w := tabwriter.NewWriter(p.out, 0, 8, 2, ' ', 0)
+	put(w, "REQUEST", "N", "p50", "p99", "max")
+	for _, a := range r.Answers {
+		put(w, a.Name, fmt.Sprint(a.N), short(a.P50), short(a.P99), short(a.Max))
 	}
 	return w.Flush()
 }
