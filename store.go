@@ -38,6 +38,12 @@ type Store interface {
 	KeyStore
 	JobStore
 
+	// Together runs fn with a context under which everything that is read of the
+	// store belongs to one instant: each View, and each look-up without one, is of
+	// one snapshot. They come one after the other, and nothing is written under it.
+	// A read that fails as a fault may leave the snapshot unfit for others.
+	Together(ctx context.Context, fn func(ctx context.Context) error) error
+
 	// Ping tells whether the store answers.
 	Ping(ctx context.Context) error
 	// Secret gives the store's own random bytes of that name, made on first

@@ -48,14 +48,15 @@ import (
 	"github.com/usance/usance/query"
 )
 
-// Store is what the API itself asks of the store: snapshots for listings, the
-// keys to list, whether the store answers, and transactions for the writes that
+// Store is what the API itself asks of the store: snapshots for listings, and
+// for queries that are asked together, the keys to list, whether the store answers, and transactions for the writes that
 // no stage makes: that an alert was acknowledged, and the audit rows of that, of
 // what is done to jobs, and of the rotation of the admin key.
 type Store interface {
 	usance.Viewer
 	usance.Updater
 	usance.KeyStore
+	Together(ctx context.Context, fn func(ctx context.Context) error) error
 	Ping(ctx context.Context) error
 }
 

@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,8 +37,13 @@ type trpcCall struct {
 	op    *operation
 	input jsontext.Value // nil when there is none
 	form  trpcForm       // of the input, and so of the answer
-	err   error          // found before the call
+	err   error          // found before the call; then what came of it
+	in    any            // the input, decoded
+	out   any
 }
+
+// isQuery tells whether the call changes nothing.
+func (c *trpcCall) isQuery() bool { return c.op == nil || c.op.kind == isQuery }
 
 // trpcEnvelope is the answer to one call.
 type trpcEnvelope struct {
@@ -93,10 +99,11 @@ func (a *api) serveTRPC(w http.ResponseWriter, r *http.Request) {
 		a.writeTRPC(w, r, e, e.status)
 		return
 	}
+	a.trpcCarryOut(w, r, p, authErr, calls)
 	envelopes := make([]trpcEnvelope, len(calls))
 	status := 0
 	for i := range calls {
-		envelopes[i] = a.trpcAnswer(w, r, p, authErr, &calls[i])
+		envelopes[i] = a.trpcAnswer(w, r, &calls[i])
 		switch {
 		case status == 0:
 			status = envelopes[i].status
@@ -114,20 +121,81 @@ func (a *api) serveTRPC(w http.ResponseWriter, r *http.Request) {
 	a.writeTRPC(w, r, envelopes[0], status)
 }
 
-// trpcAnswer carries out one call.
-func (a *api) trpcAnswer(w http.ResponseWriter, r *http.Request, p access.Principal, authErr error, c *trpcCall) trpcEnvelope {
-	out, err := a.trpcRun(w, r, p, authErr, c)
-	if err != nil {
-		return a.trpcFailure(r.Context(), w, c.name, err, c.form)
+// trpcCarryOut carries out calls, in their order: queries that follow each other
+// in one snapshot of the store, so that their answers agree.
+func (a *api) trpcCarryOut(w http.ResponseWriter, r *http.Request, p access.Principal, authErr error, calls []trpcCall) {
+	ready := func(c *trpcCall) bool {
+		c.in, c.err = a.trpcReady(w, r, p, authErr, c)
+		return c.err == nil
+	}
+	for i := 0; i < len(calls); i++ {
+		var queries []*trpcCall
+		for ; i < len(calls) && calls[i].isQuery(); i++ {
+			if ready(&calls[i]) {
+				queries = append(queries, &calls[i])
+			}
+		}
+		if len(queries) > 1 {
+			a.trpcTogether(r.Context(), p, queries)
+		} else if len(queries) == 1 {
+			a.trpcRun(r.Context(), p, queries[0])
+		}
+		if i < len(calls) && ready(&calls[i]) { // one that may change something
+			a.trpcRun(r.Context(), p, &calls[i])
+		}
+	}
+}
+
+// maxSnapshots bounds how often queries are asked together.
+const maxSnapshots = 3
+
+// trpcTogether answers queries out of one snapshot. A fault of one may leave the
+// snapshot unfit: the others are asked again then, in another one.
+func (a *api) trpcTogether(ctx context.Context, p access.Principal, queries []*trpcCall) {
+	for n := 1; len(queries) > 0; n++ {
+		fault := -1
+		err := a.d.Store.Together(ctx, func(ctx context.Context) error {
+			for i, c := range queries {
+				a.trpcRun(ctx, p, c)
+				if n < maxSnapshots && usance.IsFault(c.err) {
+					fault = i
+					return c.err
+				}
+			}
+			return nil
+		})
+		if fault < 0 {
+			for _, c := range queries {
+				if err != nil { // there is no snapshot
+					c.err = err
+				}
+			}
+			return
+		}
+		queries = slices.Delete(queries, fault, fault+1)
+	}
+}
+
+// trpcRun carries out one call.
+func (a *api) trpcRun(ctx context.Context, p access.Principal, c *trpcCall) {
+	ctx, end := a.callSpan(ctx, c.op.name)
+	c.out, c.err = a.call(ctx, p, c.op, c.in)
+	end(c.err)
+}
+
+// trpcAnswer is the answer to a call that was carried out, or refused.
+func (a *api) trpcAnswer(w http.ResponseWriter, r *http.Request, c *trpcCall) trpcEnvelope {
+	if c.err != nil {
+		return a.trpcFailure(r.Context(), w, c.name, c.err, c.form)
 	}
 	e := trpcEnvelope{Result: new(trpcResult), status: http.StatusOK}
-	if out == (none{}) {
+	if c.out == (none{}) {
 		if c.form == formSuper {
 			e.Result.Data = jsontext.Value(`{"json":null}`)
 		}
 		return e
 	}
-	body, err := json.Marshal(out, marshalOptions)
+	body, err := json.Marshal(c.out, marshalOptions)
 	if err != nil {
 		return a.trpcFailure(r.Context(), w, c.name, fmt.Errorf("writing the answer: %w", err), c.form)
 	}
@@ -135,7 +203,8 @@ func (a *api) trpcAnswer(w http.ResponseWriter, r *http.Request, p access.Princi
 	return e
 }
 
-func (a *api) trpcRun(w http.ResponseWriter, r *http.Request, p access.Principal, authErr error, c *trpcCall) (any, error) {
+// trpcReady decodes a call's input, unless the call is refused as it is.
+func (a *api) trpcReady(w http.ResponseWriter, r *http.Request, p access.Principal, authErr error, c *trpcCall) (in any, err error) {
 	if authErr != nil {
 		return nil, authErr
 	}
@@ -156,14 +225,7 @@ func (a *api) trpcRun(w http.ResponseWriter, r *http.Request, p access.Principal
 	if c.err != nil {
 		return nil, c.err
 	}
-	in, err := c.op.decode(c.input)
-	if err != nil {
-		return nil, err
-	}
-	ctx, end := a.callSpan(r.Context(), c.op.name)
-	out, err := a.call(ctx, p, c.op, in)
-	end(err)
-	return out, err
+	return c.op.decode(c.input)
 }
 
 // trpcCalls reads the calls of a request with their inputs. Without a good key

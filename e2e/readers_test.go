@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -224,8 +225,8 @@ type kind struct {
 	ask  func() ([]figures, error)
 }
 
-// kinds are all the ways there are: each operation over REST, three of them as
-// one tRPC request, and the seed's table by SQL.
+// kinds are all the ways there are: three operations as one tRPC request, each
+// over REST, and the seed's table by SQL.
 func (s *server) kinds(db *sql.DB) []kind {
 	rest := func(path string, answer interface{ places() []figures }) func() ([]figures, error) {
 		return func() ([]figures, error) {
@@ -237,6 +238,7 @@ func (s *server) kinds(db *sql.DB) []kind {
 		}
 	}
 	return []kind{
+		{"three together", s.together},
 		{"current usage", func() ([]figures, error) { return rest("usage", new(currentAnswer))() }},
 		{"analytics", func() ([]figures, error) { return rest("analytics", new(analyticsAnswer))() }},
 		{"breakdown", func() ([]figures, error) { return rest("breakdown", new(breakdownAnswer))() }},
@@ -252,35 +254,35 @@ func (s *server) kinds(db *sql.DB) []kind {
 	}
 }
 
-// together asks for three kinds in one tRPC request. Each has its own snapshot:
-// while usage goes on they may differ, in the order of the calls.
-func (s *server) together() (current, daily, analytics []figures, err error) {
+// together asks for three kinds in one tRPC request, which is answered out of one
+// snapshot: they agree while usage goes on.
+func (s *server) together() ([]figures, error) {
 	input := url.QueryEscape(`{"0":{"licenseId":"l"},"1":{"licenseId":"l"},"2":{"licenseId":"l"}}`)
 	req, err := http.NewRequest("GET", s.base()+"/api/trpc/usage.getCurrentUsage,usage.getDailyAggregates,usage.getAnalytics?batch=1&input="+input, nil)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+adminKey)
 	res, err := s.http.Do(req)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
 	var envelopes []struct {
 		Result struct{ Data json.RawMessage }
 	}
 	if err := json.Unmarshal(body, &envelopes); err != nil || len(envelopes) != 3 {
-		return nil, nil, nil, fmt.Errorf("%w in %.200q", err, body)
+		return nil, fmt.Errorf("%w in %.200q", err, body)
 	}
 	var c currentAnswer
 	var d dailyAnswer
 	var a analyticsAnswer
 	err = errors.Join(json.Unmarshal(envelopes[0].Result.Data, &c), json.Unmarshal(envelopes[1].Result.Data, &d), json.Unmarshal(envelopes[2].Result.Data, &a))
-	return c.places(), d.places(), a.places(), err
+	return slices.Concat(c.places(), d.places(), a.places()), err
 }
 
 // noonZone is a zone in which it is about noon: neither the day nor the month
@@ -323,33 +325,15 @@ func (w *watch) read(i int, done <-chan struct{}) error {
 			return nil
 		default:
 		}
-		var views []*view
-		if k := n % (len(w.kinds) + 1); k < len(w.kinds) {
-			v, err := w.look(w.kinds[k].name, w.kinds[k].ask)
-			if err != nil {
-				return err
-			}
-			views = []*view{v}
-		} else {
-			var daily, analytics []figures
-			v, err := w.look("current usage, of three", func() (current []figures, err error) {
-				current, daily, analytics, err = w.together()
-				return current, err
-			})
-			if err != nil {
-				return err
-			}
-			second, third := *v, *v // asked and answered together: the books are the same
-			second.name, second.seen = "daily aggregates, of three", daily
-			third.name, third.seen = "analytics, of three", analytics
-			views = []*view{v, &second, &third}
+		k := w.kinds[n%len(w.kinds)]
+		v, err := w.look(k.name, k.ask)
+		if err != nil {
+			return err
 		}
-		for _, v := range views {
-			if err := v.within(before); err != nil {
-				return err
-			}
-			before = v
+		if err := v.within(before); err != nil {
+			return err
 		}
+		before = v
 	}
 }
 
@@ -362,13 +346,9 @@ func (w *watch) agree() error {
 	if sent := w.sent.get().plus(w.voidsSent.get(), -1); sent != want {
 		return fmt.Errorf("nothing is under way, yet %v was sent and %v acknowledged", sent, want)
 	}
-	asks := append([]kind{{"three together", func() ([]figures, error) {
-		current, daily, analytics, err := w.together()
-		return append(append(current, daily...), analytics...), err
-	}}}, w.kinds...)
-	errs := make([]error, len(asks))
+	errs := make([]error, len(w.kinds))
 	var wg sync.WaitGroup
-	for i, k := range asks {
+	for i, k := range w.kinds {
 		wg.Go(func() {
 			seen, err := k.ask()
 			errs[i] = err

@@ -285,7 +285,34 @@ func (s *Store) View(ctx context.Context, fn func(usance.View) error) error {
 	return s.view(ctx, func(v *view) error { return fn(v) })
 }
 
+// sharedKey is under what a context has the view that Together opened on a store.
+type sharedKey struct{ s *Store }
+
+// shared is that view, until Together ends.
+type shared struct{ view atomic.Pointer[view] }
+
+// sharedView gives the view that the context has; nil when it has none.
+func (s *Store) sharedView(ctx context.Context) *view {
+	if in, ok := ctx.Value(sharedKey{s}).(*shared); ok {
+		return in.view.Load()
+	}
+	return nil
+}
+
+// Together gives fn a context whose views are one.
+func (s *Store) Together(ctx context.Context, fn func(ctx context.Context) error) error {
+	return s.view(ctx, func(v *view) error {
+		in := new(shared)
+		in.view.Store(v)
+		defer in.view.Store(nil)
+		return fn(context.WithValue(ctx, sharedKey{s}, in))
+	})
+}
+
 func (s *Store) view(ctx context.Context, fn func(*view) error) error {
+	if v := s.sharedView(ctx); v != nil {
+		return fn(v)
+	}
 	c, err := s.take(ctx, s.readers)
 	if err != nil {
 		return err

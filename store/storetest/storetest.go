@@ -75,6 +75,7 @@ func Run(t *testing.T, open func(t *testing.T) usance.Store) {
 		{"Jobs", testJobs},
 		{"JobLeases", testJobLeases},
 		{"Snapshot", testSnapshot},
+		{"Together", testTogether},
 		{"OwnWrites", testOwnWrites},
 		{"Rollback", testRollback},
 		{"Panic", testPanic},

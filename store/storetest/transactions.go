@@ -55,6 +55,55 @@ func testSnapshot(t *testing.T, s usance.Store) {
 	})
 }
 
+func testTogether(t *testing.T, s usance.Store) {
+	put := func(id string) {
+		update(t, s, func(tx usance.Tx) error { return putBrand(t.Context(), tx, id) })
+	}
+	brands := func(ctx context.Context) (ids []string) {
+		t.Helper()
+		if err := s.View(ctx, func(v usance.View) error { ids = brandIDs(t, v); return nil }); err != nil {
+			t.Error(err)
+		}
+		return ids
+	}
+	put("first")
+	var afterwards func() []string
+	err := s.Together(t.Context(), func(ctx context.Context) error {
+		afterwards = func() []string { return brands(ctx) }
+		equal(t, "brands", brands(ctx), []string{"first"})
+		version, err := s.KeysVersion(ctx)
+		if err != nil {
+			return err
+		}
+		put("second")
+		update(t, s, func(tx usance.Tx) error {
+			return tx.PutAPIKey(t.Context(), usance.APIKey{ID: "k", Role: usance.RoleAdmin, Hash: []byte("h"), CreatedAt: now})
+		})
+		equal(t, "brands in the same snapshot", brands(ctx), []string{"first"})
+		equal(t, "brands meanwhile, to others", brands(t.Context()), []string{"first", "second"})
+		if again, err := s.KeysVersion(ctx); err != nil || again != version {
+			t.Errorf("the version of keys was %d, and is %d in the same snapshot, %v", version, again, err)
+		}
+		keys, _, err := s.APIKeys(ctx, usance.Page{Limit: 10})
+		equal(t, "keys in the same snapshot", len(keys), 0)
+		if err != nil {
+			return err
+		}
+		return s.Together(ctx, func(ctx context.Context) error { // it is the same
+			equal(t, "brands within", brands(ctx), []string{"first"})
+			return nil
+		})
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	equal(t, "brands under the context once it is over", afterwards(), []string{"first", "second"})
+	boom := errors.New("boom")
+	if err := s.Together(t.Context(), func(context.Context) error { return boom }); !errors.Is(err, boom) {
+		t.Errorf("Together gave %v, want the function's error", err)
+	}
+}
+
 func testOwnWrites(t *testing.T, s usance.Store) {
 	ctx := t.Context()
 	putLicenses(t, s, "l1")
