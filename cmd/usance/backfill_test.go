@@ -24,7 +24,8 @@ type books struct {
 	events   map[string]usance.Event
 	totals   map[string]usance.DailyTotal
 	requests int
-	fail     int // the request from which on it does not answer; 0: never
+	fail     int  // the request from which on it does not answer; 0: never
+	everyone bool // there is a licence nobody
 }
 
 func newBooks() *books {
@@ -44,7 +45,7 @@ func (b *books) Track(_ context.Context, events []usance.Event) ([]usance.Result
 		return nil, err
 	}
 	for i, e := range events {
-		if e.LicenseID == "nobody" {
+		if e.LicenseID == "nobody" && !b.everyone {
 			out[i] = usance.Result{Status: usance.StatusRefused, Error: usance.NewError(usance.CodeLicenseNotFound, "no licence %q", e.LicenseID)}
 			continue
 		}
@@ -255,6 +256,54 @@ func TestBackfillResumes(t *testing.T) {
 			r, errOut, err = runBackfill(t, empty, c.flag, path)
 			if err != nil || !strings.Contains(errOut, "starting at the beginning") || len(empty.events)+len(empty.totals) != 300 || r.Rows != 300 {
 				t.Errorf("another server: %+v %s, %v", r, errOut, err)
+			}
+		})
+	}
+}
+
+// A backfill of which nothing was counted yet, since all so far was refused, goes on
+// where it was all the same, unless the server takes now what it refused.
+func TestBackfillResumesBehindRefusals(t *testing.T) {
+	t.Parallel()
+	for name, beginning := range map[string]string{
+		"of the server": `{"licenseId":"nobody","usageType":"view","occurredAt":"2024-10-01T00:00:00Z"}`,
+		"of their form": `{"licenseId":"l","usageType":"Views!","occurredAt":"2024-10-01T00:00:00Z"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var text strings.Builder
+			for i := range 300 {
+				line := beginning
+				if i >= 240 {
+					line = fmt.Sprintf(`{"licenseId":"l","usageType":"view","occurredAt":"2024-10-01T00:00:00Z","idempotencyKey":"k%d"}`, i)
+				}
+				text.WriteString(line + "\n")
+			}
+			asked := name == "of the server"
+			for _, everyone := range []bool{false, true} {
+				path := write(t, "e.ndjson", text.String())
+				b := newBooks()
+				if b.fail = 61; !asked {
+					b.fail = 1
+				}
+				if r, _, err := runBackfill(t, b, "--events", path); err == nil || r.New != 0 || r.Rows < 180 {
+					t.Fatalf("broken off: %+v, %v", r, err)
+				}
+				b.fail, b.requests, b.everyone = 0, 0, everyone
+				r, errOut, err := runBackfill(t, b, "--events", path)
+				if asked && everyone {
+					if err != nil || r.New+r.Duplicates != 300 || r.ResumedAt != 0 || !strings.Contains(errOut, "takes what the checkpoint says was refused; starting at the beginning") {
+						t.Errorf("once the licence is there: %+v %s, %v", r, errOut, err)
+					}
+					continue
+				}
+				if err == nil || errOut != "" || r.New != 60 || r.Rows != 300 || r.ResumedAt < 180 || r.ReadBytes > int64(text.Len())/2 {
+					t.Errorf("taken up: %+v %s, %v", r, errOut, err)
+				}
+				kept, err := os.ReadFile(r.Rejects)
+				if err != nil || strings.Count(string(kept), "\n") != 240 {
+					t.Errorf("rejects: %v\n%s", err, kept)
+				}
 			}
 		})
 	}

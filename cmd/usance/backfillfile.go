@@ -315,6 +315,7 @@ type checkpoint struct {
 	Input    string         `json:"input"`   // its fingerprint, and how it is read
 	At       position       `json:"at"`      // all before is answered
 	Counted  *extent        `json:"last"`    // of the last record that was counted; nil when none was
+	Refused  *extent        `json:"refused"` // of the last record that the server refused
 	Rejected int64          `json:"rejects"` // bytes of the file of rejects, Report.Rejects
 	Digest   string         `json:"digest"`  // of these bytes
 	Report   backfillReport `json:"report"`

@@ -124,27 +124,22 @@ func (b *backfill) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// resume takes up the checkpoint, if the server holds what it says was counted:
-// it may be another server, or one whose data are gone.
+// resume takes up the checkpoint, if the server holds what it says was counted,
+// or refuses still what it says was refused while nothing was counted: it may be
+// another server, or one whose data are gone.
 func (b *backfill) resume(ctx context.Context) error {
 	c, err := readCheckpoint(b.path, b.how)
 	if err != nil {
 		return err
 	}
 	last := c
-	if c != nil && c.Counted == nil {
-		c = nil
-	}
 	if c != nil {
-		known, there, err := b.countedAt(ctx, *c.Counted)
-		switch {
-		case err != nil:
+		doubt, err := b.doubt(ctx, c)
+		if err != nil {
 			return err
-		case !there:
-			b.note("the row by which the server would be asked what it holds is gone; starting at the beginning: what was counted is not counted twice")
-			c = nil
-		case !known:
-			b.note("the server does not hold what the checkpoint says was counted; starting at the beginning")
+		}
+		if doubt != "" {
+			b.note(doubt + "; starting at the beginning: what was counted is not counted twice")
 			c = nil
 		}
 	}
@@ -160,26 +155,54 @@ func (b *backfill) resume(ctx context.Context) error {
 	return err
 }
 
-// countedAt sends the record of an extent again, and tells whether it was known.
-// A row that a table holds no more is not there: then nothing is sent, not the
-// row behind it either, and whether the server is the same cannot be told.
-func (b *backfill) countedAt(ctx context.Context, at extent) (known, there bool, err error) {
+// doubt says why the checkpoint may be of another server; empty when it is not.
+func (b *backfill) doubt(ctx context.Context, c *checkpoint) (string, error) {
+	at, counted := c.Counted, true
+	if at == nil {
+		at, counted = c.Refused, false
+		switch {
+		case c.Report.taken() > 0: // of these none is asked for
+			return "by what was answered so far nothing tells whether the server is the same", nil
+		case at == nil: // and no server takes what it was not sent for its form
+			return "", nil
+		}
+	}
+	known, refused, there, err := b.again(ctx, *at)
+	switch {
+	case err != nil:
+		return "", err
+	case !there:
+		return "the row by which the server would be asked what it holds is gone", nil
+	case counted && !known:
+		return "the server does not hold what the checkpoint says was counted", nil
+	case !counted && !refused:
+		return "the server takes what the checkpoint says was refused", nil
+	}
+	return "", nil
+}
+
+// again sends the record of an extent again, and tells whether the server knew
+// all of it, or refused any. A row that a table holds no more is not there: then
+// nothing is sent, not the row behind it either, and whether the server is the
+// same cannot be told.
+func (b *backfill) again(ctx context.Context, at extent) (known, refused, there bool, err error) {
 	if err := b.in.start(ctx, at.From); err != nil {
-		return false, false, err
+		return false, false, false, err
 	}
 	r, err := b.read(ctx)
 	if errors.Is(err, io.EOF) || err == nil && !slices.Equal(r.at.To.Key, at.To.Key) {
-		return false, false, nil
+		return false, false, false, nil
 	}
 	if err != nil {
-		return false, false, err
+		return false, false, false, err
 	}
 	var out backfillReport
 	rows := []row{r}
 	if err := b.deliver(ctx, rows, &out); err != nil {
-		return false, false, err
+		return false, false, false, err
 	}
-	return out.Duplicates+out.Idle == out.Sent && rows[0].err == nil, true, nil
+	refused = rows[0].err != nil
+	return out.Duplicates+out.Idle == out.Sent && !refused, refused, true, nil
 }
 
 // read reads a row. A fault of the row is the row's, of the input the error.
@@ -228,6 +251,10 @@ func (b *backfill) gather(ctx context.Context) (rows []row, err error) {
 
 // settle sends rows and keeps what became of them.
 func (b *backfill) settle(ctx context.Context, rows []row) error {
+	asked := make([]bool, len(rows)) // the server, and not its form alone
+	for i := range rows {
+		asked[i] = rows[i].err == nil
+	}
 	if b.dry {
 		if err := b.report.show(rows); err != nil {
 			return err
@@ -246,6 +273,9 @@ func (b *backfill) settle(ctx context.Context, rows []row) error {
 				b.kept.Counted = &r.at
 			}
 			continue
+		}
+		if asked[i] {
+			b.kept.Refused = &r.at
 		}
 		b.report.refuse(&r.record, r.err)
 		text, err := b.reject(r)
@@ -345,6 +375,9 @@ func (b *backfill) deliverTotals(ctx context.Context, rows []row, report *backfi
 	}
 	return nil
 }
+
+// taken is how many answers were no refusals.
+func (r *backfillReport) taken() int64 { return r.New + r.Duplicates + r.TakenBack + r.Idle }
 
 // take counts the answer to one event or total of a row.
 func (r *backfillReport) take(res *usance.Result, of *row) {
