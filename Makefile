@@ -9,6 +9,7 @@ FUZZ    ?= 5s
 SOAK    ?= 10m
 KILLS   ?= 200
 FLEET   ?= 1000
+FLEET_URL ?=
 FORECAST_DATA ?= ../shared/data/forecast
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
@@ -49,7 +50,7 @@ bench-forecast: ## score the forecasts on the public series in $(FORECAST_DATA),
 	$(GO) run ./forecast/bench -data $(FORECAST_DATA)
 
 bench-forecast-job: ## forecast and look through FLEET licences in a store while events come in; what 100,000 would take
-	$(GO) test ./forecast/watch -run TestFleet -fleet $(FLEET) -v -timeout 2h
+	$(GO) test ./forecast/watch -run TestFleet -fleet $(FLEET) -fleet-url '$(FLEET_URL)' -v -timeout 2h
 
 fuzz: ## each fuzz target for $(FUZZ)
 	@.ci/fuzz $(FUZZ)

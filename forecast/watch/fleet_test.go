@@ -17,16 +17,18 @@ import (
 	"github.com/usance/usance"
 	"github.com/usance/usance/fold"
 	"github.com/usance/usance/ingest"
+	"github.com/usance/usance/store/postgres"
 	"github.com/usance/usance/store/sqlite"
 )
 
 var (
 	fleet    = flag.Int("fleet", 0, "licences that TestFleet forecasts and looks through under load")
-	fleetDir = flag.String("fleet-dir", "", "where its database is made; a temporary folder by default")
+	fleetDir = flag.String("fleet-dir", "", "where its SQLite file is made; a temporary folder by default")
+	fleetURL = flag.String("fleet-url", "", "an empty PostgreSQL database to measure on instead")
 )
 
-// TestFleet measures the jobs on a SQLite file as they run in the server, while
-// events come in: time a licence, memory, and what those who send events notice.
+// TestFleet measures the jobs on a SQLite file, or a PostgreSQL database, as they
+// run in the server, while events come in: time a licence, memory, and what those who send events notice.
 // 100,000 licences must be done within the hour.
 func TestFleet(t *testing.T) {
 	if *fleet == 0 {
@@ -37,7 +39,15 @@ func TestFleet(t *testing.T) {
 		dir = t.TempDir()
 	}
 	path := filepath.Join(dir, "fleet.db")
-	store, err := sqlite.Open(t.Context(), path, sqlite.Options{})
+	var store usance.Store
+	var err error
+	var taking ingest.Options
+	if *fleetURL == "" {
+		store, err = sqlite.Open(t.Context(), path, sqlite.Options{})
+	} else {
+		store, err = postgres.Open(t.Context(), *fleetURL, postgres.Options{})
+		taking = ingest.Options{Lanes: 4, Split: 256}
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +61,8 @@ func TestFleet(t *testing.T) {
 		t.Logf("%d licences with a year of days: %d MiB, made in %s", *fleet, info.Size()>>20, time.Since(began).Round(time.Second))
 	}
 	folder := fold.New(store, fold.Options{})
-	in = ingest.New(store, ingest.Options{SessionKey: []byte("fleet"), Committed: folder.Offer})
+	taking.SessionKey, taking.Committed = []byte("fleet"), folder.Offer
+	in = ingest.New(store, taking)
 	ctx, stop := context.WithCancel(t.Context())
 	var folding sync.WaitGroup
 	folding.Go(func() { _ = folder.Run(ctx) })
