@@ -22,8 +22,9 @@ var ErrInUse = errors.New("sqlite: the database file is in use")
 type fileLock struct{ f *os.File }
 
 func lockFile(path string) (*fileLock, error) {
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target // the file has one lock, by whatever link it is named
+	path, err := target(path) // the file has one lock, by whatever link it is named
+	if err != nil {
+		return nil, unavailable(err, "the folder of the database file cannot be found; make it, or mend the symbolic link that leads there")
 	}
 	f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -50,6 +51,35 @@ func lockFile(path string) (*fileLock, error) {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return &fileLock{f}, nil
+}
+
+// maxLinks bounds how many links lead from one to the next, as the kernel does.
+const maxLinks = 40
+
+// target is the file that a path leads to by symbolic links, be it there or not:
+// the first start makes it, and must lock what later ones do.
+func target(path string) (string, error) {
+	for range maxLinks {
+		// Nothing is cleaned before links are followed: .. may come after one.
+		folder, name := filepath.Split(path)
+		folder, err := filepath.EvalSymlinks(folder)
+		if err != nil {
+			return "", err
+		}
+		path = filepath.Join(folder, name)
+		to, err := os.Readlink(path)
+		switch {
+		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT): // no link, or nothing yet
+			return path, nil
+		case err != nil:
+			return "", err
+		case filepath.IsAbs(to):
+			path = to
+		default:
+			path = folder + string(filepath.Separator) + to
+		}
+	}
+	return "", unix.ELOOP
 }
 
 // onlyName refuses a file that has other names, by hard links. The lock and

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -109,6 +110,37 @@ func TestSecondProcess(t *testing.T) {
 	}
 	if err := s.Ping(t.Context()); err != nil {
 		t.Errorf("the first store afterwards: %v", err)
+	}
+}
+
+// A link may be there before its file is: the start that makes the file locks
+// what others do, by the link, by a link to the link, and by the file's own name.
+func TestLinkBeforeItsFile(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	folder := filepath.Join(t.TempDir(), "folder") // leads to another, so that .. is data
+	if err := errors.Join(os.Mkdir(filepath.Join(data, "inner"), 0o700), os.Symlink(filepath.Join(data, "inner"), folder)); err != nil {
+		t.Fatal(err)
+	}
+	link, second := filepath.Join(t.TempDir(), "link.db"), filepath.Join(filepath.Dir(folder), "second.db")
+	if err := errors.Join(os.Symlink(second, link), os.Symlink("folder/../usance.db", second)); err != nil {
+		t.Fatal(err)
+	}
+	s := openAt(t, link)
+	for _, path := range []string{link, second, filepath.Join(data, "usance.db")} {
+		if line, _, _ := process(t, "opener", path); !strings.Contains(line, "is in use by process") {
+			t.Errorf("a second process that names the file %s was told %q", path, line)
+		}
+	}
+	if err := s.Ping(t.Context()); err != nil {
+		t.Errorf("the first store afterwards: %v", err)
+	}
+	nowhere := filepath.Join(t.TempDir(), "link.db")
+	if err := os.Symlink("none/usance.db", nowhere); err != nil {
+		t.Fatal(err)
+	}
+	if line, _, _ := process(t, "opener", nowhere); !strings.Contains(line, "mend the symbolic link") {
+		t.Errorf("a link into a folder that is not there: %q", line)
 	}
 }
 
