@@ -237,7 +237,7 @@ func TestVerify(t *testing.T) {
 
 	// It looks only: what is pending stays so, and is said not to be compared.
 	path := filepath.Join(dir, "usance.db")
-	bend(t, path, `INSERT INTO pending_batches VALUES (x'00', 1, 1, 3, 3)`)
+	bend(t, path, `INSERT INTO pending_batches (license_group, first_seq, last_seq, at, batch_id) VALUES (0, 3, 3, 1, x'00')`)
 	before, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

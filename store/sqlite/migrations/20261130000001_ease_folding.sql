@@ -3,7 +3,7 @@
 -- Batches that are counted and not folded, each a range of seq, by the group of
 -- their licences, from 1 to 1024: a fold of a group takes rows that stand side by
 -- side. Group 0 holds those of several groups.
-DROP VIEW license_usage_daily_aggregates;
+DROP VIEW IF EXISTS license_usage_daily_aggregates;
 ALTER TABLE pending_batches RENAME TO pending_batches_before;
 CREATE TABLE pending_batches (
     license_group INTEGER NOT NULL,
@@ -42,7 +42,17 @@ GROUP BY license_id, day;
 
 -- +goose Down
 
-DROP VIEW license_usage_daily_aggregates;
+-- Nothing of it need be there any more: a step that was resolved as rolled back is
+-- taken back before those that came after it.
+DROP VIEW IF EXISTS license_usage_daily_aggregates;
+CREATE TABLE IF NOT EXISTS pending_batches (
+    license_group INTEGER NOT NULL,
+    first_seq     INTEGER NOT NULL,
+    last_seq      INTEGER NOT NULL,
+    at            INTEGER NOT NULL,
+    batch_id      BLOB NOT NULL,
+    PRIMARY KEY (license_group, first_seq)
+) STRICT, WITHOUT ROWID;
 ALTER TABLE pending_batches RENAME TO pending_batches_after;
 CREATE TABLE pending_batches (
     batch_id  BLOB PRIMARY KEY,
@@ -51,9 +61,9 @@ CREATE TABLE pending_batches (
     first_seq INTEGER NOT NULL,
     last_seq  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX pending_batches_seq ON pending_batches (first_seq, last_seq);
 INSERT INTO pending_batches SELECT batch_id, at, last_seq - first_seq + 1, first_seq, last_seq FROM pending_batches_after;
 DROP TABLE pending_batches_after;
+CREATE INDEX pending_batches_seq ON pending_batches (first_seq, last_seq);
 
 CREATE VIEW license_usage_daily_aggregates AS
 SELECT
