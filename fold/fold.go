@@ -8,6 +8,7 @@
 package fold
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -146,7 +147,7 @@ func (f *Folder) Run(ctx context.Context) error {
 	quiet := time.NewTimer(pause)
 	defer quiet.Stop()
 	if f.o.Alone {
-		if _, err := f.adopt(ctx, f.o.Now().Add(time.Hour)); err != nil && ctx.Err() == nil {
+		if _, err := f.adopt(ctx, anyTime); err != nil && ctx.Err() == nil {
 			f.failed(err)
 		}
 	}
@@ -202,23 +203,32 @@ func (f *Folder) few() (last uint64, few bool) {
 	return last, f.queue.waiting <= f.o.Few
 }
 
-// Flush folds all that is pending, batches of other nodes too, and tells how
-// many events that were.
-func (f *Folder) Flush(ctx context.Context) (int, error) {
-	total := 0
+// Flush folds all that can be folded of what is pending, batches of other nodes
+// too, and tells how many events that were.
+func (f *Folder) Flush(ctx context.Context) (total int, err error) {
 	f.folding.Lock()
 	last := f.file()
 	f.folding.Unlock()
 	for more := true; more; {
-		n, left, err := f.foldNext(ctx, func(q *queue) []kept { return q.before(last, f.o.Bite) })
-		total += n
-		if err != nil {
+		var n int
+		var e error
+		n, more, e = f.foldNext(ctx, func(q *queue) []kept { return q.before(last, f.o.Bite) })
+		total, err = total+n, cmp.Or(err, e)
+		if hopeless(ctx, n, e) {
 			return total, err
 		}
-		more = left
 	}
-	m, err := f.adopt(ctx, f.o.Now().Add(time.Hour))
-	return total + m, err
+	n, e := f.adopt(ctx, anyTime)
+	return total + n, cmp.Or(e, err) // what failed above is tried there again
+}
+
+// anyTime is after the time of every batch, whatever clock it was stamped by.
+var anyTime = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+
+// hopeless tells of folds of so many events and their error whether others would
+// do no better: nothing could be folded, since the store takes nothing.
+func hopeless(ctx context.Context, folded int, err error) bool {
+	return ctx.Err() != nil || folded == 0 && usance.ErrorCode(err) == usance.CodeUnavailable
 }
 
 // file files what was offered and gives the number of the last batch. The
@@ -270,7 +280,7 @@ func (f *Folder) foldNext(ctx context.Context, choose func(*queue) []kept) (fold
 func (f *Folder) foldBite(ctx context.Context, bite []kept) (folded int, err error) {
 	folded, err = f.fold(ctx, bite)
 	if err != nil && ctx.Err() == nil {
-		folded, err = f.foldSingly(ctx, bite)
+		folded, _, err = f.foldSingly(ctx, bite)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -285,28 +295,32 @@ func (f *Folder) foldBite(ctx context.Context, bite []kept) (folded int, err err
 // foldSingly folds what can be folded of a bite that failed, so that one batch
 // that cannot holds up no other: it is let go of here, stays pending in the
 // store, and is tried again with those of nodes that died.
-func (f *Folder) foldSingly(ctx context.Context, bite []kept) (folded int, err error) {
-	var failed []error
+func (f *Folder) foldSingly(ctx context.Context, bite []kept) (folded int, failed []usance.ID, first error) {
 	for i := range bite {
 		n, err := f.fold(ctx, bite[i:i+1])
 		folded += n
-		if err != nil {
-			failed = append(failed, err)
+		if err == nil {
+			continue
 		}
+		failed, first = append(failed, bite[i].id), cmp.Or(first, err)
 	}
-	return folded, errors.Join(failed...)
+	if len(failed) > 1 {
+		first = fmt.Errorf("%d of %d batches: %w", len(failed), len(bite), first)
+	}
+	return folded, failed, first
 }
 
 // adopt folds batches that are pending in the store since before the instant
-// and not known here: those of nodes that died, and those let go.
-func (f *Folder) adopt(ctx context.Context, before time.Time) (int, error) {
+// and not known here: those of nodes that died, and those let go. The error is
+// of the first of those that cannot be folded.
+func (f *Folder) adopt(ctx context.Context, before time.Time) (total int, first error) {
 	f.folding.Lock()
 	defer f.folding.Unlock()
-	total := 0
+	failed := make(map[usance.ID]bool)
 	for {
 		var pending []usance.Batch
 		err := f.store.View(ctx, func(v usance.View) (err error) {
-			pending, err = v.Pending(ctx, before, 1000)
+			pending, err = v.Pending(ctx, before, 1000+len(failed))
 			return err
 		})
 		if err != nil {
@@ -316,22 +330,26 @@ func (f *Folder) adopt(ctx context.Context, before time.Time) (int, error) {
 		events := 0
 		f.mu.Lock()
 		for _, b := range pending {
-			if !f.queue.ids[b.ID] && (len(bite) == 0 || events+b.Count <= f.o.Bite) {
+			if !f.queue.ids[b.ID] && !failed[b.ID] && (len(bite) == 0 || events+b.Count <= f.o.Bite) {
 				bite = append(bite, kept{id: b.ID, count: b.Count, group: b.Group})
 				events += b.Count
 			}
 		}
 		f.mu.Unlock()
 		if len(bite) == 0 {
-			return total, nil
+			return total, first
 		}
 		n, err := f.fold(ctx, bite)
-		if err != nil && len(bite) > 1 && ctx.Err() == nil {
-			n, err = f.foldSingly(ctx, bite)
+		if err != nil && ctx.Err() == nil {
+			var singly []usance.ID
+			n, singly, err = f.foldSingly(ctx, bite)
+			for _, id := range singly {
+				failed[id] = true
+			}
 		}
-		total += n
-		if err != nil {
-			return total, err
+		total, first = total+n, cmp.Or(first, err)
+		if hopeless(ctx, n, err) {
+			return total, first
 		}
 	}
 }
