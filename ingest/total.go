@@ -177,6 +177,9 @@ func (in *Ingester) totalRequest(t *usance.DailyTotal, d *totalDay, out *usance.
 	live := former.Revision > 0 && !former.Event.Voided
 	*out = usance.TotalResult{Revision: former.Revision}
 	switch {
+	case usance.DateOf(t.Date.Start(d.zone), d.zone) != t.Date: // it would count on the next
+		*out = refuseTotal(t, usance.Invalid("date", "the clocks of the licence's zone, %s, skipped the day %s", d.zone, t.Date))
+		return nil
 	case live && former.Elsewhere(t) != 0:
 		*out = refuseTotal(t, usance.NewError(usance.CodeConflict,
 			"line %d of the same source gives a total of %s for %s already; add the two up in one line", former.Elsewhere(t), t.UsageType, t.Date))
