@@ -89,9 +89,13 @@ func withKey(c config) config {
 // running makes the remote of the server that has the data file open, which is
 // why it could not be opened here; any other failure is passed on.
 func (p *program) running(openErr error) (*remote, error) {
-	url, err := os.ReadFile(filepath.Join(p.cfg.folder(), urlFile))
-	if !errors.Is(openErr, sqlite.ErrInUse) || err != nil {
+	b, err := os.ReadFile(filepath.Join(p.cfg.folder(), urlFile))
+	if !errors.Is(openErr, sqlite.ErrInUse) || err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, openErr
+	}
+	url := strings.TrimSpace(string(b))
+	if url == "" { // it starts or ends just now, its disk is full, or it is no server
+		return nil, fmt.Errorf("%w; its address is not in %s (yet): if it is a server, name it with USANCE_URL", openErr, filepath.Join(p.cfg.folder(), urlFile))
 	}
 	key := cmp.Or(string(p.cfg.Key), string(p.cfg.AdminKey))
 	if key == "" {
@@ -99,7 +103,7 @@ func (p *program) running(openErr error) (*remote, error) {
 			return nil, err
 		}
 	}
-	return to(strings.TrimSpace(string(url)), key)
+	return to(url, key)
 }
 
 // over makes the remote of the server named by USANCE_URL. The key of the data

@@ -266,7 +266,8 @@ func (s *server) serve(f *front, ready func(url string)) (err error) {
 	f.become(handler)
 	url := urlOf(f.listener.Addr())
 	if err := announce(s.cfg, url); err != nil {
-		s.log.Warn("the address cannot be written to the data folder; commands need USANCE_URL", "error", err)
+		s.log.Warn("the address cannot be written to the data folder; commands need USANCE_URL until it can", "error", err)
+		loops.Go(func() { announceAgain(background, s.cfg, url) })
 	}
 	defer retract(s.cfg)
 	s.log.Info("serving", "url", url, "data", s.cfg.where())
@@ -317,23 +318,6 @@ func (s *server) close() error { return errors.Join(s.drain(), s.closeStore()) }
 func (s *server) report(what string, err error) {
 	if err != nil && !errors.Is(err, context.Canceled) {
 		s.log.Error("stopped with an error", "what", what, "error", err)
-	}
-}
-
-// urlFile names the server that has the data folder open.
-const urlFile = "server.url"
-
-// On PostgreSQL there may be many, and none is named.
-func announce(c config, url string) error {
-	if c.onPostgres() {
-		return nil
-	}
-	return os.WriteFile(filepath.Join(c.folder(), urlFile), []byte(url+"\n"), 0o600)
-}
-
-func retract(c config) {
-	if !c.onPostgres() {
-		_ = os.Remove(filepath.Join(c.folder(), urlFile))
 	}
 }
 
