@@ -197,6 +197,9 @@ type UsageView interface {
 	// DueDays gives the days, in order and after the day named, that hold raw
 	// events received before the instant and are not sealed.
 	DueDays(ctx context.Context, before time.Time, after Day, limit int) ([]Day, error)
+	// LastReceived is when an event of the batch that was added last was received;
+	// zero when there is no raw event.
+	LastReceived(ctx context.Context) (time.Time, error)
 	// Pending gives batches of before the instant that are not folded, oldest first.
 	Pending(ctx context.Context, before time.Time, limit int) ([]Batch, error)
 	// Backfill finds the licence's backfill; NOT_FOUND when it never had one.

@@ -12,7 +12,8 @@ import (
 // What makes a clock doubtful, and sure again.
 const (
 	// clockGap is how far the clock may have moved between two looks at it: more
-	// than a week, so that the weekly retention alone will do.
+	// than a week, so that the weekly retention alone will do where events are kept
+	// for at least twice as long.
 	clockGap = 10 * 24 * time.Hour
 	// clockTrial is how long a clock that moved farther has to go on.
 	clockTrial = 24 * time.Hour
@@ -20,6 +21,10 @@ const (
 
 // clockState names what is kept of the clock.
 const clockState = "clock"
+
+// gapOf is how far the clock may have moved where events are kept for so long:
+// what a jump within it prunes is past half of its time.
+func gapOf(keep time.Duration) time.Duration { return min(clockGap, keep/2) }
 
 // Clock is what the store knows of the clock, whoever looked at it.
 type Clock struct {
@@ -31,16 +36,17 @@ type Clock struct {
 	LookedAt  time.Time `json:"lookedAt,omitzero"`
 }
 
-// next is what is known once the clock tells now. Who finds it far ahead of when
+// next is what is known once the clock tells now, having moved by no more than
+// the gap where it is not doubted. Who finds it far ahead of when
 // it was seen last cannot tell whether nothing ran for so long or the clock is
 // wrong: a clock that goes on for a day without being put right is believed.
 // One that is behind closes and prunes nothing that it should not.
-func (c Clock) next(now time.Time) Clock {
+func (c Clock) next(now time.Time, gap time.Duration) Clock {
 	sure := Clock{SeenAt: now}
 	switch {
-	case c.SeenAt.IsZero(), now.Sub(c.SeenAt) <= clockGap:
+	case c.SeenAt.IsZero(), now.Sub(c.SeenAt) <= gap:
 		return sure
-	case c.DoubtedAt.IsZero(), now.Before(c.DoubtedAt), now.Sub(c.LookedAt) > clockGap:
+	case c.DoubtedAt.IsZero(), now.Before(c.DoubtedAt), now.Sub(c.LookedAt) > gap:
 		return Clock{c.SeenAt, now, now}
 	case now.Sub(c.DoubtedAt) >= clockTrial:
 		return sure
@@ -49,8 +55,10 @@ func (c Clock) next(now time.Time) Clock {
 	return c
 }
 
-// LookAtClock notes what the clock tells. Jobs call it each hour or so.
-func (f *Folder) LookAtClock(ctx context.Context) (c Clock, err error) {
+// LookAtClock notes what the clock tells, where raw events are kept for so long.
+// Servers call it when they start, before they take events, and jobs each hour or
+// so. Where it was never noted, the event that came last tells what it was.
+func (f *Folder) LookAtClock(ctx context.Context, keep time.Duration) (c Clock, err error) {
 	err = f.store.Update(ctx, usance.Locks{Lazy: true}, func(tx usance.Tx) error {
 		now := f.o.Now().UTC().Truncate(time.Microsecond)
 		state, err := tx.JobState(ctx, clockState)
@@ -63,7 +71,12 @@ func (f *Folder) LookAtClock(ctx context.Context) (c Clock, err error) {
 				return err
 			}
 		}
-		c = before.next(now)
+		if before.SeenAt.IsZero() {
+			if before.SeenAt, err = tx.LastReceived(ctx); err != nil {
+				return err
+			}
+		}
+		c = before.next(now, gapOf(keep))
 		value, err := json.Marshal(c)
 		if err != nil {
 			return err
@@ -83,7 +96,7 @@ func (f *Folder) LookAtClock(ctx context.Context) (c Clock, err error) {
 // CleanUp is Retain for a job: while the clock is in doubt it closes and prunes
 // nothing, and fails if anything would have been.
 func (f *Folder) CleanUp(ctx context.Context, keep time.Duration) (Retention, error) {
-	c, err := f.LookAtClock(ctx)
+	c, err := f.LookAtClock(ctx, keep)
 	if err != nil {
 		return Retention{}, err
 	}

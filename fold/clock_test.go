@@ -28,7 +28,7 @@ func TestCleanUpWithClockAhead(t *testing.T) {
 	}
 	look := func(doubted bool) {
 		t.Helper()
-		c, err := k.a.LookAtClock(t.Context())
+		c, err := k.a.LookAtClock(t.Context(), keep)
 		if err != nil || c.DoubtedAt.IsZero() == doubted {
 			t.Errorf("at %s: %+v, %v", k.now, c, err)
 		}
@@ -64,4 +64,60 @@ func TestCleanUpWithClockAhead(t *testing.T) {
 	clean("a day later", k.a, 1, false)
 	k.now = k.now.Add(7 * day)
 	look(false)
+}
+
+// TestCleanUpWhereNoClockWasNoted: as after an upgrade, what came in last tells
+// what the clock was; where nothing ever came in, nothing is lost.
+func TestCleanUpWhereNoClockWasNoted(t *testing.T) {
+	const keep = 30 * 24 * time.Hour
+	k := newKit(t)
+	k.send(t, "l", "a", 30, k.now)
+	if _, err := k.a.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	right := k.now
+	k.now = right.AddDate(1, 0, 0)
+	for range 2 {
+		if r, err := k.a.CleanUp(t.Context(), keep); usance.ErrorCode(err) != usance.CodeUnavailable || r.Days != 0 {
+			t.Errorf("a year ahead: %+v, %v", r, err)
+		}
+	}
+	k.now = right.Add(time.Hour)
+	k.send(t, "l", "b", 3, right) // which a closed day would refuse
+	if r, err := k.a.CleanUp(t.Context(), keep); err != nil || r.Days != 0 {
+		t.Errorf("put right: %+v, %v", r, err)
+	}
+
+	empty := newKit(t)
+	if r, err := empty.a.CleanUp(t.Context(), keep); err != nil || r != (fold.Retention{}) {
+		t.Errorf("an empty store: %+v, %v", r, err)
+	}
+	if c, err := empty.a.LookAtClock(t.Context(), keep); err != nil || !c.DoubtedAt.IsZero() {
+		t.Errorf("an empty store: %+v, %v", c, err)
+	}
+}
+
+// TestCleanUpDoubtsByItsRetention: where events are kept for few days, a jump of
+// few is doubted, while one by half of them is not.
+func TestCleanUpDoubtsByItsRetention(t *testing.T) {
+	const day, keep = 24 * time.Hour, 4 * 24 * time.Hour
+	k := newKit(t)
+	if _, err := k.a.LookAtClock(t.Context(), keep); err != nil {
+		t.Fatal(err)
+	}
+	k.send(t, "l", "a", 30, k.now)
+	if _, err := k.a.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	right := k.now
+	k.now = right.Add(5 * day)
+	if r, err := k.a.CleanUp(t.Context(), keep); usance.ErrorCode(err) != usance.CodeUnavailable || r.Days != 0 {
+		t.Errorf("five days ahead: %+v, %v", r, err)
+	}
+	for i, sealed := range []int{0, 0, 1} {
+		k.now = right.Add(time.Duration(i+1) * 2 * day)
+		if r, err := k.a.CleanUp(t.Context(), keep); err != nil || r.Days != sealed {
+			t.Errorf("%d days on: %+v, %v", 2*i+2, r, err)
+		}
+	}
 }

@@ -298,6 +298,9 @@ func (c *config) check(unread []fault) []fault {
 	return out
 }
 
+// retention is how long raw events are kept.
+func (c config) retention() time.Duration { return time.Duration(c.RetentionDays) * 24 * time.Hour }
+
 // leastRetention is for how many days raw events must be kept, so that a day is
 // not closed while what may still be dated into it comes: a day is closed when
 // its first event is due, which may have come with its beginning, and late ones

@@ -254,6 +254,11 @@ func (s *server) serve(f *front, ready func(url string)) (err error) {
 		return errors.Join(err, s.drain())
 	}
 	ctx := f.ctx
+	// Before any event can come and any job run, which would have the clock that is
+	// told now taken for right.
+	if _, err := s.fold.LookAtClock(ctx, s.cfg.retention()); err != nil {
+		s.log.Warn("the clock was not noted at the start; the jobs do it", "error", err)
+	}
 	// What runs in the background stops after the last request, not with the first signal.
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()

@@ -319,7 +319,12 @@ func TestRetentionDaysDecideWhenEventsGo(t *testing.T) {
 			clock := &demoClock{t: first}
 			s := stages(t, clock, "USAGE_EVENT_RETENTION_DAYS="+days)
 			s.trackOne(t, "a", first)
-			clock.t = first.AddDate(0, 0, 5)
+			for range 5 {
+				clock.t = clock.t.Add(24 * time.Hour)
+				if _, err := s.fold.LookAtClock(t.Context(), s.cfg.retention()); err != nil {
+					t.Fatal(err)
+				}
+			}
 			if err := s.jobs.RunNow(t.Context(), jobCleanup); err != nil {
 				t.Fatal(err)
 			}
@@ -378,6 +383,33 @@ func TestCleanupDoubtsAClockAhead(t *testing.T) {
 			t.Errorf("after %d hours: %v", hour, err)
 		}
 		clock.t = clock.t.Add(time.Hour)
+	}
+}
+
+// A server that starts notes the clock before any job does, so that one which
+// jumps ahead an instant later is doubted.
+func TestStartNotesTheClock(t *testing.T) {
+	t.Parallel()
+	clock := &demoClock{t: time.Date(2026, 3, 1, 12, 30, 0, 0, time.UTC)}
+	dir, log := t.TempDir(), slog.New(slog.DiscardHandler)
+	c, err := loadConfig([]string{"USANCE_DATA_DIR=" + dir, "USANCE_ADDR=127.0.0.1:0"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := newServer(t.Context(), c, log, clock.now, opening{serving: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	f := newFront(ctx, c, log)
+	defer f.close()
+	if err := s.serve(f, func(string) { stop() }); err != nil {
+		t.Fatal(err)
+	}
+	clock.t = clock.t.AddDate(1, 0, 0)
+	again := stages(t, clock, "USANCE_DATA_DIR="+dir)
+	if c, err := again.fold.LookAtClock(t.Context(), c.retention()); err != nil || c.DoubtedAt.IsZero() {
+		t.Errorf("%+v, %v", c, err)
 	}
 }
 

@@ -29,12 +29,13 @@ const verifiedDays = 35
 
 // tasks are the jobs that have work in this build.
 func tasks(c config, f *fold.Folder, b *billing.Billing, w *watch.Watch) []jobs.Task {
+	keep := c.retention()
 	return []jobs.Task{
 		{Name: jobAggregate, Schedule: c.AggregateSchedule, Run: func(ctx context.Context, fired []string) error {
 			if _, err := f.Flush(ctx); err != nil {
 				return err
 			}
-			if _, err := f.LookAtClock(ctx); err != nil { // the cleanup asks for it
+			if _, err := f.LookAtClock(ctx, keep); err != nil { // the cleanup asks for it
 				return err
 			}
 			if !verifies(c.AggregateSchedule, fired) {
@@ -61,7 +62,7 @@ func tasks(c config, f *fold.Folder, b *billing.Billing, w *watch.Watch) []jobs.
 			return err
 		}},
 		{Name: jobCleanup, Schedule: c.CleanupSchedule, Timeout: 6 * time.Hour, Run: func(ctx context.Context, _ []string) error {
-			_, err := f.CleanUp(ctx, time.Duration(c.RetentionDays)*24*time.Hour) // what drifted is logged and counted there
+			_, err := f.CleanUp(ctx, keep) // what drifted is logged and counted there
 			return err
 		}},
 	}

@@ -64,6 +64,11 @@ const firstPending = `WITH RECURSIVE groups (n) AS (
 	)
 	SELECT min((SELECT min(first_seq) FROM pending_batches WHERE license_group = n)) FROM groups`
 
+func (v *view) LastReceived(ctx context.Context) (at time.Time, err error) {
+	_, err = v.one(ctx, `SELECT received_at FROM license_usage_events ORDER BY seq DESC LIMIT 1`, nil, toTime{&at})
+	return at, err
+}
+
 func (t *tx) PruneEvents(ctx context.Context, before time.Time, limit int) (int, error) {
 	last, err := t.receivedBefore(ctx, before)
 	if err != nil || last == 0 {

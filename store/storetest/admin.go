@@ -18,7 +18,15 @@ func testStatus(t *testing.T, s usance.Store) {
 		})
 		return st
 	}
+	last := func() (at time.Time) {
+		view(t, s, func(v usance.View) (err error) {
+			at, err = v.LastReceived(ctx)
+			return err
+		})
+		return at
+	}
 	equal(t, "Status of an empty store", status(), usance.StoreStatus{})
+	equal(t, "LastReceived of an empty store", last(), time.Time{})
 	putLicenses(t, s, "l1", "l2", "l3", "l4")
 	update(t, s, func(tx usance.Tx) error {
 		off, draft, deleted := license("l2", "brand", "asset"), license("l3", "brand", "asset"), license("l4", "brand", "asset")
@@ -34,15 +42,18 @@ func testStatus(t *testing.T, s usance.Store) {
 	})
 	yesterday := event("l1", 1, today)
 	yesterday.ReceivedAt = now.Add(-13 * time.Hour) // before UTC midnight
-	addEvents(t, s, 100, yesterday, event("l1", 2, today))
+	addEvents(t, s, 99, yesterday)
+	equal(t, "LastReceived", last(), yesterday.ReceivedAt)
+	addEvents(t, s, 100, event("l1", 2, today))
 	update(t, s, func(tx usance.Tx) error {
 		return tx.AddEvents(ctx, []usance.Batch{{ID: id(101), At: now.Add(-time.Minute), Events: []usance.Event{event("l1", 3, today-5), event("l1", 4, today)}}})
 	})
-	want := usance.StoreStatus{PendingBatches: 2, PendingEvents: 4, OldestPending: now.Add(-time.Minute), TrackedActive: 1, EventsLastDay: 3,
+	want := usance.StoreStatus{PendingBatches: 3, PendingEvents: 4, OldestPending: now.Add(-time.Minute), TrackedActive: 1, EventsLastDay: 3,
 		Overages: map[usance.OverageStatus]int64{usance.OverageDetected: 2, usance.OverageWaived: 1}}
 	equal(t, "Status", status(), want)
+	equal(t, "LastReceived of many", last(), event("l1", 4, today).ReceivedAt)
 	update(t, s, func(tx usance.Tx) error { return fold(ctx, tx, id(101)) })
-	want.PendingBatches, want.PendingEvents, want.OldestPending = 1, 2, now
+	want.PendingBatches, want.PendingEvents, want.OldestPending = 2, 2, now
 	equal(t, "Status after a fold", status(), want)
 }
 
