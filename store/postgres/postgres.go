@@ -86,6 +86,9 @@ var sessionSettings = map[string]string{
 	"idle_in_transaction_session_timeout": "60s",
 	// A statement whose client has gone ends instead of waiting for its lock.
 	"client_connection_check_interval": "1s",
+	// Plans that look dear are carried out in milliseconds, of which to compile
+	// them takes fifty.
+	"jit": "off",
 }
 
 // Open connects to the database at the URL (postgres://user:password@host/name,
