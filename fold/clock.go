@@ -94,7 +94,7 @@ func (f *Folder) LookAtClock(ctx context.Context, keep time.Duration) (c Clock, 
 }
 
 // CleanUp is Retain for a job: while the clock is in doubt it closes and prunes
-// nothing, and fails if anything would have been.
+// nothing, and fails if a day would have been.
 func (f *Folder) CleanUp(ctx context.Context, keep time.Duration) (Retention, error) {
 	c, err := f.LookAtClock(ctx, keep)
 	if err != nil {

@@ -266,30 +266,29 @@ func (f *Folder) foldNext(ctx context.Context, choose func(*queue) []kept) (fold
 	var running sync.WaitGroup
 	for _, bite := range bites {
 		running.Go(func() {
-			n, e := f.foldBite(ctx, bite)
+			n, e := f.fold(ctx, bite)
+			if e != nil && ctx.Err() == nil {
+				n, _, e = f.foldSingly(ctx, bite)
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			folded, err = folded+n, errors.Join(err, e)
 		})
 	}
 	running.Wait()
-	return folded, len(bites) > 0, err
-}
-
-// foldBite folds what was taken out of the queue, or puts it back.
-func (f *Folder) foldBite(ctx context.Context, bite []kept) (folded int, err error) {
-	folded, err = f.fold(ctx, bite)
-	if err != nil && ctx.Err() == nil {
-		folded, _, err = f.foldSingly(ctx, bite)
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if ctx.Err() != nil { // whatever is folded by now is not found pending again
-		f.queue.putBack(bite)
-		return folded, ctx.Err()
+	for _, bite := range slices.Backward(bites) { // several may be of one group
+		if ctx.Err() != nil { // whatever is folded by now is not found pending again
+			f.queue.putBack(bite)
+		} else {
+			f.queue.done(bite)
+		}
 	}
-	f.queue.done(bite)
-	return folded, err
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return folded, len(bites) > 0, err
 }
 
 // foldSingly folds what can be folded of a bite that failed, so that one batch

@@ -281,18 +281,22 @@ func FuzzSeries(f *testing.F) {
 // One slip of a thousand million units is not what the days after it are measured by.
 func TestASlipDoesNotMakeTheRestNothing(t *testing.T) {
 	t.Parallel()
-	y := make([]float64, 60)
-	for i := range y {
-		y[i] = float64(1 + i%3)
-	}
-	for _, at := range []int{0, 20, 50} {
-		slipped := slices.Clone(y)
-		slipped[at] = 1e12
+	for _, at := range [][]int{{0}, {20}, {50}, {7, 30}, {3}} {
+		slipped := make([]float64, 60)
+		if at[0] == 3 {
+			slipped = slipped[:20] // a short history
+		}
+		for i := range slipped {
+			slipped[i] = float64(1 + i%3)
+		}
+		for _, i := range at {
+			slipped[i] = 1e12
+		}
 		got := All([][]float64{slipped}, []int{7}, 7)[0]
 		low, mid, high := got.Quantile(0.025), got.Quantile(0.5), got.Quantile(0.975)
 		for i := range mid {
 			if !(mid[i] > 0.5 && mid[i] < 4 && high[i] > mid[i] && low[i] <= mid[i]) {
-				t.Errorf("after a slip on day %d, day %d ahead is %v, %v to %v", at, i, mid[i], low[i], high[i])
+				t.Errorf("after slips on days %d, day %d ahead is %v, %v to %v", at, i, mid[i], low[i], high[i])
 			}
 		}
 	}

@@ -130,9 +130,7 @@ func (f *Forecaster) measure(y []float64) (z []float64, by float64) {
 		count++
 	}
 	by = sum / count
-	if slices.Max(z) > 30*by {
-		by = tamed(z, by)
-	}
+	by = tamed(z, by)
 	// Rounded, so that a series and its multiple are the same to the last bit
 	// and every choice falls alike.
 	for i, v := range z {

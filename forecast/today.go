@@ -4,7 +4,7 @@ import "math"
 
 // A partDay is what is known of a day of which some hours are over.
 type partDay struct {
-	share, used float64 // the share of a day's use that usually lies before now, and what came
+	share float64 // of a day's use that usually lies before now
 	// Of days past: what came after this hour, and in all.
 	after, whole []float64
 }
@@ -19,7 +19,6 @@ func (r Request) partOfToday() (p partDay, used float64) {
 	if n == 0 {
 		return partDay{}, 0
 	}
-	p.used = used
 	past = past[max(0, len(past)-28*24):]
 	all, days := 0.0, len(past)/24
 	p.after, p.whole = make([]float64, days), make([]float64, days)
