@@ -2,7 +2,9 @@ package watch
 
 import (
 	"context"
+	"math"
 	"testing"
+	"time"
 
 	"github.com/usance/usance"
 )
@@ -82,5 +84,97 @@ func TestAHeldLicenceRaisesNoFurtherAlerts(t *testing.T) {
 	f.generate(1)
 	if n, err := f.Warn(t.Context()); err != nil || n != 0 {
 		t.Errorf("%d warnings, %v", n, err)
+	}
+}
+
+// A limit that was retired holds nothing from the next day on, whatever was left of
+// its period: that nothing comes any more is told, and days without use are zeros.
+func TestARetiredLimitHoldsNothing(t *testing.T) {
+	f := newFixture(t)
+	limit := f.held("l", day("2024-10-04"))
+	if n, err := f.Detect(t.Context()); err != nil || n != 0 {
+		t.Errorf("%d alerts while the limit held, %v", n, err)
+	}
+	f.threshold("t-l", "l", limit, func(h *usance.Threshold) {
+		at := day("2024-10-05").Start(time.UTC).Add(12 * time.Hour)
+		h.AllowOverage, h.GracePercentage, h.IsActive, h.RetiredAt = false, 0, false, &at
+	})
+	if n, err := f.Detect(t.Context()); err != nil || n == 0 {
+		t.Errorf("%d alerts, %v", n, err)
+	}
+	err := f.store.View(t.Context(), func(v usance.View) error {
+		facts, err := v.Facts(t.Context(), []string{"l"})
+		if err != nil {
+			return err
+		}
+		u, err := readUsage(t.Context(), v, facts[0].License, f.now, usance.MaxDate, facts[0].Thresholds)
+		if err != nil {
+			return err
+		}
+		days := u.series("view")
+		for d := day("2024-10-03"); d < day("2024-10-08"); d++ {
+			want := d == day("2024-10-04") || d == day("2024-10-05")
+			if got := days[d-u.first]; math.IsNaN(got) != want {
+				t.Errorf("%s: %v", d, got)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// What a period was held to, its counter says: the threshold may have changed since.
+func TestAPeriodIsHeldToItsOwnTerms(t *testing.T) {
+	f := newFixture(t)
+	hard := func(h *usance.Threshold) { h.AllowOverage, h.GracePercentage = false, 0 }
+	f.license("l")
+	f.use("l", "view", day("2024-07-01"), day("2024-10-08"), func(usance.Date) int64 { return 240 })
+	f.threshold("was", "l", 3000, hard)
+	f.threshold("is", "l", 3000)
+	f.generate(2)
+	f.use("l", "view", day("2024-10-08"), day("2024-10-20"), func(usance.Date) int64 { return 100 })
+	f.use("l", "view", day("2024-10-20"), day("2024-10-21"), func(usance.Date) int64 { return 117 })
+	f.update(func(ctx context.Context, tx usance.Tx) error {
+		var counters []usance.Counter
+		for id, soft := range map[string]bool{"was": false, "is": true} {
+			counters = append(counters, usance.Counter{
+				CounterKey: usance.CounterKey{LicenseID: "l", ThresholdID: id, PeriodStart: day("2024-10-01")},
+				PeriodEnd:  day("2024-11-01"), Quantity: 2997, State: usance.CounterClosed,
+				Terms: &usance.Terms{LimitQuantity: 3000, AllowOverage: soft},
+			})
+		}
+		return tx.EnsureCounters(ctx, counters)
+	})
+	f.threshold("was", "l", 3000)
+	f.threshold("is", "l", 3000, hard)
+	f.now = f.now.AddDate(0, 1, 0)
+	if n, err := f.Score(t.Context()); n != 2 || err != nil {
+		t.Fatalf("%d scored, %v", n, err)
+	}
+	for _, k := range f.forecasts(usance.ForecastFilter{LicenseID: "l"}) {
+		if held := *k.Score.Breached; held != (k.ThresholdID == "was") {
+			t.Errorf("%s: held %t", k.ThresholdID, held)
+		}
+	}
+	err := f.store.View(t.Context(), func(v usance.View) error {
+		facts, err := v.Facts(t.Context(), []string{"l"})
+		if err != nil {
+			return err
+		}
+		for _, h := range facts[0].Thresholds {
+			u, err := readUsage(t.Context(), v, facts[0].License, f.now, usance.MaxDate, []usance.Threshold{h})
+			if err != nil {
+				return err
+			}
+			if full := len(u.full) > 0; full != (h.ID == "was") {
+				t.Errorf("%s: full %v", h.ID, u.full)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }

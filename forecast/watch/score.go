@@ -123,7 +123,7 @@ func (w *Watch) scores(ctx context.Context, v usance.View, rows []usance.Forecas
 // of which days are.
 func held(ctx context.Context, v usance.View, facts []usance.Facts, f *usance.Forecast, days []usance.Rollup) (bool, error) {
 	t, _ := thresholdOf(facts, f)
-	if t == nil || t.Kind() != usance.KindHard {
+	if t == nil {
 		return false, nil
 	}
 	counters, err := v.Counters(ctx, []usance.CounterKey{{LicenseID: f.LicenseID, ThresholdID: t.ID, PeriodStart: f.PeriodStart}})

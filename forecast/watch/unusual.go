@@ -292,13 +292,21 @@ func (r *recent) unheld(ctx context.Context, v usance.View, list []usance.Alert)
 	if err != nil || len(facts) == 0 {
 		return list, err
 	}
-	u := usage{license: *r.license, first: r.first, days: r.days}
+	zone, _, _, err := r.license.Term()
+	if err != nil {
+		return nil, err
+	}
+	u := usage{license: *r.license, zone: zone, first: r.first, days: r.days}
 	// Limits of the days before are of no interest, but those of longer periods are.
 	from := r.today
 	for i := range facts[0].Thresholds {
 		t := &facts[0].Thresholds[i]
-		if t.Kind() == usance.KindHard && t.PeriodType != usance.PeriodDaily {
-			from = min(from, usance.PeriodOf(t.PeriodType, r.today-1, r.license.BillingAnchorDay).Start)
+		if t.PeriodType == usance.PeriodDaily {
+			continue
+		}
+		// A period that is over may have been held to terms that have changed since.
+		if p := usance.PeriodOf(t.PeriodType, r.today-1, r.license.BillingAnchorDay); t.Kind() == usance.KindHard || p.End <= r.today {
+			from = min(from, p.Start)
 		}
 	}
 	if from == r.today {

@@ -111,7 +111,7 @@ func hourSlots(r *usance.Rollup) map[int]usance.Tally {
 func (u *usage) readFull(ctx context.Context, v usance.View, thresholds []usance.Threshold) error {
 	for i := range thresholds {
 		t := &thresholds[i]
-		if t.LicenseID != u.license.ID || t.Kind() != usance.KindHard || t.PeriodType == usance.PeriodDaily {
+		if t.LicenseID != u.license.ID || t.PeriodType == usance.PeriodDaily {
 			continue
 		}
 		counters, err := v.CountersOf(ctx, u.license.ID, t.ID)
@@ -120,14 +120,18 @@ func (u *usage) readFull(ctx context.Context, v usance.View, thresholds []usance
 		}
 		for j := range counters {
 			c := &counters[j]
-			if c.PeriodEnd <= u.first {
+			end := c.PeriodEnd
+			if t.RetiredAt != nil { // from the next day on it held nothing
+				end = min(end, usance.DateOf(*t.RetiredAt, u.zone)+1)
+			}
+			if end <= u.first {
 				continue
 			}
 			if d, ok := filled(t, c, u.days); ok {
 				if u.full == nil {
 					u.full = make(map[string][]usance.Period)
 				}
-				u.full[t.UsageType] = append(u.full[t.UsageType], usance.Period{Start: d + 1, End: c.PeriodEnd})
+				u.full[t.UsageType] = append(u.full[t.UsageType], usance.Period{Start: d + 1, End: end})
 			}
 		}
 	}
@@ -136,9 +140,14 @@ func (u *usage) readFull(ctx context.Context, v usance.View, thresholds []usance
 
 // filled gives the day on which the period of a hard threshold was full: less was
 // left of its limit than a usual event takes, so that hardly any got in from then
-// on. days are the licence's, of the period at least.
+// on. Whether it was hard, the counter's terms say: the threshold's may have changed
+// since. days are the licence's, of the period at least.
 func filled(t *usance.Threshold, c *usance.Counter, days []usance.Rollup) (usance.Date, bool) {
-	limit := c.TermsOf(t).LimitWithGrace()
+	terms := c.TermsOf(t)
+	if terms.Kind() != usance.KindHard {
+		return 0, false
+	}
+	limit := terms.LimitWithGrace()
 	within := func(d *usance.Rollup) bool {
 		return d.Date >= c.PeriodStart && d.Date < c.PeriodEnd && t.Covers(d.UsageType)
 	}
