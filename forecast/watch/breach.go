@@ -92,15 +92,6 @@ func breaches(ctx context.Context, tx usance.Tx, rows []usance.Forecast, now tim
 		if used >= t.LimitQuantity {
 			continue
 		}
-		if t.Kind() == usance.KindHard && len(counters) > 0 { // which is full before its last unit is used
-			days, err := tx.DayUsage(ctx, f.LicenseID, f.PeriodStart, f.PeriodEnd)
-			if err != nil {
-				return nil, err
-			}
-			if _, full := filled(t, &counters[0], days); full {
-				continue
-			}
-		}
 		told, _, err := tx.Alerts(ctx, usance.AlertFilter{LicenseID: f.LicenseID, ThresholdID: t.ID, Kind: usance.AlertForecast}, usance.Page{Limit: 1000})
 		if err != nil {
 			return nil, err
@@ -109,6 +100,15 @@ func breaches(ctx context.Context, tx usance.Tx, rows []usance.Forecast, now tim
 		date := *f.PredictedBreachDate
 		if len(told) > 0 { // newest first
 			if d := told[0].PredictedBreachDate; d != nil && max(date-*d, *d-date) <= moved {
+				continue
+			}
+		}
+		if t.Kind() == usance.KindHard && len(counters) > 0 { // which is full before its last unit is used
+			days, err := tx.DayUsage(ctx, f.LicenseID, f.PeriodStart, f.PeriodEnd)
+			if err != nil {
+				return nil, err
+			}
+			if _, full := filled(t, &counters[0], days); full {
 				continue
 			}
 		}

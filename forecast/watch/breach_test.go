@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -50,5 +51,49 @@ func TestBreachesAreToldOnce(t *testing.T) {
 	}
 	if n, err := f.Warn(t.Context()); n != 0 || err != nil {
 		t.Errorf("%d alerts raised once more, %v", n, err)
+	}
+}
+
+// reads counts what is read of days while a store is written.
+type reads struct {
+	Store
+	days int
+}
+
+type readsTx struct {
+	usance.Tx
+	of *reads
+}
+
+func (s *reads) Update(ctx context.Context, locks usance.Locks, fn func(usance.Tx) error) error {
+	return s.Store.Update(ctx, locks, func(tx usance.Tx) error { return fn(readsTx{tx, s}) })
+}
+
+func (t readsTx) DayUsage(ctx context.Context, licenseID string, from, to usance.Date) ([]usance.Rollup, error) {
+	t.of.days++
+	return t.Tx.DayUsage(ctx, licenseID, from, to)
+}
+
+// Whether a hard limit is full already takes the days of its whole period: they
+// are read for a warning that is to be given, not for each that was.
+func TestWhatWasToldReadsNoDays(t *testing.T) {
+	f := newFixture(t)
+	f.license("l")
+	f.use("l", "view", day("2024-08-01"), day("2024-10-08"), hundred)
+	f.threshold("t", "l", 1150, func(h *usance.Threshold) { h.AllowOverage, h.GracePercentage = false, 0 })
+	f.update(func(ctx context.Context, tx usance.Tx) error {
+		return tx.EnsureCounters(ctx, []usance.Counter{{
+			CounterKey: usance.CounterKey{LicenseID: "l", ThresholdID: "t", PeriodStart: day("2024-10-01")},
+			PeriodEnd:  day("2024-11-01"), Quantity: 700, State: usance.CounterOpen,
+		}})
+	})
+	f.generate(1)
+	s := &reads{Store: f.store}
+	w := New(s, Options{Now: func() time.Time { return f.now }})
+	for _, want := range []int{1, 0} {
+		s.days = 0
+		if n, err := w.Warn(t.Context()); n != want || err != nil || s.days != want {
+			t.Errorf("%d warnings and %d reads of days, want %d; %v", n, s.days, want, err)
+		}
 	}
 }
