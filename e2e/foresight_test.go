@@ -102,20 +102,9 @@ func testKillOfForesight(t *testing.T, store string) {
 // and a limit that three days more of the usual use up.
 func (s *server) foresee() {
 	s.t.Helper()
-	var calls sync.WaitGroup
-	each := make(chan int)
-	for range 8 {
-		calls.Go(func() {
-			for i := range each {
-				s.must("PUT", fmt.Sprintf("/v1/licenses/f%03d", i), `{"brandId":"b","assetId":"a","status":"ACTIVE"}`, nil)
-			}
-		})
-	}
-	for i := range foreseen {
-		each <- i
-	}
-	close(each)
-	calls.Wait()
+	s.spread(foreseen, func(i int) (method, path, body string) {
+		return "PUT", fmt.Sprintf("/v1/licenses/f%03d", i), `{"brandId":"b","assetId":"a","status":"ACTIVE"}`
+	})
 	const days = 27
 	today := time.Now().UTC().Truncate(24 * time.Hour)
 	used := make([]int, foreseen)
@@ -140,20 +129,37 @@ func (s *server) foresee() {
 			s.t.Fatalf("%s: %+v", batch[i], results[i])
 		}
 	}
-	limits := make(chan int)
+	s.spread(foreseen, func(i int) (method, path, body string) {
+		return "POST", "/v1/thresholds", fmt.Sprintf(`{"licenseId":"f%03d","usageType":"view","periodType":"total","limitQuantity":%d,"allowOverage":true}`, i, used[i]+400)
+	})
+	s.must("POST", "/v1/jobs/aggregateUsageMetrics/run", "", nil)
+}
+
+// spread makes n calls, several at a time, all of which must succeed. The test is
+// ended by its own goroutine, once the last call is over.
+func (s *server) spread(n int, call func(i int) (method, path, body string)) {
+	s.t.Helper()
+	var calls sync.WaitGroup
+	each, failed := make(chan int), make(chan string, n)
 	for range 8 {
 		calls.Go(func() {
-			for i := range limits {
-				s.must("POST", "/v1/thresholds", fmt.Sprintf(`{"licenseId":"f%03d","usageType":"view","periodType":"total","limitQuantity":%d,"allowOverage":true}`, i, used[i]+400), nil)
+			for i := range each {
+				method, path, body := call(i)
+				var out any
+				if status, err := s.call(method, path, body, &out); err != nil || status >= 300 {
+					failed <- fmt.Sprintf("%s %s: %d, %v, %v", method, path, status, err, out)
+				}
 			}
 		})
 	}
-	for i := range foreseen {
-		limits <- i
+	for i := range n {
+		each <- i
 	}
-	close(limits)
+	close(each)
 	calls.Wait()
-	s.must("POST", "/v1/jobs/aggregateUsageMetrics/run", "", nil)
+	if len(failed) > 0 {
+		s.t.Fatalf("%d of %d calls failed, the first: %s", len(failed), n, <-failed)
+	}
 }
 
 // endPeriods makes the forecasts those of periods that ended ten days ago.
