@@ -26,6 +26,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/usance/usance"
+	"github.com/usance/usance/store/snapshot"
 )
 
 // Options are the settings of a Store; zero fields take the defaults named.
@@ -184,32 +185,13 @@ func (s *Store) View(ctx context.Context, fn func(usance.View) error) error {
 	return s.view(ctx, func(v *view) error { return fn(v) })
 }
 
-// sharedKey is under what a context has the view that Together opened on a store.
-type sharedKey struct{ s *Store }
-
-// shared is that view, until Together ends.
-type shared struct{ view atomic.Pointer[view] }
-
-// sharedView gives the view that the context has; nil when it has none.
-func (s *Store) sharedView(ctx context.Context) *view {
-	if in, ok := ctx.Value(sharedKey{s}).(*shared); ok {
-		return in.view.Load()
-	}
-	return nil
-}
-
 // Together gives fn a context whose views are one.
 func (s *Store) Together(ctx context.Context, fn func(ctx context.Context) error) error {
-	return s.view(ctx, func(v *view) error {
-		in := new(shared)
-		in.view.Store(v)
-		defer in.view.Store(nil)
-		return fn(context.WithValue(ctx, sharedKey{s}, in))
-	})
+	return s.view(ctx, func(v *view) error { return snapshot.With(ctx, s, v, fn) })
 }
 
 func (s *Store) view(ctx context.Context, fn func(*view) error) error {
-	if v := s.sharedView(ctx); v != nil {
+	if v := snapshot.Of[view](ctx, s); v != nil {
 		return fn(v)
 	}
 	for dead := 0; ; dead++ {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/usance/usance"
+	"github.com/usance/usance/store/snapshot"
 )
 
 const keyColumns = `k.id, k.name, k.role, k.party_id, k.brand_ids, k.license_ids, k.scopes, k.hash, k.created_at, k.expires_at, k.revoked_at,
@@ -58,7 +59,7 @@ const shellWait = 100 * time.Millisecond
 // KeysVersion is raised by every change of a key.
 func (s *Store) KeysVersion(ctx context.Context) (version int64, err error) {
 	const read = `SELECT version FROM api_keys_version`
-	if v := s.sharedView(ctx); v != nil {
+	if v := snapshot.Of[view](ctx, s); v != nil {
 		_, err = v.one(ctx, read, nil, &version)
 		return version, err
 	}
