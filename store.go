@@ -265,7 +265,7 @@ const MaxFoldLag = 5 * time.Minute
 // many their events may be split for folding.
 const (
 	Groups    = 64
-	MaxGroups = 1024
+	MaxGroups = 256
 )
 
 // GroupOf gives a licence's group of so many, from 1 on.

@@ -36,8 +36,8 @@ type Store interface {
 type Options struct {
 	Now       func() time.Time // the clock; time.Now
 	Interval  time.Duration    // between folds while little is pending; 1 s
-	Bite      int              // events folded in one transaction at most, about; 50,000
-	LightBite int              // the same while few wait; 40
+	Bite      int              // events folded in one transaction at most, about; 10,000
+	LightBite int              // the same while few wait, and of the first when nothing more comes; 40
 	Few       int              // events that may wait at an interval and are all folded then, however often more come; 1,000
 	Waiting   int              // events that may wait under load, to be folded many at a time; 100,000
 	AtOnce    int              // transactions at once, which helps where the store takes several; 1
@@ -73,7 +73,7 @@ func New(store Store, o Options) *Folder {
 		o.Interval = time.Second
 	}
 	if o.Bite == 0 {
-		o.Bite = 50_000
+		o.Bite = 10_000
 	}
 	if o.LightBite == 0 {
 		o.LightBite = 40
@@ -154,7 +154,8 @@ func (f *Folder) Run(ctx context.Context) error {
 	for {
 		var err error
 		idle := false
-		next := func(q *queue) []kept { return q.next(f.o, idle) }
+		size := f.o.LightBite
+		next := func(q *queue) []kept { return q.next(f.o, idle, size) }
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -180,6 +181,7 @@ func (f *Folder) Run(ctx context.Context) error {
 			if idle && len(f.more) > 0 {
 				break // to gather again
 			}
+			size = min(2*size, f.o.Bite) // the longer nobody waits, the less it matters that one might
 		}
 		if err != nil && ctx.Err() == nil {
 			quiet.Reset(f.o.Interval) // to try again

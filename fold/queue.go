@@ -71,20 +71,16 @@ func (q *queue) count(b kept, sign int) {
 	q.waiting += sign * b.count
 }
 
-// next takes the bite that is best folded now, if any. idle says that nothing
-// is left to gather for.
-func (q *queue) next(o Options, idle bool) []kept {
-	if idle {
-		bite := q.take(q.fullest(), o.Bite, q.last)
-		for n := eventsOf(bite); n < o.LightBite && q.waiting > 0; n = eventsOf(bite) {
-			bite = append(bite, q.take(q.fullest(), o.LightBite-n, q.last)...)
-		}
-		return bite
+// next takes the bite that is best folded now, if any: under load what waits
+// above that which may, and when it is idle, so that nothing is left to gather
+// for, about size events.
+func (q *queue) next(o Options, idle bool, size int) []kept {
+	left := 0
+	if !idle {
+		size, left = min(q.waiting-o.Waiting, o.Bite), o.Waiting
 	}
-	// Writers and folds take turns, so that folds have to take what comes between.
-	const share = 8
 	var bite []kept
-	for groups := (q.waiting-o.Waiting)*share/o.Waiting + 1; q.waiting > o.Waiting && groups > 0; groups-- {
+	for n := 0; n < size && q.waiting > left; n = eventsOf(bite) {
 		bite = append(bite, q.take(q.fullest(), o.Bite, q.last)...)
 	}
 	return bite

@@ -42,7 +42,7 @@ func TestPartsCountAsTheirEvents(t *testing.T) {
 }
 
 // Under load, events of a group are left to gather; when nothing comes any more,
-// everything goes, a group at a time.
+// everything goes. Both by whole groups, the fullest first.
 func TestWhatIsFoldedNext(t *testing.T) {
 	t.Parallel()
 	o := Options{Bite: 50, LightBite: 10, Waiting: 100}
@@ -56,9 +56,9 @@ func TestWhatIsFoldedNext(t *testing.T) {
 		}
 		return group, n
 	}
-	check := func(what string, idle bool, wantGroup, want int) {
+	check := func(what string, idle bool, wantGroup, want int) { // the last group of the bite
 		t.Helper()
-		bite := q.next(o, idle)
+		bite := q.next(o, idle, o.LightBite)
 		if group, n := events(bite); group != wantGroup || n != want {
 			t.Errorf("%s: %d events of group %d, want %d of %d", what, n, group, want, wantGroup)
 		}
@@ -82,9 +82,9 @@ func TestWhatIsFoldedNext(t *testing.T) {
 			batch(1+group, 5)
 		}
 	}
-	bite := q.next(o, false)
-	if _, n := events(bite); n != 140 { // 1 + (240-100)*8/100 groups would be 12; 7 leave no more than may wait
-		t.Errorf("far behind: %d events, want 140", n)
+	bite := q.next(o, false, 0)
+	if _, n := events(bite); n != 60 { // 240 wait, 140 too many: 50 are a bite, and groups are of 20
+		t.Errorf("far behind: %d events, want 60", n)
 	}
 	q.putBack(bite)
 	q.done(q.take(1, 10, q.last))
@@ -95,7 +95,7 @@ func TestWhatIsFoldedNext(t *testing.T) {
 		t.Errorf("the oldest: %d events of group %d", n, group)
 	}
 	for range 12 {
-		q.done(q.next(o, true))
+		q.done(q.next(o, true, 15))
 	}
 	if q.waiting != 0 || q.events != [usance.MaxGroups + 1]int{} {
 		t.Errorf("%d wait, %v, after all was taken", q.waiting, q.events)

@@ -38,7 +38,7 @@ func (in *Ingester) check(ctx context.Context, v usance.View, e usance.Event, no
 	if it.err != nil {
 		return Check{}, it.err
 	}
-	g := newGroup(in, []*request{{items: []item{it}}}, true)
+	g := newGroup(in, []*request{{items: []item{it}}}, 1, true)
 	g.now = now
 	res, err := g.dryRun(ctx, v, e.LicenseID)
 	if err != nil {
@@ -287,7 +287,7 @@ func (in *Ingester) SelfTest(ctx context.Context) error {
 				return err
 			}
 		}
-		g := newGroup(in, []*request{r}, true)
+		g := newGroup(in, []*request{r}, 1, true)
 		if err := g.run(ctx, tx, []string{id}); err != nil {
 			return err
 		}

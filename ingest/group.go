@@ -86,7 +86,7 @@ func (in *Ingester) commit(ctx context.Context, requests []*request) (err error)
 	careful := false
 	for range maxJudgings {
 		err = in.store.Update(ctx, usance.Locks{Shared: ids}, func(tx usance.Tx) error {
-			g = newGroup(in, requests, careful)
+			g = newGroup(in, requests, len(ids), careful)
 			return g.run(ctx, tx, ids)
 		})
 		// On the careful way another node may still be faster with a key.
@@ -122,12 +122,15 @@ func licenseIDs(requests []*request) []string {
 	return slices.Compact(ids)
 }
 
-func newGroup(in *Ingester, requests []*request, careful bool) *group {
+// newGroup makes the group of requests that name so many licences. As a rule
+// each event is counted, and moves a counter of its licence.
+func newGroup(in *Ingester, requests []*request, licenses int, careful bool) *group {
 	now := in.o.Now().UTC().Truncate(time.Microsecond)
+	events := eventsOf(requests)
 	return &group{
 		in: in, requests: requests, now: now, careful: careful,
-		facts: make(map[string]*facts), counters: make(map[usance.CounterKey]*counter),
-		stagedAt: make(map[usance.EventRef]int),
+		facts: make(map[string]*facts, licenses), counters: make(map[usance.CounterKey]*counter, licenses),
+		stagedAt: make(map[usance.EventRef]int, events), staged: make([]usance.Event, 0, events), answers: make([]answer, 0, events),
 	}
 }
 

@@ -196,7 +196,7 @@ func (s *server) setUp(ctx context.Context) (err error) {
 		// The database takes transactions side by side; four lanes fill two cores.
 		// No writer waits for a fold there, so that larger ones cost nothing, and
 		// fewer pending batches cost less.
-		taking.Lanes, taking.Split, taking.Shared = 4, 256, true
+		taking.Lanes, taking.Shared = 4, true
 	}
 	// Ingest starts last: it has a goroutine that an error above would leave behind.
 	s.ingest = ingest.New(store, taking)

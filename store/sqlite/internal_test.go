@@ -204,6 +204,47 @@ func TestTailWays(t *testing.T) {
 	}
 }
 
+// What waited under the numbers that groups had before is found and folded.
+func TestGroupsOfBefore(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s := openStore(t)
+	now := time.Date(2026, 3, 15, 12, 0, 0, 0, time.UTC)
+	id := usance.NewID(now)
+	batch := usance.Batch{ID: id, At: now, Group: groupOf("l"), Events: []usance.Event{{ID: id, LicenseID: "l", UsageType: "view",
+		Quantity: 3, OccurredAt: now, ReceivedAt: now, LocalDate: usance.DateOf(now, time.UTC), IdempotencyKey: id.String()}}}
+	err := s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error { return tx.AddEvents(ctx, []usance.Batch{batch}) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if undone, err := s.Migrations().Down(ctx); err != nil || undone != "20261130000003_fewer_groups" {
+		t.Fatal(undone, err)
+	}
+	if _, err := s.db.ExecContext(ctx, `UPDATE pending_batches SET license_group = 1000`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Migrations().Up(ctx); err != nil {
+		t.Fatal(err)
+	}
+	err = s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+		used, err := tx.DayUsage(ctx, "l", usance.MinDate, usance.MaxDate)
+		if len(used) != 1 || used[0].Quantity != 3 {
+			t.Errorf("used %+v", used)
+		}
+		if err != nil {
+			return err
+		}
+		taken, err := tx.TakePending(ctx, []usance.Batch{batch})
+		if len(taken) != 1 {
+			t.Errorf("taken %v", taken)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Queries that grow with what is stored must find their rows by an index, and
 // a short tail by the range of its rows.
 func TestQueryPlans(t *testing.T) {
