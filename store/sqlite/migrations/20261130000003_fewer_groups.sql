@@ -6,4 +6,13 @@ UPDATE pending_batches SET license_group = 0;
 
 -- +goose Down
 
+-- The table may be gone: see 20261130000001_ease_folding.
+CREATE TABLE IF NOT EXISTS pending_batches (
+    license_group INTEGER NOT NULL,
+    first_seq     INTEGER NOT NULL,
+    last_seq      INTEGER NOT NULL,
+    at            INTEGER NOT NULL,
+    batch_id      BLOB NOT NULL,
+    PRIMARY KEY (license_group, first_seq)
+) STRICT, WITHOUT ROWID;
 UPDATE pending_batches SET license_group = 0;
