@@ -60,7 +60,21 @@ type counter struct {
 	locked    bool // state is the store's, under lock, and judges
 	state     usance.Counter
 	settled   []usance.Overage // revisions of a total, which price what they billed
-	delta     int64
+	move
+}
+
+// move is what the events judged so far make of a counter.
+type move struct {
+	delta int64
+	most  int64 // that delta was after an event that adds, if any does
+	adds  bool
+}
+
+func (m *move) add(quantity int64) {
+	m.delta += quantity
+	if quantity > 0 && (!m.adds || m.delta > m.most) {
+		m.most, m.adds = m.delta, true
+	}
 }
 
 // answer is a result that shows the live state of the thresholds covering the
@@ -246,24 +260,29 @@ func (g *group) countersOf(f *facts, usageType string, day usance.Date) []*count
 	return out
 }
 
-// judges tells whether events are held against the counter as it is stored: when
-// it may limit, and all of them on the careful way. What a period that ended was
-// limited to is known to its counter alone.
+// judges tells whether events are held against the counter as it is stored before
+// it is moved: on the careful way, and when what its period was limited to, which
+// may have ended, is known to the counter alone. Other events are let pass, and the
+// limit is looked at when the counter was moved, which locks it.
 func (g *group) judges(c *counter) bool {
-	return g.careful || !c.must || c.threshold.Kind() == usance.KindHard || c.period.End <= usance.DateOf(g.now, c.facts.zone)
+	return g.careful || !c.must || c.period.End <= usance.DateOf(g.now, c.facts.zone)
 }
 
-// lock locks the counters that judge, and where other transactions meet these,
-// all that are moved: in one order, whatever each of them needs them for. Those
+// lock locks the counters that judge, if any, and where other transactions meet
+// these, all that are moved: in one order, whatever each of them needs them for. Those
 // that may be missing are made before any is locked: a transaction that made one
 // while it held others would wait for another one that waits for those.
 func (g *group) lock(ctx context.Context, tx usance.Tx) error {
 	var keys []usance.CounterKey
+	judged := false
 	for _, c := range g.counters {
-		if g.in.o.Shared || g.judges(c) {
+		judged = judged || g.judges(c)
+		c.made = c.must
+	}
+	for _, c := range g.counters {
+		if judged && (g.in.o.Shared || g.judges(c)) {
 			keys = append(keys, c.key)
 		}
-		c.made = c.must
 	}
 	if fresh := g.in.counters.unknown(g.counters); len(fresh) > 0 {
 		if err := tx.EnsureCounters(ctx, fresh); err != nil {

@@ -27,13 +27,13 @@ func (g *group) judge(r *request) {
 // snapshot is what abort goes back to.
 type snapshot struct {
 	staged, answers int
-	deltas          map[*counter]int64
+	moves           map[*counter]move
 }
 
 func (g *group) snapshot() snapshot {
-	s := snapshot{staged: len(g.staged), answers: len(g.answers), deltas: make(map[*counter]int64, len(g.counters))}
+	s := snapshot{staged: len(g.staged), answers: len(g.answers), moves: make(map[*counter]move, len(g.counters))}
 	for _, c := range g.counters {
-		s.deltas[c] = c.delta
+		s.moves[c] = c.move
 	}
 	return s
 }
@@ -54,8 +54,8 @@ func (g *group) abort(r *request, before snapshot) {
 		}
 	}
 	g.staged = g.staged[:before.staged]
-	for c, delta := range before.deltas {
-		c.delta = delta
+	for c, was := range before.moves {
+		c.move = was
 	}
 	for i := range r.results {
 		res := &r.results[i]
@@ -125,7 +125,7 @@ func (g *group) judgeItem(it *item, res *usance.Result) (ok bool) {
 	}
 	for _, c := range counters {
 		if c.moves() {
-			c.delta += e.Quantity
+			c.add(e.Quantity)
 		}
 	}
 	if sum := g.sums[e.LicenseID]; sum != nil {
@@ -170,8 +170,8 @@ func (g *group) refuse(it *item, f *facts) *usance.Error {
 }
 
 // room looks for a counter that has none for the event. Voids always fit a
-// limit. On the way without locks the soft counters are not known; write
-// checks their sums.
+// limit. On the way without locks most counters are not known yet; write looks at
+// their limits and sums.
 func room(counters []*counter, e *usance.Event) (*counter, *usance.Error) {
 	for _, c := range counters {
 		if !c.locked || !c.moves() {

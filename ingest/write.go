@@ -20,6 +20,12 @@ func (g *group) write(ctx context.Context, tx usance.Tx) error {
 	if len(g.staged) == 0 {
 		return nil
 	}
+	// Counters come before events, as on the careful way: of two transactions with
+	// the same key none then waits for the other one's counters while it is waited for.
+	after, err := g.addToCounters(ctx, tx)
+	if err != nil {
+		return err
+	}
 	g.split()
 	if err := tx.AddEvents(ctx, g.batches); err != nil {
 		return err
@@ -28,10 +34,6 @@ func (g *group) write(ctx context.Context, tx usance.Tx) error {
 		if err := tx.AddAudit(ctx, g.audit); err != nil {
 			return err
 		}
-	}
-	after, err := g.addToCounters(ctx, tx)
-	if err != nil {
-		return err
 	}
 	return g.follow(ctx, tx, after)
 }
@@ -89,7 +91,8 @@ func mergeEvidence(rows []usance.Evidence) []usance.Evidence {
 func (g *group) addToCounters(ctx context.Context, tx usance.Tx) ([]usance.Counter, error) {
 	var deltas []usance.CounterDelta
 	for _, c := range g.counters {
-		if c.delta != 0 && c.moves() {
+		// One that comes to nothing in the end is looked at too, by what it was before.
+		if c.moves() && (c.delta != 0 || c.adds && !c.locked) {
 			deltas = append(deltas, usance.CounterDelta{CounterKey: c.key, Quantity: c.delta})
 		}
 	}
@@ -109,12 +112,23 @@ func (g *group) addToCounters(ctx context.Context, tx usance.Tx) ([]usance.Count
 	for i := range after {
 		c := g.counters[after[i].CounterKey]
 		c.state, c.exists = after[i], true
-		// The sums of soft counters are known only now.
-		if after[i].Quantity > usance.MaxTotal {
-			return nil, errCareful
+		if !c.locked && c.tooMuch() {
+			return nil, errCareful // which finds the event that has no room
 		}
 	}
 	return after, nil
+}
+
+// tooMuch tells of a counter that was moved before anything was held against it
+// whether some event of the group took it past what it may come to: at the most
+// that it was, since a void may have come before or after.
+func (c *counter) tooMuch() bool {
+	if !c.adds {
+		return false
+	}
+	most := c.state.Quantity - c.delta + c.most
+	terms := c.state.TermsOf(c.threshold)
+	return most > usance.MaxTotal || terms.Kind() == usance.KindHard && most > terms.LimitWithGrace()
 }
 
 // checkMissing has the transaction run again when a counter that has to be there

@@ -46,3 +46,39 @@ func TestSplit(t *testing.T) {
 		}
 	}
 }
+
+// A counter that was moved before anything was held against it is held to its
+// limit by the most that it came to after an event, not by what it ends with.
+func TestTooMuch(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		before int64
+		moves  []int64
+		want   bool
+	}{
+		{before: 8, moves: []int64{1, 1}},
+		{before: 8, moves: []int64{1, 1, 1}, want: true},
+		{before: 8, moves: []int64{3, -3}, want: true}, // the void came too late
+		{before: 8, moves: []int64{-3, 3}},
+		{before: 20, moves: []int64{-5}}, // a void always fits, also where the limit was lowered
+		{before: 20, moves: []int64{-5, 3}, want: true},
+		{before: 20, moves: []int64{-15, 3}},
+	} {
+		for _, allow := range []bool{false, true} {
+			counter := counter{threshold: &usance.Threshold{Terms: usance.Terms{LimitQuantity: 10, AllowOverage: allow}}}
+			counter.state.Quantity = c.before
+			for _, quantity := range c.moves {
+				counter.add(quantity)
+				counter.state.Quantity += quantity
+			}
+			if got := counter.tooMuch(); got != (c.want && !allow) {
+				t.Errorf("%d moved by %v, overage allowed %t: too much is %t", c.before, c.moves, allow, got)
+			}
+		}
+	}
+	most := counter{threshold: &usance.Threshold{Terms: usance.Terms{LimitQuantity: 10, AllowOverage: true}}}
+	most.add(1)
+	if most.state.Quantity = usance.MaxTotal + 1; !most.tooMuch() {
+		t.Error("a sum past the largest that is kept is not too much")
+	}
+}

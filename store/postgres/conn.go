@@ -232,11 +232,11 @@ type tx struct {
 	view
 	// taken are the batches whose pending rows this transaction deleted.
 	taken map[usance.ID]bool
-	// locked are the counters that it holds locked, as they are now.
-	locked map[usance.CounterKey]lockedCounter
-	facts  *keptFacts
+	facts *keptFacts
 	// wroteFacts says that it changed some, which others' stamps do not tell.
 	wroteFacts bool
+	// keysChanged says that it changed an API key.
+	keysChanged bool
 	// received is how many events it added, by UTC day of their receipt.
 	received map[usance.Date]int64
 }

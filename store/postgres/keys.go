@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/usance/usance"
+	"github.com/usance/usance/store/snapshot"
 )
 
 const keyColumns = `k.id, k.name, k.role, k.party_id, k.brand_ids, k.license_ids, k.scopes, k.hash, k.created_at, k.expires_at, k.revoked_at,
@@ -41,13 +42,19 @@ func (s *Store) APIKeys(ctx context.Context, p usance.Page) (keys []usance.APIKe
 	return keys, next, err
 }
 
-// KeysVersion is raised by every change of a key.
-func (s *Store) KeysVersion(ctx context.Context) (version int64, err error) {
-	err = s.view(ctx, func(v *view) error {
-		_, err := v.one(ctx, `SELECT version FROM api_keys_version`, nil, &version)
-		return err
-	})
-	return version, err
+// KeysVersion is raised by every change of a key, here or on another node.
+func (s *Store) KeysVersion(ctx context.Context) (int64, error) {
+	read := func(ctx context.Context) (version int64, err error) {
+		err = s.view(ctx, func(v *view) error {
+			_, err := v.one(ctx, `SELECT version FROM api_keys_version`, nil, &version)
+			return err
+		})
+		return version, err
+	}
+	if snapshot.Of[view](ctx, s) != nil {
+		return read(ctx)
+	}
+	return s.keys.Get(ctx, read)
 }
 
 // UseAPIKeys records when keys were used last.
@@ -80,6 +87,7 @@ func (t *tx) PutAPIKey(ctx context.Context, k usance.APIKey) error {
 	if err != nil {
 		return err
 	}
+	t.keysChanged = true
 	_, err = t.exec(ctx, `UPDATE api_keys_version SET version = version + 1`)
 	return err
 }

@@ -7,8 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-
-	"github.com/jackc/pgx/v5/pgtype"
+	"slices"
 
 	"github.com/usance/usance"
 )
@@ -93,6 +92,8 @@ func itself(k *usance.CounterKey) *usance.CounterKey { return k }
 
 func counterKey(c *usance.Counter) *usance.CounterKey { return &c.CounterKey }
 
+func deltaKey(d *usance.CounterDelta) *usance.CounterKey { return &d.CounterKey }
+
 const (
 	namedCounters = ` FROM unnest($1::text[], $2::text[], $3::date[]) AS u (license_id, threshold_id, period_start)
 		JOIN license_usage_counters c ON c.license_id = u.license_id AND c.threshold_id = u.threshold_id AND c.period_start = u.period_start
@@ -104,21 +105,11 @@ func (v *view) Counters(ctx context.Context, keys []usance.CounterKey) ([]usance
 	return all(ctx, v, `SELECT `+counterColumns+namedCounters, counterArrays(keys, itself), scanCounter)
 }
 
-// lockedCounter is a counter that a transaction holds locked, as it is now.
-type lockedCounter struct {
-	usance.Counter
-	at pgtype.TID // where the row stands; not valid once it was rewritten
-}
-
-// LockCounters keeps what it locks in mind: until the transaction ends, nobody
-// else moves it. The rows come in the order of the keys, which must be sorted.
+// LockCounters gives the rows in the order of the keys, which must be sorted.
 func (t *tx) LockCounters(ctx context.Context, keys []usance.CounterKey) ([]usance.Counter, error) {
 	counters := make([]usance.Counter, 0, len(keys))
-	if t.locked == nil {
-		t.locked = make(map[usance.CounterKey]lockedCounter, len(keys))
-	}
 	at := 0
-	err := t.each(ctx, `SELECT `+counterColumns+`, c.ctid`+lockCounters, counterArrays(keys, itself), func(r *rows) error {
+	err := t.each(ctx, `SELECT `+counterColumns+lockCounters, counterArrays(keys, itself), func(r *rows) error {
 		values := r.RawValues()
 		for at < len(keys) && !isCounterOf(values, &keys[at]) {
 			at++
@@ -126,43 +117,33 @@ func (t *tx) LockCounters(ctx context.Context, keys []usance.CounterKey) ([]usan
 		if at == len(keys) {
 			return t.c.fail(ctx, errors.New("postgres: counters are asked for out of order"))
 		}
-		counter, err := readCounter(values, keys[at])
-		if err != nil {
-			return err
-		}
+		counter, err := readCounter(values[3:], keys[at])
 		counters = append(counters, counter)
-		t.locked[counter.CounterKey] = lockedCounter{counter, readPlace(values[counterFields])}
 		at++
-		return nil
+		return err
 	})
 	return counters, err
 }
-
-const counterFields = 8
 
 func isCounterOf(v [][]byte, key *usance.CounterKey) bool {
 	return string(v[0]) == key.LicenseID && string(v[1]) == key.ThresholdID && readDate(v[2]) == key.PeriodStart
 }
 
-// readCounter reads the first columns of a row, which are counterColumns.
+// readCounter reads the columns that follow the key in counterColumns.
 func readCounter(v [][]byte, key usance.CounterKey) (usance.Counter, error) {
 	c := usance.Counter{
-		CounterKey: key, PeriodEnd: readDate(v[3]), Quantity: readInt64(v[4]), Level: int(int32(binary.BigEndian.Uint32(v[5]))),
+		CounterKey: key, PeriodEnd: readDate(v[0]), Quantity: readInt64(v[1]), Level: int(int32(binary.BigEndian.Uint32(v[2]))),
 	}
-	if c.State = usance.CounterOpen; string(v[6]) != string(c.State) {
-		c.State = usance.CounterState(v[6])
+	if c.State = usance.CounterOpen; string(v[3]) != string(c.State) {
+		c.State = usance.CounterState(v[3])
 	}
-	if v[7] == nil {
+	if v[4] == nil {
 		return c, nil
 	}
-	if err := json.Unmarshal(bytes.TrimPrefix(v[7], []byte{1}), &c.Terms); err != nil { // the version of the binary form
+	if err := json.Unmarshal(bytes.TrimPrefix(v[4], []byte{1}), &c.Terms); err != nil { // the version of the binary form
 		return c, fmt.Errorf("reading the terms of a counter of %s: %w", c.LicenseID, err)
 	}
 	return c, nil
-}
-
-func readPlace(v []byte) pgtype.TID {
-	return pgtype.TID{BlockNumber: binary.BigEndian.Uint32(v), OffsetNumber: binary.BigEndian.Uint16(v[4:]), Valid: true}
 }
 
 func (v *view) CountersOf(ctx context.Context, licenseID, thresholdID string) ([]usance.Counter, error) {
@@ -210,56 +191,57 @@ func wholeCounters(counters []usance.Counter, terms []*string) []any {
 		terms)
 }
 
-// AddToCounters locks the rows in order first, those that are not locked yet: an
-// UPDATE takes them in whatever order its plan comes to them, and two of them
-// would wait for each other in a circle. A locked row stays where it stands, and
-// is found there without the index.
+// AddToCounters is one statement, which moves and locks the rows in the order of
+// their keys, that of the arrays: see inKeyOrder.
 func (t *tx) AddToCounters(ctx context.Context, deltas []usance.CounterDelta) ([]usance.Counter, error) {
-	var unlocked []usance.CounterKey
-	for i := range deltas {
-		if !t.locked[deltas[i].CounterKey].at.Valid {
-			unlocked = append(unlocked, deltas[i].CounterKey)
-		}
+	if t.c.of.onCitus {
+		return t.addToDistributed(ctx, deltas)
 	}
-	if len(unlocked) > 0 {
-		if _, err := t.LockCounters(ctx, unlocked); err != nil {
-			return nil, err
-		}
+	moved := make([]usance.Counter, 0, len(deltas))
+	err := t.each(ctx, `UPDATE license_usage_counters c SET quantity = c.quantity + u.delta
+		FROM unnest($1::text[], $2::text[], $3::date[], $4::bigint[]) WITH ORDINALITY AS u (license_id, threshold_id, period_start, delta, place)
+		WHERE c.license_id = u.license_id AND c.threshold_id = u.threshold_id AND c.period_start = u.period_start AND c.state IN ('open', 'closed')
+		RETURNING u.place, c.period_end, c.quantity, c.level, c.state, c.terms`,
+		append(counterArrays(deltas, deltaKey), column(deltas, func(d *usance.CounterDelta) int64 { return d.Quantity })),
+		func(r *rows) error {
+			v := r.RawValues()
+			c, err := readCounter(v[1:], deltas[readInt64(v[0])-1].CounterKey)
+			moved = append(moved, c)
+			return err
+		})
+	slices.SortFunc(moved, func(a, b usance.Counter) int { return a.Compare(b.CounterKey) }) // as a rule they are
+	return moved, err
+}
+
+// addToDistributed locks the rows in order first, since there an UPDATE comes to
+// them in whatever order its plan does.
+func (t *tx) addToDistributed(ctx context.Context, deltas []usance.CounterDelta) ([]usance.Counter, error) {
+	counters, err := t.LockCounters(ctx, column(deltas, func(d *usance.CounterDelta) usance.CounterKey { return d.CounterKey }))
+	if err != nil {
+		return nil, err
 	}
-	var moved []usance.Counter
-	var places []pgtype.TID
-	for _, d := range deltas {
-		c := t.locked[d.CounterKey]
-		if !c.at.Valid || !c.State.Moves() {
-			continue
+	moved := counters[:0]
+	at := 0
+	for _, c := range counters {
+		for deltas[at].CounterKey != c.CounterKey {
+			at++
 		}
-		c.Quantity += d.Quantity
-		moved, places = append(moved, c.Counter), append(places, c.at)
-		c.at.Valid = false
-		t.locked[d.CounterKey] = c
+		if c.State.Moves() {
+			c.Quantity += deltas[at].Quantity
+			moved = append(moved, c)
+		}
 	}
 	if len(moved) == 0 {
 		return nil, nil
 	}
-	quantities := column(moved, func(c *usance.Counter) int64 { return c.Quantity })
-	var n int64
-	var err error
-	if t.c.of.onCitus { // where a row is found by its key alone
-		n, err = t.exec(ctx, `UPDATE license_usage_counters c SET quantity = u.quantity
-			FROM unnest($1::text[], $2::text[], $3::date[], $4::bigint[]) AS u (license_id, threshold_id, period_start, quantity)
-			WHERE c.license_id = u.license_id AND c.threshold_id = u.threshold_id AND c.period_start = u.period_start`,
-			append(counterArrays(moved, counterKey), quantities)...)
-	} else {
-		n, err = t.exec(ctx, `UPDATE license_usage_counters c SET quantity = u.quantity
-			FROM unnest($1::tid[], $2::bigint[]) AS u (at, quantity) WHERE c.ctid = u.at`, places, quantities)
-	}
+	n, err := t.exec(ctx, `UPDATE license_usage_counters c SET quantity = u.quantity
+		FROM unnest($1::text[], $2::text[], $3::date[], $4::bigint[]) AS u (license_id, threshold_id, period_start, quantity)
+		WHERE c.license_id = u.license_id AND c.threshold_id = u.threshold_id AND c.period_start = u.period_start`,
+		append(counterArrays(moved, counterKey), column(moved, func(c *usance.Counter) int64 { return c.Quantity }))...)
 	return moved, t.wrote(ctx, "counters", n, len(moved), err)
 }
 
 func (t *tx) PutCounters(ctx context.Context, counters []usance.Counter) error {
-	for i := range counters {
-		delete(t.locked, counters[i].CounterKey)
-	}
 	terms, err := termsOf(counters)
 	if err != nil {
 		return err

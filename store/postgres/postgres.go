@@ -26,6 +26,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/usance/usance"
+	"github.com/usance/usance/store/recent"
 	"github.com/usance/usance/store/snapshot"
 )
 
@@ -59,6 +60,7 @@ type Store struct {
 	local  string        // statements that set for a transaction what its session lacks
 	closed atomic.Bool
 	facts  keptFacts
+	keys   recent.Version // of all keys
 	// onCitus says that rows may stand on other servers.
 	onCitus bool
 }
@@ -226,8 +228,16 @@ func (s *Store) Update(ctx context.Context, locks usance.Locks, fn func(usance.T
 	return s.update(ctx, locks, func(t *tx) error { return fn(t) })
 }
 
+// inKeyOrder has joins with arrays go through these in their order, which is that
+// of keys, each by the index: as they would where there are many rows. Rows are
+// then locked in one order by all transactions that count.
+const inKeyOrder = "; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off"
+
 func (s *Store) update(ctx context.Context, locks usance.Locks, fn func(*tx) error) error {
 	first := lockStatement(locks)
+	if len(locks.Shared) > 0 {
+		first = inKeyOrder + first
+	}
 	if locks.Lazy {
 		first = "; SET LOCAL synchronous_commit = off" + first
 	}
@@ -284,6 +294,9 @@ func (s *Store) updateOnce(ctx context.Context, first string, fn func(*tx) error
 		return begun, again && ctx.Err() == nil, err
 	}
 	err = c.commit()
+	if t.keysChanged {
+		s.keys.Changed() // perhaps also when nobody knows whether it was committed
+	}
 	return begun, isConflict(err), err
 }
 

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/usance/usance"
@@ -44,56 +43,24 @@ func (s *Store) APIKeys(ctx context.Context, p usance.Page) (keys []usance.APIKe
 	return keys, next, err
 }
 
-// keysVersion is what KeysVersion last read. Each request asks, and changes come
-// through this process, but for those of the sqlite3 shell.
-type keysVersion struct {
-	mu      sync.Mutex
-	version int64
-	at      time.Time // when it was read
-	changes int       // that this process committed
-}
-
-// shellWait is how long a change of keys by another program may go unseen.
-const shellWait = 100 * time.Millisecond
-
-// KeysVersion is raised by every change of a key.
+// KeysVersion is raised by every change of a key. Changes come through this
+// process, but for those of the sqlite3 shell.
 func (s *Store) KeysVersion(ctx context.Context) (version int64, err error) {
 	const read = `SELECT version FROM api_keys_version`
 	if v := snapshot.Of[view](ctx, s); v != nil {
 		_, err = v.one(ctx, read, nil, &version)
 		return version, err
 	}
-	k := &s.keys
-	k.mu.Lock()
-	changes, now := k.changes, time.Now()
-	if now.Sub(k.at) < shellWait {
-		defer k.mu.Unlock()
-		return k.version, nil
-	}
-	k.mu.Unlock()
-	c, err := s.take(ctx, s.readers)
-	if err != nil {
-		return 0, err
-	}
-	defer s.end(c, s.readers)
-	v := view{c}
-	if _, err = v.one(context.WithoutCancel(ctx), read, nil, &version); err != nil {
-		return 0, err
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.changes == changes {
-		k.version, k.at = version, now
-	}
-	return version, nil
-}
-
-// changed has the version read anew.
-func (k *keysVersion) changed() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.changes++
-	k.at = time.Time{}
+	return s.keys.Get(ctx, func(ctx context.Context) (version int64, err error) {
+		c, err := s.take(ctx, s.readers)
+		if err != nil {
+			return 0, err
+		}
+		defer s.end(c, s.readers)
+		v := view{c}
+		_, err = v.one(context.WithoutCancel(ctx), read, nil, &version)
+		return version, err
+	})
 }
 
 // UseAPIKeys records when keys were used last.

@@ -30,6 +30,7 @@ import (
 	"modernc.org/sqlite" // also the driver "sqlite"
 
 	"github.com/usance/usance"
+	"github.com/usance/usance/store/recent"
 	"github.com/usance/usance/store/snapshot"
 )
 
@@ -61,12 +62,12 @@ type Store struct {
 	readers     chan *conn // holds idle ones; a nil one is opened when taken
 	path        string
 	logger      *slog.Logger
-	keys        keysVersion
-	failures    atomic.Int64  // of copying the log
-	log         atomic.Int64  // pages written and not copied into the file, about
-	logPages    int64         // of them from which on they are copied
-	long        chan struct{} // told when the log is long
-	copied      chan struct{} // closed when nothing copies it any more
+	keys        recent.Version // of all keys
+	failures    atomic.Int64   // of copying the log
+	log         atomic.Int64   // pages written and not copied into the file, about
+	logPages    int64          // of them from which on they are copied
+	long        chan struct{}  // told when the log is long
+	copied      chan struct{}  // closed when nothing copies it any more
 	closed      chan struct{}
 	closing     sync.Once
 	failed      error // what Close said
@@ -365,7 +366,7 @@ func (s *Store) updateOnce(ctx context.Context, lazy bool, fn func(*tx) error) e
 	err = c.commit()
 	committed = err == nil
 	if t.keysChanged {
-		s.keys.changed()
+		s.keys.Changed()
 	}
 	s.lengthen(c)
 	return err

@@ -1,0 +1,73 @@
+// Package recent keeps a number that is asked for with every request and changes
+// hardly ever, for both stores.
+package recent
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Version is a number as it was read last. What this process changes is seen at
+// once, what others change after Wait. Its methods may be called at once from
+// many goroutines.
+type Version struct {
+	mu      sync.Mutex
+	version int64
+	at      time.Time     // when reading it began; zero: it must be read
+	changes int           // that this process committed
+	reading chan struct{} // closed when who reads it now is done
+}
+
+// Wait is how long a change by another process may go unseen.
+const Wait = 100 * time.Millisecond
+
+// Get gives the number, which one caller at a time reads while the others wait
+// for that.
+func (v *Version) Get(ctx context.Context, read func(context.Context) (int64, error)) (int64, error) {
+	for {
+		v.mu.Lock()
+		if now := time.Now(); now.Sub(v.at) < Wait {
+			defer v.mu.Unlock()
+			return v.version, nil
+		}
+		if others := v.reading; others != nil {
+			v.mu.Unlock()
+			select {
+			case <-others:
+				continue
+			case <-ctx.Done():
+				return 0, ctx.Err()
+			}
+		}
+		done := make(chan struct{})
+		v.reading = done
+		v.mu.Unlock()
+		return v.read(ctx, done, read)
+	}
+}
+
+// read reads the number. One that was changed meanwhile is given to this caller
+// alone, who asked before.
+func (v *Version) read(ctx context.Context, done chan struct{}, read func(context.Context) (int64, error)) (version int64, err error) {
+	v.mu.Lock()
+	changes, now := v.changes, time.Now()
+	v.mu.Unlock()
+	defer func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if v.reading = nil; err == nil && v.changes == changes {
+			v.version, v.at = version, now
+		}
+		close(done)
+	}()
+	return read(ctx)
+}
+
+// Changed has the number read anew: this process changed it.
+func (v *Version) Changed() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.changes++
+	v.at = time.Time{}
+}

@@ -1,0 +1,80 @@
+package recent
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var v Version
+		var stored, reads atomic.Int64
+		stored.Store(1)
+		read := func(context.Context) (int64, error) {
+			reads.Add(1)
+			time.Sleep(time.Millisecond)
+			return stored.Load(), nil
+		}
+		want := func(number, read64 int64) {
+			t.Helper()
+			got, err := v.Get(t.Context(), read)
+			if err != nil || got != number || reads.Load() != read64 {
+				t.Errorf("got %d after %d reads (%v), want %d after %d", got, reads.Load(), err, number, read64)
+			}
+		}
+		var asking sync.WaitGroup
+		for range 50 {
+			asking.Go(func() { want(1, 1) })
+		}
+		asking.Wait()
+		stored.Store(2) // by another process
+		want(1, 1)
+		time.Sleep(Wait)
+		want(2, 2)
+		stored.Store(3)
+		v.Changed() // by this one
+		want(3, 3)
+	})
+}
+
+// What is changed while it is read is not kept, and a read that fails is made
+// again by whoever waited for it.
+func TestVersionChangedMeanwhile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var v Version
+		got, err := v.Get(t.Context(), func(context.Context) (int64, error) {
+			v.Changed()
+			return 1, nil
+		})
+		if got != 1 || err != nil {
+			t.Errorf("got %d, %v", got, err)
+		}
+		broken := errors.New("broken")
+		go func() {
+			_, err := v.Get(t.Context(), func(context.Context) (int64, error) {
+				time.Sleep(time.Second)
+				return 0, broken
+			})
+			if !errors.Is(err, broken) {
+				t.Errorf("got %v", err)
+			}
+		}()
+		synctest.Wait()
+		gone, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if _, err := v.Get(gone, nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("who stopped waiting got %v", err)
+		}
+		got, err = v.Get(t.Context(), func(context.Context) (int64, error) { return 2, nil })
+		if got != 2 || err != nil {
+			t.Errorf("got %d, %v", got, err)
+		}
+	})
+}
