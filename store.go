@@ -166,6 +166,9 @@ type UsageView interface {
 	// DayUsage sums rollups and tail by local day and type (Tally only), in key
 	// order: what counters are seeded from.
 	DayUsage(ctx context.Context, licenseID string, from, to Date) ([]Rollup, error)
+	// FoldedUsage sums rollups alone by local day and type (Tally only), in key
+	// order: DayUsage without the tail.
+	FoldedUsage(ctx context.Context, licenseID string, from, to Date) ([]Rollup, error)
 	// DaySessions yields the licence's session sketches, as of the last fold.
 	DaySessions(ctx context.Context, licenseID string, from, to Date, yield func(Date, *Sessions) error) error
 	// UniqueSessions gives the numbers that are kept beside those sketches for SQL

@@ -173,9 +173,7 @@ func (r *reading) gatherRows(ctx context.Context, s *summary, qu question, p *pl
 	if from >= to {
 		return nil
 	}
-	// Day sums hold the tail as well. It is taken out again, in this snapshot,
-	// so that what is left is the folded rows'.
-	sums, err := r.view.DayUsage(ctx, r.license.ID, from, to)
+	sums, err := r.view.FoldedUsage(ctx, r.license.ID, from, to)
 	if err != nil {
 		return err
 	}
@@ -184,12 +182,7 @@ func (r *reading) gatherRows(ctx context.Context, s *summary, qu question, p *pl
 			s.add(p, sums[i].UsageType, p.bucket(sums[i].Date, 0), sums[i].Tally)
 		}
 	}
-	return r.view.Tail(ctx, r.license.ID, from, to, func(e *usance.Event) error {
-		if qu.has(e.UsageType) {
-			s.add(p, e.UsageType, p.bucket(e.LocalDate, 0), usance.Tally{}.Minus(tally(e)))
-		}
-		return nil
-	})
+	return nil
 }
 
 // addRow adds what the range covers of a rollup row.

@@ -465,6 +465,17 @@ func (v *view) events(ctx context.Context, query string, args []any, yield func(
 	})
 }
 
+func (v *view) FoldedUsage(ctx context.Context, licenseID string, from, to usance.Date) (out []usance.Rollup, err error) {
+	err = v.each(ctx, `SELECT date, usage_type, events, quantity, revenue_cents FROM license_usage_rollups
+		WHERE license_id = ? AND date >= ? AND date < ? ORDER BY date, usage_type`, tailArgs(licenseID, from, to)[:3], func(rows *sql.Rows) error {
+		r := usance.Rollup{RollupKey: usance.RollupKey{LicenseID: licenseID}}
+		err := rows.Scan(&r.Date, &r.UsageType, &r.Events, &r.Quantity, &r.RevenueCents)
+		out = append(out, r)
+		return err
+	})
+	return out, err
+}
+
 // DayUsage sums in SQL what is folded and what is not, and joins the two.
 func (v *view) DayUsage(ctx context.Context, licenseID string, from, to usance.Date) ([]usance.Rollup, error) {
 	sums := make(map[usance.RollupKey]usance.Tally)

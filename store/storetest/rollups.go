@@ -254,6 +254,34 @@ func testDayUsage(t *testing.T, s usance.Store) {
 		view(t, s, func(v usance.View) error {
 			got, err := v.DayUsage(ctx, "l1", today-2, today+1)
 			equal(t, "DayUsage", got, sorted)
+			if err != nil {
+				return err
+			}
+			// What is folded is summed apart, and the tail is the rest.
+			sums := make(map[usance.RollupKey]usance.Tally)
+			folded, err := v.FoldedUsage(ctx, "l1", today-2, today+1)
+			if !slices.IsSortedFunc(folded, func(a, b usance.Rollup) int { return a.Compare(b.RollupKey) }) {
+				t.Errorf("FoldedUsage is out of order: %v", folded)
+			}
+			for _, r := range folded {
+				sums[r.RollupKey] = r.Tally
+			}
+			if err != nil {
+				return err
+			}
+			err = v.Tail(ctx, "l1", today-2, today+1, func(e *usance.Event) error {
+				k := usance.RollupKey{LicenseID: "l1", Date: e.LocalDate, UsageType: e.UsageType}
+				sums[k] = sums[k].Plus(usance.Tally{Events: 1, Quantity: e.Quantity, RevenueCents: e.RevenueCents})
+				return nil
+			})
+			if len(sums) != len(sorted) {
+				t.Errorf("FoldedUsage and Tail have %d days and types, want %d", len(sums), len(sorted))
+			}
+			for _, r := range sorted {
+				if sums[r.RollupKey] != r.Tally {
+					t.Errorf("FoldedUsage and Tail of %v: %v, want %v", r.RollupKey, sums[r.RollupKey], r.Tally)
+				}
+			}
 			return err
 		})
 	}
