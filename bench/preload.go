@@ -124,7 +124,7 @@ func (d *loadedDay) load(ctx context.Context, c *pgx.Conn, licenses []string, n,
 		[]string{"license_id", "date", "usage_type", "events", "quantity", "revenue_cents", "revision", "breakdown"},
 		pgx.CopyFromSlice(len(list), func(i int) ([]any, error) {
 			r := list[i]
-			return []any{r.LicenseID, start, r.UsageType, r.Events, r.Quantity, r.RevenueCents, 1, string(codec.AppendBreakdown(nil, r.Breakdown))}, nil
+			return []any{r.LicenseID, start, r.UsageType, r.Events, r.Quantity, r.RevenueCents, 1, string(codec.AppendTexts(nil, r.Breakdown))}, nil
 		}))
 	if err == nil {
 		_, err = c.Exec(ctx, `INSERT INTO license_usage_received (day, slot, events) VALUES ($1, 0, $2)`, start, size)

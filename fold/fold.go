@@ -40,6 +40,8 @@ type Options struct {
 	LightBite int              // the same while few wait, and of the first when nothing more comes; 40
 	Few       int              // events that may wait at an interval and are all folded then, however often more come; 1,000
 	Waiting   int              // events that may wait under load, to be folded many at a time; 100,000
+	Groups    int              // into how many groups of licences what is offered is divided; usance.MaxGroups
+	Prompt    int              // groups folded at an interval while less than a sixteenth of Waiting waits; none beside those that waited longest
 	AtOnce    int              // transactions at once, which helps where the store takes several; 1
 	Memory    int              // events kept in memory for the next folds; 150,000
 	AdoptAge  time.Duration    // age at which a batch is taken over that is not known here; 150 s, past the time for which a node lets what it counted gather
@@ -84,6 +86,9 @@ func New(store Store, o Options) *Folder {
 	if o.Waiting == 0 {
 		o.Waiting = 100_000
 	}
+	if o.Groups == 0 {
+		o.Groups = usance.MaxGroups
+	}
 	if o.AtOnce == 0 {
 		o.AtOnce = 1
 	}
@@ -125,8 +130,12 @@ func (f *Folder) Offer(b usance.Batch) {
 // are: so many of those that waited longest are folded at each interval.
 const longestWait = 2 * time.Minute
 
-func (o *Options) oldestAtATick() int {
-	return int((o.Interval*(usance.MaxGroups+1) + longestWait - 1) / longestWait)
+func (o *Options) oldestAtATick(waiting int) int {
+	oldest := int((o.Interval*time.Duration(o.Groups+1) + longestWait - 1) / longestWait)
+	if waiting < o.Waiting/16 {
+		return max(oldest, o.Prompt)
+	}
+	return oldest
 }
 
 // pause is how long nothing must have come, nor be about to, for the load to be over.
@@ -166,11 +175,12 @@ func (f *Folder) Run(ctx context.Context) error {
 				quiet.Reset(pause)
 			}
 		case <-tick.C: // what comes may come too often for a pause
-			if last, few := f.few(); few {
+			last, waiting := f.waiting()
+			if waiting <= f.o.Few {
 				next = func(q *queue) []kept { return q.before(last, f.o.LightBite) }
 				break
 			}
-			for turn := 0; turn < f.o.oldestAtATick() && err == nil; turn++ {
+			for turn := 0; turn < f.o.oldestAtATick(waiting) && err == nil; turn++ {
 				_, _, err = f.foldNext(ctx, func(q *queue) []kept { return q.oldest(f.o.Bite) })
 			}
 		case <-adopt.C:
@@ -195,14 +205,14 @@ func (f *Folder) failed(err error) {
 	f.o.Logger.Error("fold failed; the batches stay pending", "error", err)
 }
 
-// few tells whether few events wait, and the number of the last batch.
-func (f *Folder) few() (last uint64, few bool) {
+// waiting tells how many events wait, and the number of the last batch.
+func (f *Folder) waiting() (last uint64, events int) {
 	f.folding.Lock()
 	defer f.folding.Unlock()
 	last = f.file()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return last, f.queue.waiting <= f.o.Few
+	return last, f.queue.waiting
 }
 
 // Flush folds all that can be folded of what is pending, batches of other nodes

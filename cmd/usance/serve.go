@@ -152,6 +152,9 @@ func (s *server) closeStore() error {
 	return s.store.Close()
 }
 
+// foldedApart is how many groups of licences are folded apart on PostgreSQL.
+const foldedApart = 16
+
 // setUp makes the stages.
 func (s *server) setUp(ctx context.Context) (err error) {
 	c, log, now, store, spans := s.cfg, s.log, s.now, s.tracing.over(s.store, s.cfg), s.tracing.spans()
@@ -168,9 +171,12 @@ func (s *server) setUp(ctx context.Context) (err error) {
 		Alone: !c.onPostgres(),                        // nobody else can have a file open
 	}
 	if c.onPostgres() {
-		// No writer waits for a fold there: larger ones save statements, and two at
-		// once keep the database and the program busy.
-		folding.LightBite, folding.AtOnce = 4000, 2
+		// No writer waits for a fold there: larger ones save statements, two at once
+		// keep the database and the program busy, and the more gathers under load the
+		// fewer rows are rewritten. While there is less each group is folded within
+		// seconds, so that readers find little that is not.
+		folding.LightBite, folding.AtOnce, folding.Groups, folding.Prompt = 4000, 2, foldedApart, 4
+		folding.Waiting, folding.Memory = 400_000, 500_000
 	}
 	s.fold = fold.New(store, folding)
 	s.backfill = fold.NewBackfiller(s.fold, !c.onPostgres())
@@ -195,8 +201,8 @@ func (s *server) setUp(ctx context.Context) (err error) {
 	if c.onPostgres() {
 		// The database takes transactions side by side; four lanes fill two cores.
 		// No writer waits for a fold there, so that larger ones cost nothing, and
-		// fewer pending batches cost less.
-		taking.Lanes, taking.Shared = 4, true
+		// fewer pending batches cost less: to write, to delete, and to look through.
+		taking.Lanes, taking.Split, taking.Shared = 4, foldedApart, true
 	}
 	// Ingest starts last: it has a goroutine that an error above would leave behind.
 	s.ingest = ingest.New(store, taking)

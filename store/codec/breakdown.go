@@ -11,11 +11,23 @@ import (
 )
 
 // A breakdown is stored as JSON, {"hour":{"13":[2,5,0]},…}: each value with its
-// events, quantity and revenue in cents. A fold rewrites thousands of them a
-// second, hence this writer and reader of nothing else.
+// events, quantity and revenue in cents, in a list or, {"hour":{"13":"2 5 0"},…}, in
+// a text. A fold rewrites thousands of them a second, hence this writer and reader
+// of nothing else.
 
-// AppendBreakdown writes a breakdown as it is stored.
+// AppendBreakdown writes a breakdown with lists.
 func AppendBreakdown(b []byte, breakdown usance.Breakdown) []byte {
+	return appendBreakdown(b, breakdown, "[,]")
+}
+
+// AppendTexts writes a breakdown with texts. PostgreSQL takes a quarter of the time
+// to make jsonb of them that it takes for numbers, and half the room.
+func AppendTexts(b []byte, breakdown usance.Breakdown) []byte {
+	return appendBreakdown(b, breakdown, `" "`)
+}
+
+// appendBreakdown writes what opens, parts and closes the numbers of a value.
+func appendBreakdown(b []byte, breakdown usance.Breakdown, marks string) []byte {
 	b = append(b, '{')
 	first := true
 	for _, d := range usance.Dimensions {
@@ -35,13 +47,13 @@ func AppendBreakdown(b []byte, breakdown usance.Breakdown) []byte {
 				b = append(b, ',')
 			}
 			b = AppendQuoted(b, value)
-			b = append(b, ':', '[')
+			b = append(b, ':', marks[0])
 			b = strconv.AppendInt(b, t.Events, 10)
-			b = append(b, ',')
+			b = append(b, marks[1])
 			b = strconv.AppendInt(b, t.Quantity, 10)
-			b = append(b, ',')
+			b = append(b, marks[1])
 			b = strconv.AppendInt(b, t.RevenueCents, 10)
-			b = append(b, ']')
+			b = append(b, marks[2])
 		}
 		b = append(b, '}')
 	}
@@ -69,23 +81,28 @@ func AppendQuoted(b []byte, s string) []byte {
 	return append(b, quoted...)
 }
 
-// ParseBreakdown reads what AppendBreakdown wrote, with a space after colons and
-// commas or without: PostgreSQL puts one there. The strings of the result share the memory of s.
+// ParseBreakdown reads what AppendBreakdown or AppendTexts wrote, with a space after
+// colons and commas or without: PostgreSQL puts one there. The strings of the result
+// share the memory of s.
 func ParseBreakdown(s string) (usance.Breakdown, error) {
 	p := parser{s: s}
 	out := make(usance.Breakdown, len(usance.Dimensions))
 	p.object(func(dimension string) {
-		// Every value has one bracket; far more dimensions hold few values.
-		room := min(strings.Count(p.s[p.i:p.dimensionEnd()], "["), usance.MaxBreakdownValues+1)
+		// Every value has one colon; far more dimensions hold few values.
+		room := min(strings.Count(p.s[p.i:p.dimensionEnd()], ":"), usance.MaxBreakdownValues+1)
 		values := make(map[string]usance.Tally, room)
 		p.object(func(value string) {
-			p.expect('[')
+			opens, parts, closes := byte('['), byte(','), byte(']')
+			if p.peek('"') {
+				opens, parts, closes = '"', ' ', '"'
+			}
+			p.expect(opens)
 			events := p.integer()
-			p.expect(',')
+			p.expect(parts)
 			quantity := p.integer()
-			p.expect(',')
+			p.expect(parts)
 			revenue := p.integer()
-			p.expect(']')
+			p.expect(closes)
 			values[value] = usance.Tally{Events: events, Quantity: quantity, RevenueCents: revenue}
 		})
 		out[usance.Dimension(dimension)] = values

@@ -24,7 +24,7 @@ func TestBreakdown(t *testing.T) {
 				want[d] = rapid.MapOfN(rapid.String(), tallies, 0, 20).Draw(t, "values")
 			}
 		}
-		stored := string(AppendBreakdown(nil, want))
+		stored := string(rapid.SampledFrom([]func([]byte, usance.Breakdown) []byte{AppendBreakdown, AppendTexts}).Draw(t, "form")(nil, want))
 		if !json.Valid([]byte(stored)) {
 			t.Fatalf("stored as %s, which is no JSON", stored)
 		}
@@ -41,7 +41,7 @@ func TestBreakdown(t *testing.T) {
 // PostgreSQL keeps no bytes of a jsonb value, but its meaning.
 func TestBreakdownWithSpace(t *testing.T) {
 	t.Parallel()
-	got, err := ParseBreakdown(`{"hour": {"0": [1, 2, 3], "24": [-1, -2, -3]}, "source": {", : {": [4, 5, 6]}, "platform": {}}`)
+	got, err := ParseBreakdown(`{"hour": {"0": [1, 2, 3], "24": [-1, -2, -3]}, "source": {", : {": [4, 5, 6]}, "platform": {}, "device": {"tv": "7 8 0", "web": "-1 -2 -3"}}`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,6 +49,7 @@ func TestBreakdownWithSpace(t *testing.T) {
 		usance.ByHour:     {"0": {Events: 1, Quantity: 2, RevenueCents: 3}, "24": {Events: -1, Quantity: -2, RevenueCents: -3}},
 		usance.BySource:   {", : {": {Events: 4, Quantity: 5, RevenueCents: 6}},
 		usance.ByPlatform: {},
+		usance.ByDevice:   {"tv": {Events: 7, Quantity: 8}, "web": {Events: -1, Quantity: -2, RevenueCents: -3}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -58,6 +59,7 @@ func TestBreakdownWithSpace(t *testing.T) {
 // Whatever the file holds, reading it ends, without a panic.
 func FuzzBreakdown(f *testing.F) {
 	f.Add(`{"hour":{"0":[1,2,3],"24":[-1,-2,-3]},"platform":{}}`)
+	f.Add(`{"hour":{"0":"1 2 3","24":"-1 -2 -3"},"platform":{}}`)
 	f.Add(`{"geography":{"a\"}\u0041\\":[0,0,0]}}`)
 	f.Add(`{"hour":{"0":[1,2`)
 	f.Add(`{"a\`)

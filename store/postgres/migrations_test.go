@@ -83,6 +83,48 @@ func TestStepsRewriteNothing(t *testing.T) {
 	}
 }
 
+// Breakdowns are read as they were written before, and the version before finds
+// them so again when the step is taken back.
+func TestBreakdownsAreTakenBack(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	s, c := open(t, url), raw(t, url)
+	key := usance.RollupKey{LicenseID: "l", Date: 20000, UsageType: "view"}
+	row := usance.Rollup{RollupKey: key, Tally: usance.Tally{Events: 3, Quantity: 4, RevenueCents: 5}, Breakdown: usance.Breakdown{
+		usance.ByDevice: {"tv": {Events: 2, Quantity: 3, RevenueCents: 5}, `a "b" {c}`: {Events: 1, Quantity: 1}},
+		usance.ByHour:   {"0": {Events: 3, Quantity: 4, RevenueCents: 5}},
+	}}
+	must(t, s.Update(t.Context(), usance.Locks{}, func(tx usance.Tx) error {
+		if err := tx.EnsureRollups(t.Context(), []usance.RollupKey{key}); err != nil {
+			return err
+		}
+		return tx.PutRollups(t.Context(), []usance.Rollup{row})
+	}))
+	reads := func(want string) {
+		t.Helper()
+		var stored string
+		must(t, c.QueryRow(t.Context(), `SELECT breakdown->'device'->'tv' FROM license_usage_rollups`).Scan(&stored))
+		if stored != want {
+			t.Errorf("stored is %s, want %s", stored, want)
+		}
+		must(t, s.View(t.Context(), func(v usance.View) error {
+			return v.Rollups(t.Context(), "l", 0, usance.MaxDate, nil, func(r *usance.Rollup) error {
+				if diff := cmp.Diff(row, *r); diff != "" {
+					t.Error(diff)
+				}
+				return nil
+			})
+		}))
+	}
+	reads(`"2 3 5"`)
+	for undone := ""; undone != "20261130000003_write_breakdowns_shorter"; {
+		var err error
+		undone, err = s.Migrations().Down(t.Context())
+		must(t, err)
+	}
+	reads(`[2, 3, 5]`)
+}
+
 // large are the tables that grow with usage, or may be a host platform's own.
 var large = []string{
 	"licenses", "license_usage_events", "license_usage_evidence", "license_usage_rollups", "license_usage_sessions", "license_usage_days",

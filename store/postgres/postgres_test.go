@@ -122,6 +122,7 @@ var steps = []string{
 	"20261124000004_add_job_runs",
 	"20261130000001_ease_folding",
 	"20261130000002_narrow_event_indexes",
+	"20261130000003_write_breakdowns_shorter",
 }
 
 // What somebody else's trigger says is a fault like any other, and no answer to

@@ -60,7 +60,7 @@ func (t *tx) PutRollups(ctx context.Context, list []usance.Rollup) error {
 	var b []byte
 	for i := range list {
 		if list[i].Breakdown != nil {
-			b = codec.AppendBreakdown(b[:0], list[i].Breakdown)
+			b = codec.AppendTexts(b[:0], list[i].Breakdown)
 			s := string(b)
 			breakdowns[i] = &s
 		}
