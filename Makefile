@@ -55,8 +55,9 @@ bench-forecast-job: ## forecast and look through FLEET licences in a store while
 fuzz: ## each fuzz target for $(FUZZ)
 	@.ci/fuzz $(FUZZ)
 
-soak: ## the simulation on new seeds for $(SOAK)
+soak: ## the simulation on new seeds for $(SOAK), then two nodes that meet at every statement (some 20 minutes)
 	$(GO) test ./sim -run TestSimulation -v -timeout 0 -budget $(SOAK) -first $$(date +%s)000 -progress
+	$(GO) test ./sim -run TestInterleaved -v -timeout 0 -every -seed $$(date +%s)
 
 kill: ## kill the server KILLS times under load: nothing is lost, nothing counted twice
 	$(GO) test ./e2e -run 'TestKill$$' -v -timeout 30m -kills $(KILLS)

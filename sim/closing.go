@@ -6,6 +6,11 @@ import (
 
 // Close closes the periods that ended a late grace ago and puts up what is due.
 func (m *Model) Close(now time.Time) (closed, settled int) {
+	return m.CloseEnded(now), m.SettleDue(now)
+}
+
+// CloseEnded is the first half of Close.
+func (m *Model) CloseEnded(now time.Time) (closed int) {
 	for _, l := range m.Licenses {
 		for _, t := range l.Thresholds {
 			for _, c := range t.Counters {
@@ -22,6 +27,15 @@ func (m *Model) Close(now time.Time) (closed, settled int) {
 					}
 				}
 			}
+		}
+	}
+	return closed
+}
+
+// SettleDue is the second half of Close.
+func (m *Model) SettleDue(now time.Time) (settled int) {
+	for _, l := range m.Licenses {
+		for _, t := range l.Thresholds {
 			for _, c := range t.Counters {
 				for _, o := range c.Overages {
 					if o.Status == "DETECTED" && !now.Before(o.SettleAt) {
@@ -37,7 +51,7 @@ func (m *Model) Close(now time.Time) (closed, settled int) {
 			}
 		}
 	}
-	return closed, settled
+	return settled
 }
 
 // Move approves, disputes, resolves or waives.
@@ -65,32 +79,50 @@ func (l *License) Move(now time.Time, o *Overage, action string) string {
 // go of the due events of sealed days.
 func (m *Model) Retain(due time.Time, damaged func(*License, Day) bool) (days, drifted, events, evidence int) {
 	for _, l := range m.Licenses {
-		spoilt := make(map[Day]bool)
-		for _, e := range l.Events {
-			if e.Pruned || l.Sealed[e.Day] || !e.Received.Before(due) {
+		for d := range l.CloseDue(due) {
+			if damaged(l, d) {
+				drifted++
 				continue
 			}
-			l.Closed[e.Day] = true
-			if damaged(l, e.Day) {
-				spoilt[e.Day] = true
-				continue
-			}
-			l.Sealed[e.Day] = true
+			l.Sealed[d] = true
 			days++
 		}
-		drifted += len(spoilt)
-		for _, e := range l.Events {
-			if !e.Pruned && l.Sealed[e.Day] && e.Received.Before(due) {
-				e.Pruned = true
-				events++
-			}
-		}
-		for key, v := range l.Evidence {
-			if v.Last.Before(due) {
-				delete(l.Evidence, key)
-				evidence++
-			}
-		}
+		events += l.Prune(due)
+		evidence += l.Forget(due)
 	}
 	return days, drifted, events, evidence
+}
+
+// CloseDue closes the days whose first raw event was received before the instant,
+// and gives those of them that are not sealed.
+func (l *License) CloseDue(due time.Time) map[Day]bool {
+	days := make(map[Day]bool)
+	for _, e := range l.Events {
+		if !e.Pruned && !l.Sealed[e.Day] && e.Received.Before(due) {
+			l.Closed[e.Day], days[e.Day] = true, true
+		}
+	}
+	return days
+}
+
+// Prune lets go of the sealed days' events that were received before the instant.
+func (l *License) Prune(due time.Time) (events int) {
+	for _, e := range l.Events {
+		if !e.Pruned && l.Sealed[e.Day] && e.Received.Before(due) {
+			e.Pruned = true
+			events++
+		}
+	}
+	return events
+}
+
+// Forget lets go of the evidence of attempts of which the last was before the instant.
+func (l *License) Forget(due time.Time) (evidence int) {
+	for key, v := range l.Evidence {
+		if v.Last.Before(due) {
+			delete(l.Evidence, key)
+			evidence++
+		}
+	}
+	return evidence
 }

@@ -4,6 +4,10 @@
 // rules say (DESIGN.md, testdata/rules), in as few words as possible: it keeps
 // every event for ever, has no transaction, no fold and no cache, and adds up
 // from scratch whatever is asked. It imports nothing of the product.
+//
+// TestInterleaved proves in the same way what two nodes do to each other on one
+// PostgreSQL, each stopping before any statement of the other's: the state must be
+// that of the model after some order of their transactions.
 package sim
 
 import "time"

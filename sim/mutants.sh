@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Breaks the product on purpose, one patch of testdata/mutants at a time, and
-# runs the simulation on each: one that it does not find out fails the run.
+# runs the simulation on each, or, where its name begins with nodes-, two nodes that
+# meet at every statement: one that is not found out fails the run.
 #
 #	sim/mutants.sh            all of them
 #	sim/mutants.sh NAME...    these
@@ -33,19 +34,23 @@ for patch in $patches; do
 		echo "$name: does not build; write it anew" >&2
 		exit 1
 	fi
-	if (cd "$tree/sim" && ../sim.test -test.run TestSimulation -test.timeout 0 -budget "$budget" -patience 20s) >"$tree/log" 2>&1; then
+	case $name in
+	nodes-*) run=(-test.run TestInterleaved -every) difference='/(same|apart)/[0-9]+/[0-9]+, stopped before' ;;
+	*) run=(-test.run TestSimulation -budget "$budget" -patience 20s) difference='seed [0-9]+, step [0-9]+:' ;;
+	esac
+	if (cd "$tree/sim" && ../sim.test -test.timeout 0 "${run[@]}") >"$tree/log" 2>&1; then
 		survived=$((survived + 1))
 		printf '%-28s %-9s\n' "$name" SURVIVED
 	else
-		found=$(grep -m1 -A2 -E 'seed [0-9]+, step [0-9]+:' "$tree/log" | tr '\n' ' ' || true)
+		found=$(grep -m1 -A2 -E "$difference" "$tree/log" | tr '\n' ' ' || true)
 		if [ -z "$found" ]; then
 			cat "$tree/log" >&2
 			echo "$name: the simulation failed, but not by a difference" >&2
 			exit 1
 		fi
-		seed=$(sed -E 's/.*seed ([0-9]+), step.*/\1/' <<<"$found")
-		step=$(sed -E 's/.*step ([0-9]+):.*/\1/' <<<"$found")
-		what=$(sed -E 's/.*step [0-9]+: *//; s/ +/ /g' <<<"$found")
+		seed=$(sed -nE 's/.*seed ([0-9]+), step.*/\1/p' <<<"$found")
+		step=$(sed -nE 's/.*step ([0-9]+):.*/\1/p' <<<"$found")
+		what=$(sed -E 's/.*(step [0-9]+|_test.go:[0-9]+): *//; s/ +/ /g' <<<"$found")
 		printf '%-28s %-9s %6s %6s  %s\n' "$name" found "$seed" "$step" "${what:0:110}"
 	fi
 	(cd "$tree" && git apply -R "$patch")

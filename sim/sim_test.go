@@ -24,7 +24,7 @@ import (
 )
 
 var (
-	seedFlag   = flag.Uint64("seed", 0, "replay this seed alone")
+	seedFlag   = flag.Uint64("seed", 0, "replay this seed alone; of nodes that meet: where they stop")
 	stepsFlag  = flag.Int("steps", 200, "steps of a seed")
 	budgetFlag = flag.Duration("budget", 40*time.Second, "how long to go on with new seeds")
 	seedsFlag  = flag.Uint64("seeds", 0, "stop after this many seeds; 0: when the budget is spent")
