@@ -30,27 +30,34 @@ func lockFile(path string) (*fileLock, error) {
 	if err != nil {
 		return nil, unavailable(err, "the lock file beside the database file cannot be made; check the permissions of its folder")
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		defer f.Close()
-		holder := "another process"
-		b := make([]byte, 20)
-		n, _ := f.ReadAt(b, 0)
-		if pid, err := strconv.Atoi(string(bytes.TrimSpace(b[:n]))); err == nil {
-			holder = "process " + strconv.Itoa(pid)
-		}
-		return nil, usance.WrapError(ErrInUse, usance.CodeUnavailable,
-			"the database file is in use by %s; stop it or talk to it over HTTP", holder)
-	}
-	if err != nil {
+	if err := lockOpen(f, f); err != nil {
 		f.Close()
-		return nil, unavailable(err, "the database file cannot be locked")
+		return nil, err
 	}
 	// Who holds it is told to others as far as that can be written.
 	if err := f.Truncate(0); err == nil {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return &fileLock{f}, nil
+}
+
+// lockOpen locks an open file for this process; named tells who holds it otherwise.
+func lockOpen(f, named *os.File) error {
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, unix.EWOULDBLOCK) {
+		return unavailable(err, "the database file cannot be locked")
+	}
+	holder := "another process"
+	b := make([]byte, 20)
+	n, _ := named.ReadAt(b, 0)
+	if pid, err := strconv.Atoi(string(bytes.TrimSpace(b[:n]))); err == nil && pid != os.Getpid() {
+		holder = "process " + strconv.Itoa(pid)
+	}
+	return usance.WrapError(ErrInUse, usance.CodeUnavailable,
+		"the database file is in use by %s; stop it or talk to it over HTTP", holder)
 }
 
 // maxLinks bounds how many links lead from one to the next, as the kernel does.

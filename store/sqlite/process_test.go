@@ -108,6 +108,15 @@ func TestSecondProcess(t *testing.T) {
 	if line, _, _ := process(t, "opener", link); !strings.Contains(line, want) {
 		t.Errorf("a second process that names the file by a link was told %q", line)
 	}
+	// Whoever thinks that a lock was left behind, and removes it, is not believed.
+	if err := os.Remove(path + ".lock"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if line, _, _ := process(t, "opener", path); !strings.Contains(line, "is in use by another process") {
+			t.Errorf("a second process was told %q when the lock file had been removed", line)
+		}
+	}
 	if err := s.Ping(t.Context()); err != nil {
 		t.Errorf("the first store afterwards: %v", err)
 	}

@@ -108,6 +108,13 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 		lock.release()
 		return nil, err
 	}
+	// The file itself too: somebody may have removed the other one, or the folder's
+	// name may lead to it by another way. SQLite's locks are of another kind.
+	if err := lockOpen(file, lock.f); err != nil {
+		file.Close()
+		lock.release()
+		return nil, err
+	}
 	s := &Store{
 		lock:    lock,
 		file:    file,
