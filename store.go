@@ -35,6 +35,7 @@ var ErrUndo = errors.New("usance: undo the transaction")
 type Store interface {
 	Updater
 	Viewer
+	Sharder
 	KeyStore
 	JobStore
 
@@ -68,6 +69,25 @@ type Locks struct {
 type Updater interface {
 	Update(ctx context.Context, locks Locks, fn func(Tx) error) error
 }
+
+// Sharder tells which licences lie together.
+type Sharder interface {
+	Shards() Shards
+}
+
+// Shards is how licences are distributed. A transaction over licences of several
+// shards does what any other does, and costs a multiple of one over a single
+// shard's, which is why stages that are given many licences go shard by shard.
+type Shards struct {
+	Count int                        // from 1 to MaxGroups
+	Of    func(licenseID string) int // from 1 to Count
+}
+
+// OneShard is where all licences lie together.
+func OneShard() Shards { return Shards{1, func(string) int { return 1 }} }
+
+// Several tells whether there is more than one.
+func (s Shards) Several() bool { return s.Count > 1 }
 
 // Viewer gives fn one snapshot: all that it reads belongs to one instant.
 type Viewer interface {
@@ -256,7 +276,7 @@ type Batch struct {
 	ID     ID
 	At     time.Time
 	Count  int
-	Group  int // of all its licences, from 1 to MaxGroups; 0: it is of several, or that is not known
+	Group  int // of all its licences, from 1 to MaxGroups, which is their shard where there are several; 0: it is of several, or that is not known
 	Events []Event
 }
 

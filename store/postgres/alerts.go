@@ -66,11 +66,12 @@ func (t *tx) AddAlerts(ctx context.Context, alerts []usance.Alert) error {
 
 // AcknowledgeAlert keeps the first acknowledgment when there are several.
 func (t *tx) AcknowledgeAlert(ctx context.Context, id usance.ID, by string, at time.Time) error {
-	n, err := t.exec(ctx, `UPDATE alerts SET acknowledged_by = CASE WHEN acknowledged_at IS NULL THEN $1 ELSE acknowledged_by END,
-		acknowledged_at = coalesce(acknowledged_at, $2) WHERE id = $3`, text(by), at, id)
-	if err == nil && n == 0 {
-		err = usance.NewError(usance.CodeNotFound, "there is no such alert")
+	a, err := t.Alert(ctx, id)
+	if err != nil {
+		return err
 	}
+	_, err = t.exec(ctx, `UPDATE alerts SET acknowledged_by = CASE WHEN acknowledged_at IS NULL THEN $1 ELSE acknowledged_by END,
+		acknowledged_at = coalesce(acknowledged_at, $2) WHERE license_id = $3 AND id = $4`, text(by), at, a.LicenseID, id)
 	return err
 }
 

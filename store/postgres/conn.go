@@ -237,8 +237,12 @@ type tx struct {
 	wroteFacts bool
 	// keysChanged says that it changed an API key.
 	keysChanged bool
+	// takenAt are, on Citus, the shards on which it did.
+	takenAt map[takenPart]bool
 	// received is how many events it added, by UTC day of their receipt.
 	received map[usance.Date]int64
+	// receivedOn is, on Citus, the key of the shard on which it counts them all.
+	receivedOn string
 }
 
 var _ usance.Tx = (*tx)(nil)
@@ -255,6 +259,14 @@ func (t *tx) exec(ctx context.Context, query string, args ...any) (affected int6
 // execEach runs one write for each row, in order, without waiting in between:
 // for rows that are few and wide.
 func (t *tx) execEach(ctx context.Context, query string, n int, args func(i int) ([]any, error)) error {
+	return t.execStatements(ctx, n, func(i int) (string, []any, error) {
+		a, err := args(i)
+		return query, a, err
+	})
+}
+
+// execStatements runs so many writes, in order, without waiting in between.
+func (t *tx) execStatements(ctx context.Context, n int, statement func(i int) (query string, args []any, err error)) error {
 	if n == 0 {
 		return nil
 	}
@@ -263,11 +275,11 @@ func (t *tx) execEach(ctx context.Context, query string, n int, args func(i int)
 	}
 	var b pgx.Batch
 	for i := range n {
-		a, err := args(i)
+		query, args, err := statement(i)
 		if err != nil {
 			return t.c.fail(ctx, err)
 		}
-		b.Queue(query, a...)
+		b.Queue(query, args...)
 	}
 	return t.c.fail(ctx, t.c.SendBatch(ctx, &b).Close())
 }
@@ -345,5 +357,10 @@ func isConflict(err error) bool {
 // isKey tells whether the error says that an event's key exists.
 func isKey(err error) bool {
 	var e *pgconn.PgError
-	return errors.As(err, &e) && e.Code == uniqueViolation && e.ConstraintName == "license_usage_events_pkey"
+	if !errors.As(err, &e) {
+		return false
+	}
+	const key = "license_usage_events_pkey"
+	// Citus names the shard's own key, in the message alone and under a code of its own.
+	return e.Code == uniqueViolation && e.ConstraintName == key || strings.Contains(e.Message, key+"_")
 }

@@ -20,7 +20,7 @@ func (v *view) ClosedDays(ctx context.Context, days []usance.Day) ([]usance.Day,
 	}
 	return all(ctx, v, `SELECT d.license_id, d.date FROM unnest($1::text[], $2::date[]) WITH ORDINALITY AS u (license_id, date, n)
 		JOIN license_usage_days d ON d.license_id = u.license_id AND d.date = u.date
-		WHERE d.closed ORDER BY u.n`, dayArrays(days),
+		WHERE d.closed`+v.pruned("d.license_id")+` ORDER BY u.n`, dayArrays(days),
 		func(r *rows, d *usance.Day) error { return r.Scan(&d.LicenseID, &d.Date) })
 }
 
@@ -43,16 +43,20 @@ func (v *view) UniqueSessions(ctx context.Context, licenseID string, from, to us
 }
 
 func (t *tx) CloseDays(ctx context.Context, days []usance.Day) error {
-	_, err := t.exec(ctx, `INSERT INTO license_usage_days (license_id, date, closed, sealed)
-		SELECT license_id, date, TRUE, FALSE FROM unnest($1::text[], $2::date[]) AS u (license_id, date) ORDER BY license_id COLLATE "C", date
-		ON CONFLICT (license_id, date) DO UPDATE SET closed = TRUE`, dayArrays(days)...)
-	return err
+	return t.insert(ctx, &insertion{
+		into: `INSERT INTO license_usage_days (license_id, date, closed, sealed)`,
+		from: `SELECT license_id, date, TRUE, FALSE FROM unnest($1::text[], $2::date[]) AS u (license_id, date) ORDER BY license_id COLLATE "C", date`,
+		row:  `(?::text, ?::date, TRUE, FALSE)`,
+		when: `ON CONFLICT (license_id, date) DO UPDATE SET closed = TRUE`,
+	}, dayArrays(days)...)
 }
 
 // SealDays closes as well: a day that takes events must never be pruned.
 func (t *tx) SealDays(ctx context.Context, days []usance.Day) error {
-	_, err := t.exec(ctx, `INSERT INTO license_usage_days (license_id, date, closed, sealed)
-		SELECT license_id, date, TRUE, TRUE FROM unnest($1::text[], $2::date[]) AS u (license_id, date) ORDER BY license_id COLLATE "C", date
-		ON CONFLICT (license_id, date) DO UPDATE SET closed = TRUE, sealed = TRUE`, dayArrays(days)...)
-	return err
+	return t.insert(ctx, &insertion{
+		into: `INSERT INTO license_usage_days (license_id, date, closed, sealed)`,
+		from: `SELECT license_id, date, TRUE, TRUE FROM unnest($1::text[], $2::date[]) AS u (license_id, date) ORDER BY license_id COLLATE "C", date`,
+		row:  `(?::text, ?::date, TRUE, TRUE)`,
+		when: `ON CONFLICT (license_id, date) DO UPDATE SET closed = TRUE, sealed = TRUE`,
+	}, dayArrays(days)...)
 }

@@ -68,6 +68,7 @@ func (t *tx) AddEvents(ctx context.Context, batches []usance.Batch) error {
 	}
 	if t.received == nil {
 		t.received = make(map[usance.Date]int64, 1)
+		t.receivedOn = t.shardKey(rows[0].event.LicenseID)
 	}
 	for _, r := range rows {
 		t.received[usance.DateOf(r.event.ReceivedAt, time.UTC)]++
@@ -79,16 +80,23 @@ func (t *tx) AddEvents(ctx context.Context, batches []usance.Batch) error {
 // transaction adds to once more is lengthened.
 func (t *tx) leavePending(ctx context.Context, batches []usance.Batch) error {
 	batches = slices.DeleteFunc(slices.Clone(batches), func(b usance.Batch) bool { return len(b.Events) == 0 })
-	_, err := t.exec(ctx, `INSERT INTO pending_batches (license_id, batch_id, at, count, first_received)
-		SELECT * FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::bigint[], $5::timestamptz[])
-		ON CONFLICT (license_id, batch_id) DO UPDATE SET count = pending_batches.count + excluded.count,
+	license := firstLicense
+	if c := t.c.of.shards; c != nil {
+		batches = c.split(batches)
+		license = func(b *usance.Batch) string { return c.key(b.Events[0].LicenseID) }
+	}
+	return t.insert(ctx, &insertion{
+		into: `INSERT INTO pending_batches (license_id, batch_id, at, count, first_received)`,
+		from: `SELECT * FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::bigint[], $5::timestamptz[])`,
+		row:  `(?::text, ?::uuid, ?::timestamptz, ?::bigint, ?::timestamptz)`,
+		when: `ON CONFLICT (license_id, batch_id) DO UPDATE SET count = pending_batches.count + excluded.count,
 			first_received = least(pending_batches.first_received, excluded.first_received)`,
-		column(batches, firstLicense),
+	},
+		column(batches, license),
 		column(batches, func(b *usance.Batch) usance.ID { return b.ID }),
 		column(batches, func(b *usance.Batch) time.Time { return b.At }),
 		column(batches, func(b *usance.Batch) int64 { return int64(len(b.Events)) }),
 		column(batches, firstReceived))
-	return err
 }
 
 func firstReceived(b *usance.Batch) time.Time {
@@ -119,6 +127,9 @@ func (t *tx) countReceived(ctx context.Context) error {
 		return nil
 	}
 	days := slices.Sorted(maps.Keys(t.received))
+	if t.c.of.shards != nil {
+		return t.countReceivedOn(ctx, days)
+	}
 	_, err := t.exec(ctx, `INSERT INTO license_usage_received (day, slot, events)
 		SELECT day, $2, events FROM unnest($1::date[], $3::bigint[]) AS u (day, events) ORDER BY day
 		ON CONFLICT (day, slot) DO UPDATE SET events = license_usage_received.events + excluded.events`,
@@ -141,7 +152,7 @@ func (v *view) EventByID(ctx context.Context, licenseID string, id usance.ID) (u
 			SELECT (SELECT min(local_date) FROM license_usage_events WHERE license_id = $1 AND local_date > day)
 			FROM days WHERE day IS NOT NULL
 		)
-		SELECT `+eventColumns+`, `+isVoided+` FROM days CROSS JOIN LATERAL (
+		SELECT `+eventColumns+`, EXISTS (SELECT 1 FROM license_usage_events v WHERE v.license_id = $1 AND v.void_of = e.id) FROM days CROSS JOIN LATERAL (
 			SELECT * FROM license_usage_events t WHERE t.license_id = $1 AND t.local_date = days.day
 				AND t.received_at >= $3 AND t.received_at < $4 OFFSET 0
 		) e WHERE e.id = $2`, licenseID, id, received, received.Add(time.Millisecond))
@@ -162,7 +173,7 @@ func scanListed(r *rows, e *usance.Event) error {
 func (v *view) EventsByKey(ctx context.Context, refs []usance.EventRef) ([]usance.Event, error) {
 	return all(ctx, v, `SELECT e.id, e.license_id, e.key, e.long_key, e.payload_hash, e.local_date, e.occurred_at, e.usage_type, e.quantity
 		FROM unnest($1::text[], $2::bytea[]) AS u (license_id, key)
-		JOIN license_usage_events e ON e.license_id = u.license_id AND e.key = u.key`,
+		JOIN license_usage_events e ON e.license_id = u.license_id AND e.key = u.key`+v.pruned("e.license_id"),
 		[]any{
 			column(refs, func(r *usance.EventRef) string { return r.LicenseID }),
 			column(refs, func(r *usance.EventRef) []byte { return []byte(usance.Key(r.IdempotencyKey)) }),
@@ -200,12 +211,18 @@ func (v *view) Events(ctx context.Context, f usance.EventFilter, p usance.Page) 
 }
 
 func (v *view) Pending(ctx context.Context, before time.Time, limit int) ([]usance.Batch, error) {
+	if v.c.of.shards != nil {
+		return v.pendingApart(ctx, before, limit)
+	}
 	return all(ctx, v, `SELECT batch_id, min(at), sum(count)::bigint FROM pending_batches
 		WHERE at < $1 GROUP BY batch_id ORDER BY min(at), batch_id LIMIT $2`, []any{before, limit},
 		func(r *rows, b *usance.Batch) error { return r.Scan(&b.ID, &b.At, &b.Count) })
 }
 
 func (t *tx) TakePending(ctx context.Context, batches []usance.Batch) ([]usance.ID, error) {
+	if t.c.of.shards != nil {
+		return t.takeApart(ctx, batches)
+	}
 	ids := make([]usance.ID, len(batches))
 	for i := range batches {
 		ids[i] = batches[i].ID
@@ -216,25 +233,35 @@ func (t *tx) TakePending(ctx context.Context, batches []usance.Batch) ([]usance.
 	if err != nil {
 		return nil, err
 	}
-	if t.taken == nil {
-		t.taken = make(map[usance.ID]bool)
-	}
 	var out []usance.ID
 	seen := make(map[usance.ID]bool) // a batch may have several rows
 	err = t.each(ctx, `DELETE FROM pending_batches WHERE batch_id = ANY($1) RETURNING batch_id`, []any{ids}, func(r *rows) error {
 		var id usance.ID
 		err := r.Scan(&id)
 		if !seen[id] {
-			seen[id], t.taken[id] = true, true
+			seen[id] = true
 			out = append(out, id)
 		}
 		return err
 	})
+	t.noteTaken(out)
 	return out, err
+}
+
+func (t *tx) noteTaken(ids []usance.ID) {
+	if t.taken == nil {
+		t.taken = make(map[usance.ID]bool, len(ids))
+	}
+	for _, id := range ids {
+		t.taken[id] = true
+	}
 }
 
 func (t *tx) BatchEvents(ctx context.Context, ids []usance.ID, yield func(*usance.Event) error) error {
 	known := slices.DeleteFunc(slices.Clone(ids), func(id usance.ID) bool { return !t.taken[id] })
+	if t.c.of.shards != nil {
+		return t.eventsApart(ctx, known, yield)
+	}
 	return t.events(ctx, `SELECT `+eventColumns+` FROM license_usage_events e WHERE e.batch_id = ANY($1) ORDER BY e.id`, []any{known}, yield)
 }
 
@@ -242,10 +269,12 @@ func (t *tx) BatchEvents(ctx context.Context, ids []usance.ID, yield func(*usanc
 // those received since the first of what is pending was, which an index leads
 // right to, and of those the ones whose batch is pending. OFFSET 0 has each looked
 // up by itself: of all that is pending hardly any is of one licence.
-const fromTail = ` FROM (
+func (v *view) fromTail() string {
+	pending, also := v.onCitus(` WHERE license_id = $4`), v.onCitus(` AND p.license_id = $4`)
+	return ` FROM (
 		WITH RECURSIVE days (day) AS (
 			SELECT min(local_date) FROM license_usage_events WHERE license_id = $1 AND local_date >= $2 AND local_date < $3
-				AND (SELECT min(first_received) FROM pending_batches) IS NOT NULL
+				AND (SELECT min(first_received) FROM pending_batches` + pending + `) IS NOT NULL
 			UNION ALL
 			SELECT (SELECT min(local_date) FROM license_usage_events WHERE license_id = $1 AND local_date > day AND local_date < $3)
 			FROM days WHERE day IS NOT NULL
@@ -253,18 +282,29 @@ const fromTail = ` FROM (
 		SELECT day FROM days WHERE day IS NOT NULL
 	) d CROSS JOIN LATERAL (
 		SELECT * FROM license_usage_events t WHERE t.license_id = $1 AND t.local_date = d.day
-			AND t.received_at >= (SELECT min(first_received) FROM pending_batches) OFFSET 0
-	) e WHERE EXISTS (SELECT 1 FROM pending_batches p WHERE p.batch_id = e.batch_id OFFSET 0)`
+			AND t.received_at >= (SELECT min(first_received) FROM pending_batches` + pending + `) OFFSET 0
+	) e WHERE EXISTS (SELECT 1 FROM pending_batches p WHERE p.batch_id = e.batch_id` + also + ` OFFSET 0)`
+}
+
+// ofDays are the arguments of what is asked of a licence's days, and of what is
+// pending of its shard.
+func (v *view) ofDays(licenseID string, from, to usance.Date) []any {
+	args := []any{licenseID, from, to}
+	if v.c.of.shards != nil {
+		args = append(args, v.shardKey(licenseID))
+	}
+	return args
+}
 
 func (v *view) Tail(ctx context.Context, licenseID string, from, to usance.Date, yield func(*usance.Event) error) error {
-	return v.events(ctx, `SELECT `+eventColumns+fromTail, []any{licenseID, from, to}, yield)
+	return v.events(ctx, `SELECT `+eventColumns+v.fromTail(), v.ofDays(licenseID, from, to), yield)
 }
 
 func (v *view) Folded(ctx context.Context, licenseID string, from, to usance.Date, yield func(*usance.Event) error) error {
 	return v.events(ctx, `SELECT `+eventColumns+` FROM license_usage_events e
 		WHERE e.license_id = $1 AND e.local_date >= $2 AND e.local_date < $3
-			AND NOT EXISTS (SELECT 1 FROM pending_batches p WHERE p.batch_id = e.batch_id)
-		ORDER BY e.local_date`, []any{licenseID, from, to}, yield)
+			AND NOT EXISTS (SELECT 1 FROM pending_batches p WHERE p.batch_id = e.batch_id`+v.onCitus(` AND p.license_id = $4`)+`)
+		ORDER BY e.local_date`, v.ofDays(licenseID, from, to), yield)
 }
 
 func (v *view) events(ctx context.Context, query string, args []any, yield func(*usance.Event) error) error {
@@ -282,8 +322,8 @@ func (v *view) DayUsage(ctx context.Context, licenseID string, from, to usance.D
 			SELECT date, usage_type, events, quantity, revenue_cents FROM license_usage_rollups
 				WHERE license_id = $1 AND date >= $2 AND date < $3
 			UNION ALL
-			SELECT e.local_date, e.usage_type, CASE WHEN e.void_of IS NULL THEN 1 ELSE -1 END, e.quantity, e.revenue_cents`+fromTail+`
-		) used GROUP BY date, usage_type ORDER BY date, usage_type`, []any{licenseID, from, to},
+			SELECT e.local_date, e.usage_type, CASE WHEN e.void_of IS NULL THEN 1 ELSE -1 END, e.quantity, e.revenue_cents`+v.fromTail()+`
+		) used GROUP BY date, usage_type ORDER BY date, usage_type`, v.ofDays(licenseID, from, to),
 		func(r *rows, u *usance.Rollup) error {
 			u.LicenseID = licenseID
 			return r.Scan(&u.Date, &u.UsageType, &u.Events, &u.Quantity, &u.RevenueCents)

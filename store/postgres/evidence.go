@@ -10,10 +10,11 @@ import (
 
 func (t *tx) PutEvidence(ctx context.Context, list []usance.Evidence) error {
 	type row = usance.Evidence
-	_, err := t.exec(ctx, `INSERT INTO license_usage_evidence (license_id, key, id, status, code, threshold_id, attempts, first_at, last_at,
+	return t.insert(ctx, &insertion{
+		into: `INSERT INTO license_usage_evidence (license_id, key, id, status, code, threshold_id, attempts, first_at, last_at,
 			local_date, usage_type, quantity, revenue_cents, occurred_at, received_at, payload_hash, hour_slot, stamped, session_hash, void_of,
-			platform, device_type, geographic_location, referrer, metadata, long_key)
-		SELECT license_id, key, id, status, code, nullif(threshold_id, ''), attempts, first_at, last_at,
+			platform, device_type, geographic_location, referrer, metadata, long_key)`,
+		from: `SELECT license_id, key, id, status, code, nullif(threshold_id, ''), attempts, first_at, last_at,
 			local_date, usage_type, quantity, revenue_cents, occurred_at, received_at, payload_hash, hour_slot, stamped, session_hash, void_of,
 			nullif(platform, ''), nullif(device_type, ''), nullif(geographic_location, ''), nullif(referrer, ''), nullif(metadata, '')::json, nullif(long_key, '')
 		FROM unnest($1::text[], $2::bytea[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::timestamptz[], $9::timestamptz[],
@@ -22,8 +23,11 @@ func (t *tx) PutEvidence(ctx context.Context, list []usance.Evidence) error {
 		AS u (license_id, key, id, status, code, threshold_id, attempts, first_at, last_at,
 			local_date, usage_type, quantity, revenue_cents, occurred_at, received_at, payload_hash, hour_slot, stamped, session_hash, void_of,
 			platform, device_type, geographic_location, referrer, metadata, long_key)
-		ORDER BY license_id COLLATE "C", key
-		ON CONFLICT (license_id, key) DO UPDATE SET
+		ORDER BY license_id COLLATE "C", key`,
+		row: `(?::text, ?::bytea, ?::uuid, ?::text, ?::text, nullif(?::text, ''), ?::bigint, ?::timestamptz, ?::timestamptz,
+			?::date, ?::text, ?::bigint, ?::bigint, ?::timestamptz, ?::timestamptz, ?::bytea, ?::smallint, ?::boolean, ?::bigint, ?::uuid,
+			nullif(?::text, ''), nullif(?::text, ''), nullif(?::text, ''), nullif(?::text, ''), nullif(?::text, '')::json, nullif(?::text, ''))`,
+		when: `ON CONFLICT (license_id, key) DO UPDATE SET
 			local_date = excluded.local_date, usage_type = excluded.usage_type, quantity = excluded.quantity,
 			revenue_cents = excluded.revenue_cents, occurred_at = excluded.occurred_at, received_at = excluded.received_at,
 			payload_hash = excluded.payload_hash, hour_slot = excluded.hour_slot, stamped = excluded.stamped,
@@ -32,6 +36,7 @@ func (t *tx) PutEvidence(ctx context.Context, list []usance.Evidence) error {
 			referrer = excluded.referrer, metadata = excluded.metadata, long_key = excluded.long_key,
 			status = excluded.status, code = excluded.code, threshold_id = excluded.threshold_id,
 			attempts = license_usage_evidence.attempts + excluded.attempts, last_at = excluded.last_at`,
+	},
 		column(list, func(r *row) string { return r.LicenseID }),
 		column(list, func(r *row) []byte { return []byte(usance.Key(r.IdempotencyKey)) }),
 		column(list, func(r *row) usance.ID { return r.ID }),
@@ -63,7 +68,6 @@ func (t *tx) PutEvidence(ctx context.Context, list []usance.Evidence) error {
 			}
 			return r.IdempotencyKey
 		}))
-	return err
 }
 
 func (v *view) Evidence(ctx context.Context, f usance.EventFilter, p usance.Page) ([]usance.Evidence, string, error) {

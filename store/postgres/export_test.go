@@ -1,6 +1,9 @@
 package postgres
 
-import "context"
+import (
+	"context"
+	"math"
+)
 
 // Setting is what a setting of the database is within a transaction of the store.
 func (s *Store) Setting(ctx context.Context, name string) (value string, err error) {
@@ -23,3 +26,15 @@ func (s *Store) KeptName(licenseID, name string) bool {
 	}
 	return ok
 }
+
+// ByShards has the store do as it does on Citus, with so many shards.
+func (s *Store) ByShards(ctx context.Context, n int) error {
+	c := new(shards)
+	for i := range n {
+		c.least = append(c.least, int32(math.MinInt32+i*(math.MaxUint32/n)))
+	}
+	return s.distributed(ctx, c, make([]int32, n))
+}
+
+// HashText is what Citus finds a licence's shard by.
+var HashText = hashText

@@ -163,10 +163,10 @@ func (t *tx) PruneForecasts(ctx context.Context, before time.Time, limit int) (i
 	licenses := column(due, func(k *usance.ForecastKey) string { return k.LicenseID })
 	ids := column(due, func(k *usance.ForecastKey) usance.ID { return k.ID })
 	for _, query := range []string{
-		`DELETE FROM license_usage_forecast_outlooks o USING unnest($1::text[], $2::uuid[]) AS u (license_id, id) WHERE o.license_id = u.license_id AND o.id = u.id`,
-		`DELETE FROM license_usage_forecasts f USING unnest($1::text[], $2::uuid[]) AS u (license_id, id) WHERE f.license_id = u.license_id AND f.id = u.id`,
+		`DELETE FROM license_usage_forecast_outlooks o USING unnest($1::text[], $2::uuid[]) AS u (license_id, id) WHERE o.license_id = u.license_id AND o.id = u.id` + t.pruned("o.license_id"),
+		`DELETE FROM license_usage_forecasts f USING unnest($1::text[], $2::uuid[]) AS u (license_id, id) WHERE f.license_id = u.license_id AND f.id = u.id` + t.pruned("f.license_id"),
 	} {
-		if _, err := t.exec(ctx, query, licenses, ids); err != nil {
+		if _, err := t.execApart(ctx, query, licenses, ids); err != nil {
 			return 0, err
 		}
 	}

@@ -96,20 +96,20 @@ func deltaKey(d *usance.CounterDelta) *usance.CounterKey { return &d.CounterKey 
 
 const (
 	namedCounters = ` FROM unnest($1::text[], $2::text[], $3::date[]) AS u (license_id, threshold_id, period_start)
-		JOIN license_usage_counters c ON c.license_id = u.license_id AND c.threshold_id = u.threshold_id AND c.period_start = u.period_start
-		ORDER BY c.license_id, c.threshold_id, c.period_start`
-	lockCounters = namedCounters + ` FOR UPDATE OF c`
+		JOIN license_usage_counters c ON c.license_id = u.license_id AND c.threshold_id = u.threshold_id AND c.period_start = u.period_start`
+	counterOrder = ` ORDER BY c.license_id, c.threshold_id, c.period_start`
 )
 
 func (v *view) Counters(ctx context.Context, keys []usance.CounterKey) ([]usance.Counter, error) {
-	return all(ctx, v, `SELECT `+counterColumns+namedCounters, counterArrays(keys, itself), scanCounter)
+	return all(ctx, v, `SELECT `+counterColumns+namedCounters+v.pruned("c.license_id")+counterOrder, counterArrays(keys, itself), scanCounter)
 }
 
 // LockCounters gives the rows in the order of the keys, which must be sorted.
 func (t *tx) LockCounters(ctx context.Context, keys []usance.CounterKey) ([]usance.Counter, error) {
 	counters := make([]usance.Counter, 0, len(keys))
 	at := 0
-	err := t.each(ctx, `SELECT `+counterColumns+lockCounters, counterArrays(keys, itself), func(r *rows) error {
+	lock := `SELECT ` + counterColumns + namedCounters + t.pruned("c.license_id") + counterOrder + ` FOR UPDATE OF c`
+	note := func(r *rows) error {
 		values := r.RawValues()
 		for at < len(keys) && !isCounterOf(values, &keys[at]) {
 			at++
@@ -121,7 +121,15 @@ func (t *tx) LockCounters(ctx context.Context, keys []usance.CounterKey) ([]usan
 		counters = append(counters, counter)
 		at++
 		return err
+	}
+	parts := 0
+	err := t.apart(counterArrays(keys, itself), func(columns []any) error {
+		parts, at = parts+1, 0
+		return t.each(ctx, lock, columns, note)
 	})
+	if parts > 1 {
+		slices.SortFunc(counters, func(a, b usance.Counter) int { return a.Compare(b.CounterKey) })
+	}
 	return counters, err
 }
 
@@ -163,12 +171,15 @@ func (t *tx) EnsureCounters(ctx context.Context, counters []usance.Counter) erro
 	if err != nil {
 		return err
 	}
-	_, err = t.exec(ctx, `INSERT INTO license_usage_counters (license_id, threshold_id, period_start, period_end, quantity, level, state, terms)
-		SELECT license_id, threshold_id, period_start, period_end, quantity, level, state, terms::jsonb
-		FROM unnest($1::text[], $2::text[], $3::date[], $4::date[], $5::bigint[], $6::integer[], $7::text[], $8::text[])
-			AS u (license_id, threshold_id, period_start, period_end, quantity, level, state, terms)
-		ORDER BY license_id COLLATE "C", threshold_id COLLATE "C", period_start ON CONFLICT DO NOTHING`, wholeCounters(counters, terms)...)
-	return err
+	return t.insert(ctx, &insertion{
+		into: `INSERT INTO license_usage_counters (license_id, threshold_id, period_start, period_end, quantity, level, state, terms)`,
+		from: `SELECT license_id, threshold_id, period_start, period_end, quantity, level, state, terms::jsonb
+			FROM unnest($1::text[], $2::text[], $3::date[], $4::date[], $5::bigint[], $6::integer[], $7::text[], $8::text[])
+				AS u (license_id, threshold_id, period_start, period_end, quantity, level, state, terms)
+			ORDER BY license_id COLLATE "C", threshold_id COLLATE "C", period_start`,
+		row:  `(?::text, ?::text, ?::date, ?::date, ?::bigint, ?::integer, ?::text, ?::jsonb)`,
+		when: `ON CONFLICT DO NOTHING`,
+	}, wholeCounters(counters, terms)...)
 }
 
 func termsOf(counters []usance.Counter) ([]*string, error) {
@@ -194,7 +205,7 @@ func wholeCounters(counters []usance.Counter, terms []*string) []any {
 // AddToCounters is one statement, which moves and locks the rows in the order of
 // their keys, that of the arrays: see inKeyOrder.
 func (t *tx) AddToCounters(ctx context.Context, deltas []usance.CounterDelta) ([]usance.Counter, error) {
-	if t.c.of.onCitus {
+	if t.c.of.shards != nil {
 		return t.addToDistributed(ctx, deltas)
 	}
 	moved := make([]usance.Counter, 0, len(deltas))
@@ -234,9 +245,9 @@ func (t *tx) addToDistributed(ctx context.Context, deltas []usance.CounterDelta)
 	if len(moved) == 0 {
 		return nil, nil
 	}
-	n, err := t.exec(ctx, `UPDATE license_usage_counters c SET quantity = u.quantity
+	n, err := t.execApart(ctx, `UPDATE license_usage_counters c SET quantity = u.quantity
 		FROM unnest($1::text[], $2::text[], $3::date[], $4::bigint[]) AS u (license_id, threshold_id, period_start, quantity)
-		WHERE c.license_id = u.license_id AND c.threshold_id = u.threshold_id AND c.period_start = u.period_start`,
+		WHERE c.license_id = u.license_id AND c.threshold_id = u.threshold_id AND c.period_start = u.period_start`+t.pruned("c.license_id"),
 		append(counterArrays(moved, counterKey), column(moved, func(c *usance.Counter) int64 { return c.Quantity }))...)
 	return moved, t.wrote(ctx, "counters", n, len(moved), err)
 }
@@ -246,9 +257,10 @@ func (t *tx) PutCounters(ctx context.Context, counters []usance.Counter) error {
 	if err != nil {
 		return err
 	}
-	n, err := t.exec(ctx, `UPDATE license_usage_counters c SET period_end = u.period_end, quantity = u.quantity, level = u.level, state = u.state, terms = u.terms::jsonb
+	n, err := t.execApart(ctx, `UPDATE license_usage_counters c SET period_end = u.period_end, quantity = u.quantity, level = u.level, state = u.state, terms = u.terms::jsonb
 		FROM unnest($1::text[], $2::text[], $3::date[], $4::date[], $5::bigint[], $6::integer[], $7::text[], $8::text[])
 			AS u (license_id, threshold_id, period_start, period_end, quantity, level, state, terms)
-		WHERE c.license_id = u.license_id AND c.threshold_id = u.threshold_id AND c.period_start = u.period_start`, wholeCounters(counters, terms)...)
+		WHERE c.license_id = u.license_id AND c.threshold_id = u.threshold_id AND c.period_start = u.period_start`+t.pruned("c.license_id"),
+		wholeCounters(counters, terms)...)
 	return t.wrote(ctx, "counters", n, len(counters), err)
 }

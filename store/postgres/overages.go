@@ -31,7 +31,7 @@ func (v *view) Due(ctx context.Context, now time.Time, limit int) ([]usance.Over
 
 func (v *view) Revisions(ctx context.Context, keys []usance.CounterKey) ([]usance.Overage, error) {
 	return all(ctx, v, `SELECT `+overageColumns+` FROM unnest($1::text[], $2::text[], $3::date[]) AS u (license_id, threshold_id, period_date)
-		JOIN license_usage_overages o ON o.license_id = u.license_id AND o.threshold_id = u.threshold_id AND o.period_date = u.period_date
+		JOIN license_usage_overages o ON o.license_id = u.license_id AND o.threshold_id = u.threshold_id AND o.period_date = u.period_date`+v.pruned("o.license_id")+`
 		ORDER BY o.license_id, o.threshold_id, o.period_date, o.revision`, counterArrays(keys, itself), scanOverage)
 }
 

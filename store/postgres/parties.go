@@ -142,7 +142,7 @@ func (v *view) Brands(ctx context.Context, scope usance.Scope, p usance.Page) ([
 	case scope.BrandIDs != nil && scope.LicenseIDs == nil && scope.CreatorID == "":
 		q.And(`b.id = ANY(?)`, scope.BrandIDs)
 	case scope.Narrows():
-		q.And(`EXISTS (SELECT 1 FROM license_usage_licenses l WHERE l.brand_id = b.id`)
+		q.And(`b.id IN (SELECT l.brand_id FROM license_usage_licenses l WHERE TRUE`)
 		q.inScope(scope, "l.id")
 		q.Add(`)`)
 	}
@@ -169,7 +169,7 @@ func (v *view) Assets(ctx context.Context, scope usance.Scope, p usance.Page) ([
 		q.And(`EXISTS (SELECT 1 FROM asset_owners so WHERE so.asset_id = a.id AND `+holdsShare+`)`,
 			scope.CreatorID, scope.Today, scope.Today)
 	case scope.Narrows():
-		q.And(`EXISTS (SELECT 1 FROM license_usage_licenses l WHERE l.asset_id = a.id`)
+		q.And(`a.id IN (SELECT l.asset_id FROM license_usage_licenses l WHERE TRUE`)
 		q.inScope(scope, "l.id")
 		q.Add(`)`)
 	}

@@ -61,8 +61,7 @@ type Store struct {
 	closed atomic.Bool
 	facts  keptFacts
 	keys   recent.Version // of all keys
-	// onCitus says that rows may stand on other servers.
-	onCitus bool
+	shards *shards        // where Citus distributes the licences; nil elsewhere
 }
 
 var _ usance.Store = (*Store)(nil)
@@ -121,6 +120,9 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	}
 	if err == nil && o.Pooled != "" {
 		err = s.sameDatabase(ctx)
+	}
+	if err == nil {
+		err = s.findShards(ctx)
 	}
 	if err == nil {
 		err = s.findStamps(ctx)
@@ -217,7 +219,11 @@ func (s *Store) viewOnce(ctx context.Context, fn func(*view) error) (begun bool,
 		return true, err
 	}
 	defer c.end()
-	if wasBroken, err := c.begin(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"+s.local, ""); err != nil {
+	touch := ""
+	if s.shards != nil {
+		touch = s.shards.touch
+	}
+	if wasBroken, err := c.begin(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"+s.local, touch); err != nil {
 		return !wasBroken, err
 	}
 	return true, fn(&view{c})

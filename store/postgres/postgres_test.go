@@ -74,6 +74,22 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) usance.Store { return open(t, pgtest.URL(t)) })
 }
 
+// The statements for Citus are such as PostgreSQL takes too: what they do to
+// licences of several shards is proved without a cluster.
+func TestStoreByShards(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T) usance.Store {
+		url := pgtest.URL(t)
+		_, err := raw(t, url).Exec(t.Context(), `ALTER TABLE license_usage_received DROP CONSTRAINT license_usage_received_pkey;
+			ALTER TABLE license_usage_received ADD COLUMN license_id text COLLATE "C" NOT NULL DEFAULT '';
+			ALTER TABLE license_usage_received ADD PRIMARY KEY (license_id, day, slot)`)
+		must(t, err)
+		s := open(t, url)
+		must(t, s.ByShards(t.Context(), 5))
+		return s
+	})
+}
+
 // The same on a coordinator of Citus, where one is named.
 func TestStoreOnCitus(t *testing.T) {
 	t.Parallel()
@@ -123,6 +139,7 @@ var steps = []string{
 	"20261130000001_ease_folding",
 	"20261130000002_narrow_event_indexes",
 	"20261130000003_write_breakdowns_shorter",
+	"20261130000010_distribute_by_license",
 }
 
 // What somebody else's trigger says is a fault like any other, and no answer to
@@ -143,8 +160,16 @@ func TestForeignTriggerRaises(t *testing.T) {
 
 func TestMigrations(t *testing.T) {
 	t.Parallel()
+	testMigrations(t, pgtest.EmptyURL(t))
+}
+
+func TestMigrationsOnCitus(t *testing.T) {
+	t.Parallel()
+	testMigrations(t, pgtest.OnCitus(t))
+}
+
+func testMigrations(t *testing.T, url string) {
 	ctx := t.Context()
-	url := pgtest.EmptyURL(t)
 	s, err := postgres.Open(ctx, url, postgres.Options{LeaveSchema: true})
 	must(t, err)
 	defer s.Close()
@@ -184,7 +209,7 @@ func TestMigrations(t *testing.T) {
 	}
 	check("down", true, false)
 	var left int
-	must(t, raw(t, url).QueryRow(ctx, `SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname NOT LIKE 'usance_schema%'`).Scan(&left))
+	must(t, raw(t, url).QueryRow(ctx, `SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname NOT LIKE 'usance_schema%'`).Scan(&left))
 	if left != 0 {
 		t.Errorf("%d tables, indexes and views are left after Down", left)
 	}

@@ -44,6 +44,9 @@ func batchFrom(n uint64) (id usance.ID) {
 // DueDays goes through the index on days, a day at a time: each is passed by one
 // look-up however many events it holds. A day is due when its first event is.
 func (v *view) DueDays(ctx context.Context, before time.Time, after usance.Day, limit int) ([]usance.Day, error) {
+	if v.c.of.shards != nil {
+		return v.dueDaysApart(ctx, before, after, limit)
+	}
 	return all(ctx, v, `WITH RECURSIVE days (license_id, date) AS (
 			(SELECT license_id, local_date FROM license_usage_events
 				WHERE (license_id, local_date) > ($1::text, $2::date) ORDER BY license_id, local_date LIMIT 1)
@@ -70,12 +73,20 @@ func (t *tx) PruneEvents(ctx context.Context, before time.Time, limit int) (int,
 	if err != nil {
 		return 0, err
 	}
+	notPending, args := `NOT EXISTS (SELECT 1 FROM pending_batches p WHERE p.batch_id = e.batch_id)`, []any{bound, before, limit}
+	if t.c.of.shards != nil { // a pending row need not lie where the events of its batch do
+		pending, err := t.pendingBefore(ctx, bound)
+		if err != nil {
+			return 0, err
+		}
+		notPending, args = `e.batch_id <> ALL($4)`, append(args, pending)
+	}
 	var licenses []string
 	var keys [][]byte
 	err = t.each(ctx, `SELECT e.license_id, e.key FROM license_usage_events e
 		JOIN license_usage_days d ON d.license_id = e.license_id AND d.date = e.local_date AND d.sealed
-		WHERE e.batch_id < $1 AND e.received_at < $2 AND NOT EXISTS (SELECT 1 FROM pending_batches p WHERE p.batch_id = e.batch_id)
-		ORDER BY e.batch_id, e.received_at, e.id LIMIT $3`, []any{bound, before, limit}, func(r *rows) error {
+		WHERE e.batch_id < $1 AND e.received_at < $2 AND `+notPending+`
+		ORDER BY e.batch_id, e.received_at, e.id LIMIT $3`, args, func(r *rows) error {
 		var license string
 		var key []byte
 		err := r.Scan(&license, &key)
@@ -85,12 +96,15 @@ func (t *tx) PruneEvents(ctx context.Context, before time.Time, limit int) (int,
 	if err != nil || len(keys) == 0 {
 		return 0, err
 	}
-	n, err := t.exec(ctx, `DELETE FROM license_usage_events e USING unnest($1::text[], $2::bytea[]) AS u (license_id, key)
-		WHERE e.license_id = u.license_id AND e.key = u.key`, licenses, keys)
+	n, err := t.execApart(ctx, `DELETE FROM license_usage_events e USING unnest($1::text[], $2::bytea[]) AS u (license_id, key)
+		WHERE e.license_id = u.license_id AND e.key = u.key`+t.pruned("e.license_id"), licenses, keys)
 	return int(n), err
 }
 
 func (t *tx) PruneEvidence(ctx context.Context, before time.Time, limit int) (int, error) {
+	if t.c.of.shards != nil {
+		return t.pruneEvidenceApart(ctx, before, limit)
+	}
 	n, err := t.exec(ctx, `DELETE FROM license_usage_evidence WHERE (license_id, key) IN (
 			SELECT license_id, key FROM license_usage_evidence WHERE last_at < $1 ORDER BY last_at LIMIT $2) AND last_at < $1`, before, limit)
 	return int(n), err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/usance/usance"
 	"github.com/usance/usance/store/codec"
@@ -43,16 +44,20 @@ func rollupArrays(keys []usance.RollupKey) []any {
 }
 
 func (t *tx) EnsureRollups(ctx context.Context, keys []usance.RollupKey) error {
-	_, err := t.exec(ctx, `INSERT INTO license_usage_rollups (license_id, date, usage_type, events, quantity, revenue_cents, revision)
-		SELECT license_id, date, usage_type, 0, 0, 0, 0 FROM unnest($1::text[], $2::date[], $3::text[]) AS u (license_id, date, usage_type)
-		ORDER BY license_id COLLATE "C", date, usage_type COLLATE "C" ON CONFLICT DO NOTHING`, rollupArrays(keys)...)
-	return err
+	return t.insert(ctx, &insertion{
+		into: `INSERT INTO license_usage_rollups (license_id, date, usage_type, events, quantity, revenue_cents, revision)`,
+		from: `SELECT license_id, date, usage_type, 0, 0, 0, 0 FROM unnest($1::text[], $2::date[], $3::text[]) AS u (license_id, date, usage_type)
+			ORDER BY license_id COLLATE "C", date, usage_type COLLATE "C"`,
+		row:  `(?::text, ?::date, ?::text, 0, 0, 0, 0)`,
+		when: `ON CONFLICT DO NOTHING`,
+	}, rollupArrays(keys)...)
 }
 
 func (t *tx) LockRollups(ctx context.Context, keys []usance.RollupKey) ([]usance.Rollup, error) {
-	return all(ctx, &t.view, `SELECT `+rollupColumns+` FROM unnest($1::text[], $2::date[], $3::text[]) AS u (license_id, date, usage_type)
-		JOIN license_usage_rollups r ON r.license_id = u.license_id AND r.date = u.date AND r.usage_type = u.usage_type
-		ORDER BY r.license_id, r.date, r.usage_type FOR UPDATE OF r`, rollupArrays(keys), scanRollup)
+	return allApart(ctx, &t.view, `SELECT `+rollupColumns+` FROM unnest($1::text[], $2::date[], $3::text[]) AS u (license_id, date, usage_type)
+		JOIN license_usage_rollups r ON r.license_id = u.license_id AND r.date = u.date AND r.usage_type = u.usage_type`+t.pruned("r.license_id")+`
+		ORDER BY r.license_id, r.date, r.usage_type FOR UPDATE OF r`, rollupArrays(keys), scanRollup,
+		func(a, b usance.Rollup) int { return a.Compare(b.RollupKey) })
 }
 
 func (t *tx) PutRollups(ctx context.Context, list []usance.Rollup) error {
@@ -65,11 +70,11 @@ func (t *tx) PutRollups(ctx context.Context, list []usance.Rollup) error {
 			breakdowns[i] = &s
 		}
 	}
-	n, err := t.exec(ctx, `UPDATE license_usage_rollups r SET events = u.events, quantity = u.quantity, revenue_cents = u.revenue_cents,
+	n, err := t.execApart(ctx, `UPDATE license_usage_rollups r SET events = u.events, quantity = u.quantity, revenue_cents = u.revenue_cents,
 			revision = u.revision, breakdown = u.breakdown::jsonb
 		FROM unnest($1::text[], $2::date[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::integer[], $8::text[])
 			AS u (license_id, date, usage_type, events, quantity, revenue_cents, revision, breakdown)
-		WHERE r.license_id = u.license_id AND r.date = u.date AND r.usage_type = u.usage_type`,
+		WHERE r.license_id = u.license_id AND r.date = u.date AND r.usage_type = u.usage_type`+t.pruned("r.license_id"),
 		append(rollupArrays(column(list, func(r *usance.Rollup) usance.RollupKey { return r.RollupKey })),
 			column(list, func(r *usance.Rollup) int64 { return r.Events }),
 			column(list, func(r *usance.Rollup) int64 { return r.Quantity }),
@@ -113,19 +118,24 @@ func readSketch(r *rows) (d usance.DaySketch, err error) {
 // folds may merge into one day.
 func (t *tx) MergeSessions(ctx context.Context, days []usance.DaySketch) error {
 	keys := dayArrays(column(days, func(d *usance.DaySketch) usance.Day { return d.Day }))
-	_, err := t.exec(ctx, `INSERT INTO license_usage_sessions (license_id, date, unique_sessions)
-		SELECT license_id, date, 0 FROM unnest($1::text[], $2::date[]) AS u (license_id, date)
-		ORDER BY license_id COLLATE "C", date ON CONFLICT DO NOTHING`, keys...)
+	err := t.insert(ctx, &insertion{
+		into: `INSERT INTO license_usage_sessions (license_id, date, unique_sessions)`,
+		from: `SELECT license_id, date, 0 FROM unnest($1::text[], $2::date[]) AS u (license_id, date) ORDER BY license_id COLLATE "C", date`,
+		row:  `(?::text, ?::date, 0)`,
+		when: `ON CONFLICT DO NOTHING`,
+	}, keys...)
 	if err != nil {
 		return err
 	}
 	stored := make(map[usance.Day]*usance.Sessions, len(days))
-	err = t.each(ctx, `SELECT s.license_id, s.date, s.sketch FROM unnest($1::text[], $2::date[]) AS u (license_id, date)
-		JOIN license_usage_sessions s ON s.license_id = u.license_id AND s.date = u.date
-		ORDER BY s.license_id, s.date FOR UPDATE OF s`, keys, func(r *rows) error {
-		d, err := readSketch(r)
-		stored[d.Day] = &d.Sessions
-		return err
+	err = t.apart(keys, func(keys []any) error {
+		return t.each(ctx, `SELECT s.license_id, s.date, s.sketch FROM unnest($1::text[], $2::date[]) AS u (license_id, date)
+			JOIN license_usage_sessions s ON s.license_id = u.license_id AND s.date = u.date`+t.pruned("s.license_id")+`
+			ORDER BY s.license_id, s.date FOR UPDATE OF s`, keys, func(r *rows) error {
+			d, err := readSketch(r)
+			stored[d.Day] = &d.Sessions
+			return err
+		})
 	})
 	if err != nil {
 		return t.c.fail(ctx, err)
@@ -146,9 +156,9 @@ func (t *tx) MergeSessions(ctx context.Context, days []usance.DaySketch) error {
 			return t.c.fail(ctx, fmt.Errorf("writing the sessions of %s, %s: %w", d.LicenseID, d.Date, err))
 		}
 	}
-	n, err := t.exec(ctx, `UPDATE license_usage_sessions s SET unique_sessions = u.unique_sessions, sketch = u.sketch
+	n, err := t.execApart(ctx, `UPDATE license_usage_sessions s SET unique_sessions = u.unique_sessions, sketch = u.sketch
 		FROM unnest($1::text[], $2::date[], $3::bigint[], $4::bytea[]) AS u (license_id, date, unique_sessions, sketch)
-		WHERE s.license_id = u.license_id AND s.date = u.date`, append(keys, estimates, sketches)...)
+		WHERE s.license_id = u.license_id AND s.date = u.date`+t.pruned("s.license_id"), append(keys, estimates, sketches)...)
 	return t.wrote(ctx, "days of sessions", n, len(days), err)
 }
 
@@ -158,8 +168,10 @@ func (v *view) Version(ctx context.Context, licenseID string) (version int64, er
 }
 
 func (t *tx) RenewVersions(ctx context.Context, licenseIDs []string) error {
-	_, err := t.exec(ctx, `INSERT INTO license_usage_versions (license_id, version)
-		SELECT license_id, $2::bigint FROM unnest($1::text[]) AS u (license_id) ORDER BY license_id COLLATE "C"
-		ON CONFLICT (license_id) DO UPDATE SET version = excluded.version`, licenseIDs, codec.NewVersion())
-	return err
+	return t.insert(ctx, &insertion{
+		into: `INSERT INTO license_usage_versions (license_id, version)`,
+		from: `SELECT license_id, version FROM unnest($1::text[], $2::bigint[]) AS u (license_id, version) ORDER BY license_id COLLATE "C"`,
+		row:  `(?::text, ?::bigint)`,
+		when: `ON CONFLICT (license_id) DO UPDATE SET version = excluded.version`,
+	}, licenseIDs, slices.Repeat([]int64{codec.NewVersion()}, len(licenseIDs)))
 }

@@ -234,6 +234,9 @@ func (s *Store) Close() error {
 	return s.failed
 }
 
+// Shards is one: a file has all licences.
+func (*Store) Shards() usance.Shards { return usance.OneShard() }
+
 // Ping tells whether the file can be read.
 func (s *Store) Ping(ctx context.Context) error {
 	return s.view(ctx, func(v *view) error {

@@ -30,7 +30,11 @@ func testPending(t *testing.T, s usance.Store) {
 	}
 	update(t, s, func(tx usance.Tx) error { return tx.AddEvents(ctx, []usance.Batch{{ID: id(9), At: now, Events: nil}}) })
 	batch := func(n int) usance.Batch {
-		return usance.Batch{ID: id(n), At: now.Add(time.Duration(n) * time.Second), Count: n}
+		b := usance.Batch{ID: id(n), At: now.Add(time.Duration(n) * time.Second), Count: n}
+		if shards := s.Shards(); shards.Several() { // which a pending batch is filed by
+			b.Group = shards.Of("l1")
+		}
+		return b
 	}
 	view(t, s, func(v usance.View) error {
 		got, err := v.Pending(ctx, now.Add(time.Hour), 2)
@@ -71,6 +75,9 @@ func testPending(t *testing.T, s usance.Store) {
 	})
 	// One of a single group is found by it.
 	group := usance.GroupOf("l1", usance.MaxGroups)
+	if shards := s.Shards(); shards.Several() {
+		group = shards.Of("l1")
+	}
 	of := usance.Batch{ID: id(8), At: now, Group: group, Events: []usance.Event{event("l1", 80, today)}}
 	update(t, s, func(tx usance.Tx) error {
 		if err := tx.AddEvents(ctx, []usance.Batch{of}); err != nil {
