@@ -30,6 +30,7 @@ import (
 type Store interface {
 	usance.Updater
 	usance.Viewer
+	usance.Sharder
 }
 
 // Options are the settings of a Folder; zero fields take the defaults named.
@@ -55,6 +56,7 @@ type Options struct {
 // Folder folds. Offer and Flush may be called at once with Run.
 type Folder struct {
 	store   Store
+	shards  usance.Shards
 	o       Options
 	metrics *metrics
 
@@ -110,7 +112,9 @@ func New(store Store, o Options) *Folder {
 	if o.Spans == nil {
 		o.Spans = noop.Tracer{}
 	}
-	return &Folder{store: store, o: o, metrics: newMetrics(), queue: newQueue(o.Memory), words: make(words), more: make(chan struct{}, 1)}
+	f := &Folder{store: store, shards: store.Shards(), o: o, metrics: newMetrics(), queue: newQueue(o.Memory), words: make(words), more: make(chan struct{}, 1)}
+	f.queue.apart = f.shards.Several()
+	return f
 }
 
 // Offer hands over a batch that was just committed. When more events wait than
@@ -341,6 +345,9 @@ func (f *Folder) adopt(ctx context.Context, before time.Time) (total int, first 
 		events := 0
 		f.mu.Lock()
 		for _, b := range pending {
+			if f.queue.apart && len(bite) > 0 && b.Group != bite[0].group {
+				continue
+			}
 			if !f.queue.ids[b.ID] && !failed[b.ID] && (len(bite) == 0 || events+b.Count <= f.o.Bite) {
 				bite = append(bite, kept{id: b.ID, count: b.Count, group: b.Group})
 				events += b.Count

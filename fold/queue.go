@@ -8,6 +8,7 @@ import (
 
 // queue holds the pending batches of this node, by groups of licences.
 type queue struct {
+	apart   bool                         // a bite is of one group
 	memory  int                          // events whose counts may be kept
 	fresh   []usance.Batch               // as they were offered, not filed yet
 	groups  [usance.MaxGroups + 1][]kept // oldest first
@@ -80,7 +81,7 @@ func (q *queue) next(o Options, idle bool, size int) []kept {
 		size, left = min(q.waiting-o.Waiting, o.Bite), o.Waiting
 	}
 	var bite []kept
-	for n := 0; n < size && q.waiting > left; n = eventsOf(bite) {
+	for n := 0; n < size && q.waiting > left && (n == 0 || !q.apart); n = eventsOf(bite) {
 		bite = append(bite, q.take(q.fullest(), o.Bite, q.last)...)
 	}
 	return bite
@@ -105,7 +106,7 @@ func (q *queue) before(last uint64, size int) []kept {
 	var bite []kept
 	for group := range q.groups {
 		n := eventsOf(bite)
-		if n >= size {
+		if n >= size || n > 0 && q.apart {
 			break
 		}
 		bite = append(bite, q.take(group, size-n, last)...)

@@ -105,7 +105,7 @@ func TestWhatIsFoldedNext(t *testing.T) {
 // The memory of events is bounded, and given back.
 func TestEventsAreLetGo(t *testing.T) {
 	t.Parallel()
-	f := New(nil, Options{Memory: 10})
+	f := New(new(tape), Options{Memory: 10})
 	for i := range 3 {
 		f.Offer(usance.Batch{ID: usance.ID{byte(i)}, Count: 6, Events: make([]usance.Event, 6)})
 	}

@@ -3,6 +3,7 @@ package fold
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/usance/usance"
@@ -50,8 +51,10 @@ func (f *Folder) Retain(ctx context.Context, keep time.Duration) (out Retention,
 		}
 		after = days[len(days)-1]
 		f.o.Logger.Debug("sealing and pruning", "days", len(days))
-		if err := f.seal(ctx, days, &out); err != nil {
-			return out, err
+		for _, some := range f.byShard(days) {
+			if err := f.seal(ctx, some, &out); err != nil {
+				return out, err
+			}
 		}
 	}
 	for {
@@ -119,6 +122,19 @@ func (f *Folder) seal(ctx context.Context, days []usance.Day, out *Retention) er
 	}
 	out.Days += len(whole)
 	return nil
+}
+
+// byShard divides days, each part in their order.
+func (f *Folder) byShard(days []usance.Day) [][]usance.Day {
+	if !f.shards.Several() {
+		return [][]usance.Day{days}
+	}
+	parts := make([][]usance.Day, f.shards.Count)
+	for _, d := range days {
+		n := f.shards.Of(d.LicenseID) - 1
+		parts[n] = append(parts[n], d)
+	}
+	return slices.DeleteFunc(parts, func(p []usance.Day) bool { return len(p) == 0 })
 }
 
 func licensesOfDays(days []usance.Day) []string {

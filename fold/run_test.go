@@ -34,6 +34,8 @@ type tapeTx struct {
 
 type tapeView struct{ usance.View }
 
+func (*tape) Shards() usance.Shards { return usance.OneShard() }
+
 func (s *tape) Update(_ context.Context, _ usance.Locks, fn func(usance.Tx) error) error {
 	return fn(&tapeTx{tape: s})
 }

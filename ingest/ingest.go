@@ -32,6 +32,7 @@ import (
 type Store interface {
 	usance.Updater
 	usance.Viewer
+	usance.Sharder
 }
 
 // Options are the settings of an Ingester; zero fields take the defaults named.
@@ -65,6 +66,7 @@ type Request struct {
 // from many goroutines.
 type Ingester struct {
 	store    Store
+	shards   usance.Shards
 	o        Options
 	lanes    []chan []*request // what was put in together
 	waiting  atomic.Int64      // events in the queues and being committed
@@ -82,6 +84,7 @@ type request struct {
 	items   []item
 	places  []int // of the items in the whole; nil when they are the whole
 	lane    int
+	shard   int // of all its licences; 0: of several
 	atomic  bool
 	results []usance.Result
 	done    chan error
@@ -127,7 +130,7 @@ func New(store Store, o Options) *Ingester {
 	if o.Committed == nil {
 		o.Committed = func(usance.Batch) {}
 	}
-	in := &Ingester{store: store, o: o, metrics: newMetrics(), done: make(chan struct{})}
+	in := &Ingester{store: store, shards: store.Shards(), o: o, metrics: newMetrics(), done: make(chan struct{})}
 	var lanes sync.WaitGroup
 	for range o.Lanes {
 		// Every request holds at least one event of the bound on waiting events.

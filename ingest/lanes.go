@@ -11,11 +11,16 @@ import (
 
 // A lane commits one group after the other. Each has licences of its own, so
 // that no lane waits for counters that another one has locked; a request whose
-// events are of several lanes is divided among them, unless it is atomic.
+// events are of several lanes is divided among them, unless it is atomic. Where
+// licences are distributed, a lane has shards of its own, and a transaction holds
+// licences of one.
 
 func (in *Ingester) laneOf(licenseID string) int {
 	if len(in.lanes) == 1 {
 		return 0
+	}
+	if in.shards.Several() {
+		return in.shards.Of(licenseID) % len(in.lanes)
 	}
 	return usance.GroupOf(licenseID, usance.Groups) % len(in.lanes)
 }
@@ -24,6 +29,9 @@ func (in *Ingester) laneOf(licenseID string) int {
 // transaction, and stays whole.
 func (in *Ingester) divide(r *request) []*request {
 	r.lane = in.laneOf(r.items[0].event.LicenseID)
+	if in.shards.Several() {
+		return in.divideByShard(r)
+	}
 	several := false
 	if len(in.lanes) > 1 && !r.atomic {
 		for i := range r.items {
@@ -48,6 +56,45 @@ func (in *Ingester) divide(r *request) []*request {
 		part.places = append(part.places, i)
 	}
 	return parts
+}
+
+// divideByShard is divide where licences are distributed.
+func (in *Ingester) divideByShard(r *request) (parts []*request) {
+	byShard := make(map[int]*request, 1)
+	for i := range r.items {
+		id := r.items[i].event.LicenseID
+		shard := in.shards.Of(id)
+		part := byShard[shard]
+		if part == nil {
+			part = &request{lane: in.laneOf(id), shard: shard, done: make(chan error, 1)}
+			byShard[shard] = part
+			parts = append(parts, part)
+		}
+		part.items = append(part.items, r.items[i])
+		part.places = append(part.places, i)
+	}
+	if len(parts) > 1 && !r.atomic {
+		return parts
+	}
+	if r.done = make(chan error, 1); len(parts) == 1 {
+		r.shard = parts[0].shard
+	}
+	return []*request{r}
+}
+
+// byShard divides a group into those of one shard each.
+func byShard(group []*request) (groups [][]*request) {
+	at := make(map[int]int, 1)
+	for _, r := range group {
+		n, ok := at[r.shard]
+		if !ok {
+			n = len(groups)
+			at[r.shard] = n
+			groups = append(groups, nil)
+		}
+		groups[n] = append(groups[n], r)
+	}
+	return groups
 }
 
 // submit queues a request and waits for its answer.
@@ -135,7 +182,13 @@ func (in *Ingester) run(lane <-chan []*request) {
 	for first := range lane {
 		group := in.gather(lane, first, busy)
 		busy = len(group) > 1
-		in.settle(group)
+		if !in.shards.Several() {
+			in.settle(group)
+			continue
+		}
+		for _, some := range byShard(group) {
+			in.settle(some)
+		}
 	}
 }
 

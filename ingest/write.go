@@ -46,7 +46,7 @@ func (g *group) split() {
 	groups := make([]int, n)
 	order := make([]int, n)
 	for i := range g.staged {
-		order[i], groups[i] = i, usance.GroupOf(g.staged[i].LicenseID, g.in.o.Split)
+		order[i], groups[i] = i, g.in.foldedWith(g.staged[i].LicenseID)
 	}
 	slices.SortFunc(order, func(a, b int) int {
 		return cmp.Or(groups[a]-groups[b], strings.Compare(g.staged[a].LicenseID, g.staged[b].LicenseID), a-b)
@@ -64,6 +64,14 @@ func (g *group) split() {
 			start = i
 		}
 	}
+}
+
+// foldedWith gives the group of licences that a licence is folded with.
+func (in *Ingester) foldedWith(licenseID string) int {
+	if in.shards.Several() {
+		return in.shards.Of(licenseID)
+	}
+	return usance.GroupOf(licenseID, in.o.Split)
 }
 
 // mergeEvidence leaves one row per licence and key, sorted, with the attempts

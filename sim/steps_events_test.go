@@ -141,6 +141,26 @@ func (r *run) touched(q *request) (out []*License) {
 	return out
 }
 
+// recorded are those of the request's events that its first transactions hold:
+// all, but where licences are distributed over shards, each of which has one.
+func (r *run) recorded(q *request, commits int) (out []Event) {
+	shards := r.raw.Shards()
+	if !shards.Several() || q.atomic {
+		return q.events
+	}
+	turn := make(map[int]int)
+	for _, e := range q.events {
+		shard := shards.Of(e.License)
+		if _, ok := turn[shard]; !ok {
+			turn[shard] = len(turn)
+		}
+		if turn[shard] < commits {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
 func (r *run) stepEvents() error {
 	armed := r.arm("AddEvents", "AddToCounters", "EnsureCounters", "LockCounters", "EventsByKey", "PutEvidence", "PutCounters",
 		"PutOverages", "PutOverages", "AddAlerts", "WarnThresholds", "Revisions")
@@ -157,7 +177,7 @@ func (r *run) stepEvents() error {
 			return err
 		}
 		if commits > 0 {
-			r.model.Track(r.now, q.events, q.atomic, q.backdate)
+			r.model.Track(r.now, r.recorded(&q, commits), q.atomic, q.backdate)
 			if err := r.learn(r.touched(&q)...); err != nil {
 				return err
 			}
