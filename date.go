@@ -114,11 +114,16 @@ func (d Date) String() string {
 }
 
 // MarshalText writes YYYY-MM-DD; dates outside years 1 to 9999 are refused.
-func (d Date) MarshalText() ([]byte, error) {
+func (d Date) MarshalText() ([]byte, error) { return d.AppendText(nil) }
+
+// AppendText appends what MarshalText writes.
+func (d Date) AppendText(b []byte) ([]byte, error) {
 	if d < MinDate || d > MaxDate {
-		return nil, fmt.Errorf("date %s lies outside the years 1 to 9999", d)
+		return b, fmt.Errorf("date %s lies outside the years 1 to 9999", d)
 	}
-	return []byte(d.String()), nil
+	y, m, day := d.YMD()
+	return append(b, byte('0'+y/1000), byte('0'+y/100%10), byte('0'+y/10%10), byte('0'+y%10), '-',
+		byte('0'+int(m)/10), byte('0'+int(m)%10), '-', byte('0'+day/10), byte('0'+day%10)), nil
 }
 
 // UnmarshalText reads what ParseDate reads.

@@ -49,21 +49,22 @@ func (id ID) String() string {
 }
 
 // MarshalText writes the 36-character form; the zero id is empty.
-func (id ID) MarshalText() ([]byte, error) {
+func (id ID) MarshalText() ([]byte, error) { return id.AppendText(nil) }
+
+// AppendText appends what MarshalText writes.
+func (id ID) AppendText(b []byte) ([]byte, error) {
 	if id.IsZero() {
-		return nil, nil
+		return b, nil
 	}
-	b := make([]byte, 36)
-	hex.Encode(b[0:8], id[0:4])
-	b[8] = '-'
-	hex.Encode(b[9:13], id[4:6])
-	b[13] = '-'
-	hex.Encode(b[14:18], id[6:8])
-	b[18] = '-'
-	hex.Encode(b[19:23], id[8:10])
-	b[23] = '-'
-	hex.Encode(b[24:36], id[10:16])
-	return b, nil
+	b = hex.AppendEncode(b, id[0:4])
+	b = append(b, '-')
+	b = hex.AppendEncode(b, id[4:6])
+	b = append(b, '-')
+	b = hex.AppendEncode(b, id[6:8])
+	b = append(b, '-')
+	b = hex.AppendEncode(b, id[8:10])
+	b = append(b, '-')
+	return hex.AppendEncode(b, id[10:16]), nil
 }
 
 // UnmarshalText reads the 36-character form; empty text is the zero id.

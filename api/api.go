@@ -473,7 +473,13 @@ func (a *api) answer(w http.ResponseWriter, r *http.Request, operation string, o
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	body, err := json.Marshal(out, marshalOptions)
+	var body []byte
+	var err error
+	if results, ok := out.([]usance.Result); ok {
+		body, err = appendResults(nil, results)
+	} else {
+		body, err = json.Marshal(out, marshalOptions)
+	}
 	if err != nil {
 		a.fail(w, r, operation, fmt.Errorf("writing the answer: %w", err), nil)
 		return

@@ -44,11 +44,12 @@ func (in *Ingester) divide(r *request) []*request {
 	}
 	var parts []*request
 	byLane := make([]*request, len(in.lanes))
+	fair := 2*len(r.items)/len(in.lanes) + 1 // more of one lane's are few
 	for i := range r.items {
 		lane := in.laneOf(r.items[i].event.LicenseID)
 		part := byLane[lane]
 		if part == nil {
-			part = &request{lane: lane, done: make(chan error, 1)}
+			part = &request{lane: lane, items: make([]item, 0, fair), places: make([]int, 0, fair), done: make(chan error, 1)}
 			byLane[lane] = part
 			parts = append(parts, part)
 		}

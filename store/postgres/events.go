@@ -70,10 +70,23 @@ func (t *tx) AddEvents(ctx context.Context, batches []usance.Batch) error {
 		t.received = make(map[usance.Date]int64, 1)
 		t.receivedOn = t.shardKey(rows[0].event.LicenseID)
 	}
-	for _, r := range rows {
-		t.received[usance.DateOf(r.event.ReceivedAt, time.UTC)]++
+	for i := range batches {
+		t.countDays(batches[i].Events)
 	}
 	return t.leavePending(ctx, batches)
+}
+
+// countDays counts events by the day of their receipt: as a rule one and the same.
+func (t *tx) countDays(events []usance.Event) {
+	var start, end time.Time // of the day of the last one
+	var day usance.Date
+	for i := range events {
+		if at := events[i].ReceivedAt; at.Before(start) || !at.Before(end) {
+			day = usance.DateOf(at, time.UTC)
+			start, end = day.Start(time.UTC), (day + 1).Start(time.UTC)
+		}
+		t.received[day]++
+	}
 }
 
 // leavePending records batches, each under one of its licences. One that the
