@@ -9,9 +9,13 @@ import (
 )
 
 // Version is a number as it was read last. What this process changes is seen at
-// once, what others change after Wait. Its methods may be called at once from
-// many goroutines.
+// once, what others change by whoever asks later than Keep. Its methods may be
+// called at once from many goroutines.
 type Version struct {
+	// Keep is how long before it is asked for the number may have been read. When it
+	// is 0 whoever asks gets what was read after that, with all who ask meanwhile.
+	Keep time.Duration
+
 	mu      sync.Mutex
 	version int64
 	at      time.Time     // when reading it began; zero: it must be read
@@ -19,15 +23,13 @@ type Version struct {
 	reading chan struct{} // closed when who reads it now is done
 }
 
-// Wait is how long a change by another process may go unseen.
-const Wait = 100 * time.Millisecond
-
 // Get gives the number, which one caller at a time reads while the others wait
 // for that.
 func (v *Version) Get(ctx context.Context, read func(context.Context) (int64, error)) (int64, error) {
+	oldest := time.Now().Add(-v.Keep)
 	for {
 		v.mu.Lock()
-		if now := time.Now(); now.Sub(v.at) < Wait {
+		if !v.at.Before(oldest) {
 			defer v.mu.Unlock()
 			return v.version, nil
 		}

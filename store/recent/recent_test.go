@@ -13,7 +13,7 @@ import (
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var v Version
+		v := Version{Keep: 100 * time.Millisecond}
 		var stored, reads atomic.Int64
 		stored.Store(1)
 		read := func(context.Context) (int64, error) {
@@ -35,7 +35,7 @@ func TestVersion(t *testing.T) {
 		asking.Wait()
 		stored.Store(2) // by another process
 		want(1, 1)
-		time.Sleep(Wait)
+		time.Sleep(v.Keep)
 		want(2, 2)
 		stored.Store(3)
 		v.Changed() // by this one
@@ -76,5 +76,43 @@ func TestVersionChangedMeanwhile(t *testing.T) {
 		if got != 2 || err != nil {
 			t.Errorf("got %d, %v", got, err)
 		}
+	})
+}
+
+// Where nothing is kept, many who ask are answered by few reads, each by one that
+// began after it asked.
+func TestVersionIsOfNow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var v Version
+		var stored, reads atomic.Int64
+		read := func(context.Context) (int64, error) {
+			reads.Add(1)
+			at := stored.Load()
+			time.Sleep(time.Millisecond)
+			return at, nil
+		}
+		var asking sync.WaitGroup
+		ask := func(least int64) {
+			asking.Go(func() {
+				if got, err := v.Get(t.Context(), read); got < least || err != nil {
+					t.Errorf("got %d, %v, and it was %d before", got, err, least)
+				}
+			})
+		}
+		ask(0)
+		time.Sleep(time.Microsecond) // it is being read
+		stored.Store(1)              // by another process
+		for range 50 {
+			ask(1)
+		}
+		asking.Wait()
+		if reads.Load() != 2 {
+			t.Errorf("%d reads, want 2", reads.Load())
+		}
+		stored.Store(2)
+		time.Sleep(time.Microsecond)
+		ask(2)
+		asking.Wait()
 	})
 }

@@ -43,6 +43,9 @@ func (s *Store) APIKeys(ctx context.Context, p usance.Page) (keys []usance.APIKe
 	return keys, next, err
 }
 
+// shellWait is how long a change of keys by another program may go unseen.
+const shellWait = 100 * time.Millisecond
+
 // KeysVersion is raised by every change of a key. Changes come through this
 // process, but for those of the sqlite3 shell.
 func (s *Store) KeysVersion(ctx context.Context) (version int64, err error) {

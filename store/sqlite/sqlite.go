@@ -120,6 +120,7 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 		file:    file,
 		path:    path,
 		logger:  o.Logger,
+		keys:    recent.Version{Keep: shellWait},
 		writer:  make(chan *conn, 1),
 		readers: make(chan *conn, o.Readers),
 		long:    make(chan struct{}, 1),
