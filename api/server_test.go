@@ -67,6 +67,9 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
+// readers is how many transactions that read the tests' store takes at once.
+const readers = 4
+
 func newServer(t testing.TB, limits ...RateLimits) *server {
 	t.Helper()
 	s := &server{t: t, now: noon, logs: new(syncBuffer)}
@@ -77,7 +80,7 @@ func newServer(t testing.TB, limits ...RateLimits) *server {
 	}
 	ctx := context.Background()
 	var err error
-	if s.store, err = sqlite.Open(ctx, filepath.Join(t.TempDir(), "usance.db"), sqlite.Options{Volatile: true}); err != nil {
+	if s.store, err = sqlite.Open(ctx, filepath.Join(t.TempDir(), "usance.db"), sqlite.Options{Volatile: true, Readers: readers}); err != nil {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(s.logs, nil))

@@ -119,7 +119,7 @@ func TestBatchTakesOneView(t *testing.T) {
 		t.Fatalf("%q", names)
 	}
 	release := make(chan struct{})
-	for range 3 { // all but one of those that read
+	for range readers - 1 {
 		held := make(chan struct{})
 		go func() {
 			_ = s.store.View(context.Background(), func(usance.View) error {

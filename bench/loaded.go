@@ -52,8 +52,8 @@ const (
 // one without a threshold, otherwise of one that was not asked for before, so
 // that no cache holds the answer.
 func MeasureLoaded(ctx context.Context, o Options, l Load) (out Loaded, err error) {
-	if o.DatabaseURL == "" || l.Events < 1 || l.Licenses < 2 || l.Rate < 1 {
-		return out, errors.New("loading takes a PostgreSQL database, at least one event and two licences, and a rate")
+	if o.DatabaseURL == "" || l.Events < 1 || l.Licenses < 2 || l.Rate < 1 || l.For <= 0 {
+		return out, errors.New("loading takes a PostgreSQL database, at least one event and two licences, a rate, and a time to measure for")
 	}
 	if err := sweep(ctx, o.DatabaseURL, o.tell); err != nil {
 		return out, err
@@ -93,7 +93,7 @@ func MeasureLoaded(ctx context.Context, o Options, l Load) (out Loaded, err erro
 }
 
 func (s *server) measureLoaded(ctx context.Context, licenses []string, l Load, out *Loaded) error {
-	ctx, cancel := context.WithTimeout(ctx, l.For)
+	ctx, cancel := context.WithTimeout(ctx, l.For) // or until one fails
 	defer cancel()
 	today := usance.DateOf(time.Now(), time.UTC)
 	reads := []struct{ name, path string }{
@@ -120,6 +120,9 @@ func (s *server) measureLoaded(ctx context.Context, licenses []string, l Load, o
 				}
 				return r, err
 			})
+			if errs[i] != nil {
+				cancel()
+			}
 		})
 	}
 	every := time.Duration(float64(time.Second) * loadedBatch * loadedConnections / float64(l.Rate))
@@ -141,6 +144,9 @@ func (s *server) measureLoaded(ctx context.Context, licenses []string, l Load, o
 				}
 				return r, err
 			})
+			if errs[i] != nil {
+				cancel()
+			}
 		})
 	}
 	running.Wait()

@@ -25,6 +25,8 @@ const loadedDays = 89
 // each connection, then the counters. Every second event is of a licence drawn by
 // Zipf's law, of which the first is the busiest. They have no sessions.
 func preload(ctx context.Context, url string, licenses []string, events int, tell func(format string, args ...any)) error {
+	whole, cancel := context.WithCancel(ctx) // one copier that fails ends the others
+	defer cancel()
 	today := usance.DateOf(time.Now(), time.UTC)
 	month := usance.PeriodOf(usance.PeriodMonthly, today-1, 1).Start // from which on prepare's thresholds judge
 	counters := make(map[usance.CounterKey]int64)
@@ -34,7 +36,12 @@ func preload(ctx context.Context, url string, licenses []string, events int, tel
 	var running sync.WaitGroup
 	for i := range errs {
 		running.Go(func() {
-			c, err := postgres.Connect(ctx, url)
+			defer func() {
+				if errs[i] != nil {
+					cancel()
+				}
+			}()
+			c, err := postgres.Connect(whole, url)
 			if err != nil {
 				errs[i] = err
 				return
@@ -47,7 +54,7 @@ func preload(ctx context.Context, url string, licenses []string, events int, tel
 				}
 				d := &loadedDay{date: today - loadedDays + usance.Date(n), rollups: make(map[string]*usance.Rollup)}
 				size := events/loadedDays + min(1, max(0, events%loadedDays-n))
-				if errs[i] = d.load(ctx, c, licenses, n, size); errs[i] != nil {
+				if errs[i] = d.load(whole, c, licenses, n, size); errs[i] != nil {
 					return
 				}
 				if start := usance.PeriodOf(usance.PeriodMonthly, d.date, 1).Start; start >= month {

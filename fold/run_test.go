@@ -17,8 +17,12 @@ import (
 // tape is a store in which another node always folds first: it notes what is
 // asked for, and when.
 type tape struct {
-	mu    sync.Mutex
-	bites []taken
+	mu      sync.Mutex
+	bites   []taken
+	pending []usance.Batch // of nodes that are not known here
+	takes   time.Duration  // a transaction
+	at      int            // transactions under way
+	atOnce  int            // the most there were
 }
 
 // taken is what one transaction asked for.
@@ -32,17 +36,39 @@ type tapeTx struct {
 	tape *tape
 }
 
-type tapeView struct{ usance.View }
+type tapeView struct {
+	usance.View
+	tape *tape
+}
 
 func (*tape) Shards() usance.Shards { return usance.OneShard() }
 
 func (s *tape) Update(_ context.Context, _ usance.Locks, fn func(usance.Tx) error) error {
+	s.mu.Lock()
+	s.at++
+	s.atOnce = max(s.atOnce, s.at)
+	s.mu.Unlock()
+	time.Sleep(s.takes)
+	s.mu.Lock()
+	s.at--
+	s.mu.Unlock()
 	return fn(&tapeTx{tape: s})
 }
 
-func (s *tape) View(_ context.Context, fn func(usance.View) error) error { return fn(tapeView{}) }
+func (s *tape) View(_ context.Context, fn func(usance.View) error) error {
+	return fn(tapeView{tape: s})
+}
 
-func (tapeView) Pending(context.Context, time.Time, int) ([]usance.Batch, error) { return nil, nil }
+func (v tapeView) Pending(_ context.Context, before time.Time, _ int) (out []usance.Batch, err error) {
+	v.tape.mu.Lock()
+	defer v.tape.mu.Unlock()
+	for _, b := range v.tape.pending {
+		if b.At.Before(before) {
+			out = append(out, b)
+		}
+	}
+	return out, nil
+}
 
 func (t *tapeTx) TakePending(_ context.Context, batches []usance.Batch) ([]usance.ID, error) {
 	var ids []usance.ID
@@ -52,6 +78,7 @@ func (t *tapeTx) TakePending(_ context.Context, batches []usance.Batch) ([]usanc
 	t.tape.mu.Lock()
 	defer t.tape.mu.Unlock()
 	t.tape.bites = append(t.tape.bites, taken{time.Now(), ids})
+	t.tape.pending = slices.DeleteFunc(t.tape.pending, func(b usance.Batch) bool { return slices.Contains(ids, b.ID) })
 	return nil, nil
 }
 
@@ -248,4 +275,61 @@ func TestNoMoreWaitThanMay(t *testing.T) {
 			t.Errorf("the fullest group is not folded first: %+v", b.bites)
 		}
 	})
+}
+
+// As many transactions fold at once as may, and no more; each batch is in one.
+func TestAsManyAtOnceAsMay(t *testing.T) {
+	t.Parallel()
+	for most := 1; most <= 3; most++ {
+		onBench(t, Options{Interval: time.Hour, Few: 1, AtOnce: most}, func(t *testing.T, b *bench) {
+			const groups = 10
+			b.takes = time.Second
+			var ids []usance.ID
+			for group := range groups {
+				ids = append(ids, b.offer(1+group, 200))
+			}
+			time.Sleep(pause + groups*b.takes)
+			synctest.Wait()
+			for _, id := range ids {
+				if _, ok := b.folded(id); !ok {
+					t.Errorf("%d at once: the batch of group %d is not folded", most, groupOf(id))
+				}
+			}
+			last := b.bites[len(b.bites)-1].at.Sub(b.offered[ids[0]])
+			if rounds := (groups + most - 1) / most; b.atOnce != most || len(b.bites) != groups || last != pause+time.Duration(rounds)*b.takes {
+				t.Errorf("%d at once: %d transactions, %d at once, done after %s", most, len(b.bites), b.atOnce, last)
+			}
+		})
+	}
+}
+
+// What is pending at the start was left by a process that died where nobody else
+// has the store: it is folded at once. Elsewhere it may be another node's, which
+// has time to fold it.
+func TestAloneTakesOverAtTheStart(t *testing.T) {
+	t.Parallel()
+	for _, alone := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			left := usance.Batch{ID: usance.ID{1}, At: start.Add(-time.Second), Count: 3}
+			s := &tape{pending: []usance.Batch{left}}
+			f := New(s, Options{Alone: alone, AdoptAge: time.Minute})
+			ctx, stop := context.WithCancel(t.Context())
+			var running sync.WaitGroup
+			running.Go(func() { _ = f.Run(ctx) })
+			synctest.Wait()
+			if at := len(s.bites) == 1; at != alone {
+				t.Errorf("alone %t: folded at the start: %t", alone, at)
+			}
+			time.Sleep(2 * time.Minute)
+			synctest.Wait()
+			if len(s.bites) != 1 || len(s.pending) != 0 {
+				t.Errorf("alone %t: folded %d times, %d batches are pending", alone, len(s.bites), len(s.pending))
+			} else if waited := s.bites[0].at.Sub(left.At); !alone && waited < time.Minute {
+				t.Errorf("taken over from a node that may live after %s", waited)
+			}
+			stop()
+			running.Wait()
+		})
+	}
 }

@@ -43,7 +43,7 @@ type Options struct {
 	MaxWait    time.Duration      // how long a group waits for company under load; 1 ms
 	Queue      int                // events that may wait; 100,000
 	Lanes      int                // groups committed at once, which helps where the store takes several, each of licences of its own; 1, at most Groups
-	Shared     bool               // transactions meet others in the store, of other lanes or nodes
+	Shared     bool               // transactions meet others in the store: of other nodes, or, which follows from several, of other lanes
 	Split      int                // groups of licences whose events are left pending apart; MaxGroups, which is the most
 	SessionKey []byte             // the key of session hashes; required
 	Committed  func(usance.Batch) // told of every batch that is pending, with its events
@@ -121,6 +121,7 @@ func New(store Store, o Options) *Ingester {
 		o.Lanes = 1
 	}
 	o.Lanes = min(o.Lanes, usance.Groups)
+	o.Shared = o.Shared || o.Lanes > 1 // what is atomic may be of the licences of several
 	if o.Split <= 0 || o.Split > usance.MaxGroups {
 		o.Split = usance.MaxGroups
 	}

@@ -85,19 +85,45 @@ func TestNodesMeetAtAPeriodsStart(t *testing.T) {
 	}
 }
 
+// awaitMeeting returns when the second node is done, or waits for a lock of the
+// first.
+func awaitMeeting(t *testing.T, url string, done <-chan struct{}) {
+	t.Helper()
+	c, err := postgres.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(context.WithoutCancel(t.Context()))
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for waits := false; !waits; {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+		}
+		err := c.QueryRow(t.Context(), `SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'second'
+			AND pg_blocking_pids(pid) && ARRAY(SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'first'))`).Scan(&waits)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+	}
+}
+
 func meetAt(t *testing.T, step int64) (reached bool) {
 	ctx := t.Context()
 	url := pgtest.URL(t)
-	node := func(halt int64) (*stepping, *kit) {
-		store, err := postgres.Open(ctx, url, postgres.Options{})
+	node := func(name string, halt int64) (*stepping, *kit) {
+		store, err := postgres.Open(ctx, url+"&application_name="+name, postgres.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		s := &stepping{Store: store, halt: halt, halted: make(chan struct{}), on: make(chan struct{})}
 		return s, newKitOn(t, s, ingest.Options{Shared: true})
 	}
-	a, first := node(step)
-	b, second := node(0)
+	a, first := node("first", step)
+	b, second := node("second", 0)
 	second.license(t, "l")
 	second.threshold(t, usance.Threshold{LicenseID: "l", UsageType: "view", PeriodType: usance.PeriodDaily, Terms: usance.Terms{LimitQuantity: 1000, AllowOverage: true}})
 	second.threshold(t, usance.Threshold{LicenseID: "l", UsageType: "play", PeriodType: usance.PeriodDaily, Terms: usance.Terms{LimitQuantity: 1000}})
@@ -132,10 +158,7 @@ func meetAt(t *testing.T, step int64) (reached bool) {
 		defer close(met)
 		send(second, "b", "play", "view")
 	}()
-	select {
-	case <-met:
-	case <-time.After(200 * time.Millisecond): // it waits for the other one by now
-	}
+	awaitMeeting(t, url, met)
 	close(a.on)
 	<-done
 	<-met

@@ -308,3 +308,41 @@ func TestBackfillResumesBehindRefusals(t *testing.T) {
 		})
 	}
 }
+
+// A checkpoint of a later version is left for that; one of before there were
+// versions is taken up.
+func TestBackfillOfAnotherVersion(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{"", `"version":1,`, `"version":2,`} {
+		var text strings.Builder
+		for i := range 300 {
+			fmt.Fprintf(&text, `{"licenseId":"l","usageType":"view","occurredAt":"2024-10-01T00:00:00Z","idempotencyKey":"k%d"}`+"\n", i)
+		}
+		path := write(t, "e.ndjson", text.String())
+		b := newBooks()
+		b.fail = 61
+		if r, _, err := runBackfill(t, b, "--events", path); err == nil || r.Rows < 180 {
+			t.Fatalf("broken off: %+v, %v", r, err)
+		}
+		kept, err := os.ReadFile(path + ".checkpoint")
+		if err != nil || !strings.HasPrefix(string(kept), `{"version":1,`) {
+			t.Fatalf("%v\n%s", err, kept)
+		}
+		was := strings.Replace(string(kept), `"version":1,`, version, 1)
+		if err := os.WriteFile(path+".checkpoint", []byte(was), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b.fail, b.requests = 0, 0
+		r, _, err := runBackfill(t, b, "--events", path)
+		now, readErr := os.ReadFile(path + ".checkpoint")
+		if version == `"version":2,` {
+			if err == nil || !strings.Contains(err.Error(), "later version") || b.requests != 0 || string(now) != was {
+				t.Errorf("a later version: %+v, %v; %d requests", r, err, b.requests)
+			}
+			continue
+		}
+		if err != nil || r.ResumedAt < 180 || r.Rows != 300 || readErr == nil {
+			t.Errorf("version %q: %+v, %v", version, r, err)
+		}
+	}
+}

@@ -309,9 +309,14 @@ func (c *lineCount) before(offset int64) int64 {
 	return c.n
 }
 
+// checkpointVersion is raised when a checkpoint comes to say something that a
+// program of before would read wrongly. Those without a version are of the first.
+const checkpointVersion = 1
+
 // checkpoint is how far a backfill is. It lies beside the input until the
 // backfill has come to its end.
 type checkpoint struct {
+	Version  int            `json:"version"`
 	Input    string         `json:"input"`   // its fingerprint, and how it is read
 	At       position       `json:"at"`      // all before is answered
 	Counted  *extent        `json:"last"`    // of the last record that was counted; nil when none was
@@ -322,7 +327,8 @@ type checkpoint struct {
 }
 
 // readCheckpoint gives the checkpoint of the input; nil when there is none, or
-// it is of something else.
+// it is of something else. One of a later version is refused: to begin anew beside
+// it would throw away what the program that wrote it can go on with.
 func readCheckpoint(path, input string) (*checkpoint, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -330,6 +336,13 @@ func readCheckpoint(path, input string) (*checkpoint, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	var of struct {
+		Version int `json:"version"`
+	}
+	if err := json.Unmarshal(b, &of); err == nil && of.Version > checkpointVersion {
+		return nil, fmt.Errorf("the checkpoint %s was written by a later version of usance (layout %d, this one knows %d): go on with that version, or remove the file to start at the beginning, where what was counted is not counted twice",
+			path, of.Version, checkpointVersion)
 	}
 	c := new(checkpoint)
 	if err := json.Unmarshal(b, c); err == nil && c.Input == input {

@@ -147,7 +147,7 @@ func (b *backfill) resume(ctx context.Context) error {
 		b.kept, b.report = *c, c.Report
 		b.report.ResumedAt, b.report.ReadBytes, b.report.Error = c.At.Line, 0, ""
 	}
-	b.kept.Input = b.how
+	b.kept.Version, b.kept.Input = checkpointVersion, b.how
 	goesOn, err := b.rejects.start(last, c == nil)
 	if err == nil && !goesOn && b.kept.Rejected > 0 {
 		b.note(fmt.Sprintf("what was refused before was kept in %s, which was moved or changed since and is left alone; what is refused from here on is kept in %s", c.Report.Rejects, b.rejects.path))
