@@ -28,9 +28,9 @@ type station struct {
 }
 
 func (n *station) boot(now func() time.Time) {
-	n.fold = fold.New(n.store, fold.Options{Now: now, LateGrace: lateGrace, LightBite: 4000, AtOnce: 2})
+	n.fold = fold.New(n.store, fold.Options{Now: now, LateGrace: lateGrace, LightBite: 4000, AtOnce: 2, Groups: 16, Prompt: 4})
 	n.in = ingest.New(n.store, ingest.Options{
-		Now: now, LateGrace: lateGrace, SessionKey: []byte("sim"), Queue: 1000, Lanes: 4, Split: 256, Shared: true,
+		Now: now, LateGrace: lateGrace, SessionKey: []byte("sim"), Queue: 1000, Lanes: 4, Split: 16, Shared: true,
 		Committed: n.fold.Offer,
 	})
 	n.catalog = catalog.New(n.store, catalog.Options{Now: now, LateGrace: lateGrace})

@@ -42,14 +42,14 @@ func TestFleet(t *testing.T) {
 	var store usance.Store
 	var err error
 	var taking ingest.Options
-	var folding fold.Options // both as the server has them
+	var bites fold.Options // both as the server has them
 	if *fleetURL == "" {
-		folding.Alone = true
+		bites.Alone = true
 		store, err = sqlite.Open(t.Context(), path, sqlite.Options{})
 	} else {
 		store, err = postgres.Open(t.Context(), *fleetURL, postgres.Options{})
-		taking = ingest.Options{Lanes: 4, Split: 256, Shared: true}
-		folding.LightBite, folding.AtOnce = 4000, 2
+		taking = ingest.Options{Lanes: 4, Split: 16, Shared: true}
+		bites = fold.Options{LightBite: 4000, AtOnce: 2, Groups: 16, Prompt: 4, Waiting: 400_000, Memory: 500_000}
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -63,8 +63,8 @@ func TestFleet(t *testing.T) {
 	if info, err := os.Stat(path); err == nil {
 		t.Logf("%d licences with a year of days: %d MiB, made in %s", *fleet, info.Size()>>20, time.Since(began).Round(time.Second))
 	}
-	folding.Busy = func() bool { return in.Busy() }
-	folder := fold.New(store, folding)
+	bites.Busy = func() bool { return in.Busy() }
+	folder := fold.New(store, bites)
 	taking.SessionKey, taking.Committed = []byte("fleet"), folder.Offer
 	in = ingest.New(store, taking)
 	ctx, stop := context.WithCancel(t.Context())

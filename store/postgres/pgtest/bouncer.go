@@ -118,6 +118,17 @@ func (b *Bouncer) URL(database string) string {
 	return u.String()
 }
 
+// Closed tells how many clients' connections the pooler has ended for that reason,
+// which its log names.
+func (b *Bouncer) Closed(reason string) int {
+	b.t.Helper()
+	log, err := os.ReadFile(filepath.Join(b.folder, "log"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return strings.Count(string(log), "closing because: "+reason)
+}
+
 // Kill ends the pooler at once, with the connections of all its clients.
 func (b *Bouncer) Kill() {
 	b.t.Helper()
