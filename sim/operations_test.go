@@ -37,7 +37,7 @@ var operations = []operation{
 
 // of makes an outcome that touches one licence.
 func of(licence string, err error, parts ...part) outcome {
-	return outcome{err, func(l string) []part {
+	return outcome{err: err, parts: func(l string) []part {
 		if l != licence {
 			return nil
 		}
@@ -47,7 +47,7 @@ func of(licence string, err error, parts ...part) outcome {
 
 // ofAll makes one that touches every licence alike.
 func ofAll(err error, parts ...part) outcome {
-	return outcome{err, func(string) []part { return parts }}
+	return outcome{err: err, parts: func(string) []part { return parts }}
 }
 
 func (c *scene) sent(by int, licence string, events []Event) outcome {
@@ -164,7 +164,7 @@ func (c *scene) retained(by int, due time.Time) outcome {
 		err = fmt.Errorf("retention found %+v; nothing was wrong", got)
 	}
 	name := fmt.Sprint(by)
-	return ofAll(err,
+	out := ofAll(err,
 		func(w *world) error {
 			for d := range w.l.CloseDue(due) {
 				w.due[name] = append(w.due[name], d)
@@ -179,4 +179,6 @@ func (c *scene) retained(by int, due time.Time) outcome {
 		},
 		func(w *world) error { w.l.Prune(due); return nil },
 		func(w *world) error { w.l.Forget(due); return nil })
+	out.loose = true // raw events, and evidence of what was not counted
+	return out
 }

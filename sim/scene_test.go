@@ -253,6 +253,20 @@ type part func(*world) error
 type outcome struct {
 	err   error
 	parts func(licence string) []part
+	// loose says that the last two parts touch nothing in common: one that saw
+	// what was there before the first of them may write after the second.
+	loose bool
+}
+
+// ways are the orders in which the parts may seem to have come.
+func (o outcome) ways(licence string) [][]part {
+	parts := o.parts(licence)
+	if n := len(parts); o.loose && n > 1 {
+		other := slices.Clone(parts)
+		other[n-2], other[n-1] = other[n-1], other[n-2]
+		return [][]part{parts, other}
+	}
+	return [][]part{parts}
 }
 
 // interleavings gives the orders in which the parts of two can come, those first
@@ -295,7 +309,13 @@ func (c *scene) same(w *world) error {
 // is what is stored, and gave the answers that were given.
 func (c *scene) explain(licence string, a, b outcome) (*world, error) {
 	var why []error
-	for _, order := range interleavings(a.parts(licence), b.parts(licence)) {
+	var orders [][]part
+	for _, first := range a.ways(licence) {
+		for _, second := range b.ways(licence) {
+			orders = append(orders, interleavings(first, second)...)
+		}
+	}
+	for _, order := range orders {
 		w, err := c.replay(licence)
 		for i := 0; i < len(order) && err == nil; i++ {
 			err = order[i](w)
