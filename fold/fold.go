@@ -41,7 +41,7 @@ type Options struct {
 	LightBite int              // the same while few wait, and of the first when nothing more comes; 40
 	Few       int              // events that may wait at an interval and are all folded then, however often more come; 1,000
 	Waiting   int              // events that may wait under load, to be folded many at a time; 100,000
-	Groups    int              // into how many groups of licences what is offered is divided; usance.MaxGroups
+	Groups    int              // into how many groups of licences what is offered is divided; usance.MaxGroups, and the shards where there are several
 	Prompt    int              // groups folded at an interval while less than a sixteenth of Waiting waits; none beside those that waited longest
 	AtOnce    int              // transactions at once, which helps where the store takes several; 1
 	Memory    int              // events kept in memory for the next folds; 150,000
@@ -113,7 +113,9 @@ func New(store Store, o Options) *Folder {
 		o.Spans = noop.Tracer{}
 	}
 	f := &Folder{store: store, shards: store.Shards(), o: o, metrics: newMetrics(), queue: newQueue(o.Memory), words: make(words), more: make(chan struct{}, 1)}
-	f.queue.apart = f.shards.Several()
+	if f.queue.apart = f.shards.Several(); f.queue.apart {
+		f.o.Groups = f.shards.Count // so are what is offered, and what is pending
+	}
 	return f
 }
 

@@ -3,13 +3,13 @@ package postgres
 import (
 	"context"
 	"encoding/binary"
-	"math"
 	"math/bits"
 	"reflect"
 	"slices"
 	"sort"
-	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -34,6 +34,10 @@ type shards struct {
 	least []int32  // of the hashes on each shard, in order: the first is the least there is
 	keys  []string // of each shard
 	touch string   // a statement that reads next to nothing, on each server that has shards
+
+	looks    bool         // whether it is looked, now and then, if they are still the same
+	lookedAt atomic.Int64 // when, in nanoseconds since 1970
+	changed  atomic.Bool  // they are not
 }
 
 // of gives a licence's shard, from 1 on.
@@ -90,7 +94,38 @@ func (s *Store) findShards(ctx context.Context) error {
 	if err := s.distributed(ctx, c, servers); err != nil {
 		return err
 	}
-	return s.refile(ctx)
+	s.shards.lookedAt.Store(time.Now().UnixNano())
+	s.shards.looks = true
+	return nil
+}
+
+// lookAgain is how often a node looks whether the shards are still those that it
+// knows.
+const lookAgain = 5 * time.Second
+
+// sameShards refuses to go on with shards that are no more: what is filed under
+// them would be looked for elsewhere by others. Who comes after lookAgain looks.
+func (v *view) sameShards(ctx context.Context) error {
+	c := v.c.of.shards
+	if c == nil || !c.looks {
+		return nil
+	}
+	now, last := time.Now().UnixNano(), c.lookedAt.Load()
+	if !c.changed.Load() && now-last >= int64(lookAgain) && c.lookedAt.CompareAndSwap(last, now) {
+		least, err := all(ctx, v, `SELECT shardminvalue::integer FROM pg_dist_shard WHERE logicalrelid = 'license_usage_events'::regclass ORDER BY 1`, nil,
+			func(r *rows, least *int32) error { return r.Scan(least) })
+		if err != nil {
+			c.lookedAt.CompareAndSwap(now, last)
+			return err
+		}
+		if !slices.Equal(least, c.least) {
+			c.changed.Store(true)
+		}
+	}
+	if c.changed.Load() {
+		return usance.NewError(usance.CodeUnavailable, "the shards of the tables on Citus were changed while this node ran: restart it")
+	}
+	return nil
 }
 
 // distributed has the store do as is to be done on Citus, with shards on servers.
@@ -101,25 +136,10 @@ func (s *Store) distributed(ctx context.Context, c *shards, servers []int32) err
 	c.touch = c.touchEach(servers)
 	s.shards = c
 	s.local += "; SET LOCAL citus.max_adaptive_executor_pool_size = 1" // one snapshot of a server, and none of its connections more
-	return s.checkHash(ctx)
-}
-
-// nameKeys finds a key for each shard, which is no licence's id: those hold no
-// slash.
-func (c *shards) nameKeys() error {
-	if n := len(c.least); n == 0 || n > usance.MaxGroups || c.least[0] != math.MinInt32 || len(slices.Compact(slices.Clone(c.least))) != n {
-		return usance.NewError(usance.CodeUnavailable,
-			"the tables have %d shards and copies of shards on Citus; Usance takes from 1 to %d, one copy of each", n, usance.MaxGroups)
+	if err := s.checkHash(ctx); err != nil {
+		return err
 	}
-	c.keys = make([]string, len(c.least))
-	for n, missing := 0, len(c.keys); missing > 0; n++ {
-		key := "/" + strconv.Itoa(n)
-		if at := &c.keys[c.of(key)-1]; *at == "" {
-			*at = key
-			missing--
-		}
-	}
-	return nil
+	return s.update(ctx, usance.Locks{}, func(t *tx) error { return t.refile(ctx) })
 }
 
 // touchEach makes the statement, of the servers that the shards are on.
@@ -154,9 +174,28 @@ func (s *Store) checkHash(ctx context.Context) error {
 // hashText is PostgreSQL's hash of a text, by which Citus distributes: Bob
 // Jenkins' lookup3 as hash_bytes has it.
 func hashText(s string) int32 {
-	a := 0x9e3779b9 + uint32(len(s)) + 3923095
-	b, c := a, a
-	k := []byte(s)
+	a, b, c, k := hashBlocks(s, len(s))
+	var rest [12]byte
+	copy(rest[:], k[:min(len(k), 8)])
+	copy(rest[9:], k[min(len(k), 8):]) // the lowest byte of c is for the length
+	a += binary.LittleEndian.Uint32(rest[:])
+	b += binary.LittleEndian.Uint32(rest[4:])
+	c += binary.LittleEndian.Uint32(rest[8:])
+	c = (c ^ b) - bits.RotateLeft32(b, 14)
+	a = (a ^ c) - bits.RotateLeft32(c, 11)
+	b = (b ^ a) - bits.RotateLeft32(a, 25)
+	c = (c ^ b) - bits.RotateLeft32(b, 16)
+	a = (a ^ c) - bits.RotateLeft32(c, 4)
+	b = (b ^ a) - bits.RotateLeft32(a, 14)
+	c = (c ^ b) - bits.RotateLeft32(b, 24)
+	return int32(c)
+}
+
+// hashBlocks takes in the whole blocks of a text of so many bytes, and leaves the rest.
+func hashBlocks(s string, length int) (a, b, c uint32, k []byte) {
+	a = 0x9e3779b9 + uint32(length) + 3923095
+	b, c = a, a
+	k = []byte(s)
 	for ; len(k) >= 12; k = k[12:] {
 		a += binary.LittleEndian.Uint32(k)
 		b += binary.LittleEndian.Uint32(k[4:])
@@ -174,20 +213,7 @@ func hashText(s string) int32 {
 		c = (c - b) ^ bits.RotateLeft32(b, 4)
 		b += a
 	}
-	var rest [12]byte
-	copy(rest[:], k[:min(len(k), 8)])
-	copy(rest[9:], k[min(len(k), 8):]) // the lowest byte of c is for the length
-	a += binary.LittleEndian.Uint32(rest[:])
-	b += binary.LittleEndian.Uint32(rest[4:])
-	c += binary.LittleEndian.Uint32(rest[8:])
-	c = (c ^ b) - bits.RotateLeft32(b, 14)
-	a = (a ^ c) - bits.RotateLeft32(c, 11)
-	b = (b ^ a) - bits.RotateLeft32(a, 25)
-	c = (c ^ b) - bits.RotateLeft32(b, 16)
-	a = (a ^ c) - bits.RotateLeft32(c, 4)
-	b = (b ^ a) - bits.RotateLeft32(a, 14)
-	c = (c ^ b) - bits.RotateLeft32(b, 24)
-	return int32(c)
+	return a, b, c, k
 }
 
 // onCitus gives text for Citus alone.

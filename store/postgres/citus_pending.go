@@ -80,13 +80,21 @@ func (t *tx) takeApart(ctx context.Context, batches []usance.Batch) ([]usance.ID
 			anywhere = append(anywhere, b.ID)
 		}
 	}
-	if len(anywhere) > 0 {
+	for again := false; len(anywhere) > 0; again = true {
 		found, err := all(ctx, &t.view, `SELECT license_id, batch_id FROM pending_batches WHERE batch_id = ANY($1)`, []any{anywhere},
 			func(r *rows, p *place) error { return r.Scan(&p.key, &p.id) })
 		if err != nil {
 			return nil, err
 		}
-		places = append(places, found...)
+		foreign := func(p place) bool { return c.numbered(p.key) == 0 }
+		if slices.ContainsFunc(found, foreign) && !again { // it may hold events on other shards than the key's
+			if err := t.refile(ctx); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		places = append(places, slices.DeleteFunc(found, foreign)...)
+		break
 	}
 	slices.SortFunc(places, func(a, b place) int { return cmp.Or(slices.Compare(a.id[:], b.id[:]), cmp.Compare(a.key, b.key)) })
 	if t.takenAt == nil {
@@ -130,38 +138,52 @@ func (t *tx) eventsApart(ctx context.Context, ids []usance.ID, yield func(*usanc
 }
 
 // refile files batches under the keys of shards that are pending under something
-// else: since before the tables were distributed, or since other shards were made
-// of theirs. Each may hold events on any shard.
-func (s *Store) refile(ctx context.Context) error {
+// else: since before the tables were distributed, since other shards were made of
+// theirs, or by a node that did not know of these yet. Each may hold events on any
+// shard. What another transaction takes meanwhile is not filed.
+func (t *tx) refile(ctx context.Context) error {
 	type row struct {
 		license   string
 		id        usance.ID
 		at, first pgtype.Timestamptz // which may be infinite
 		count     int64
 	}
-	c := s.shards
-	return s.update(ctx, usance.Locks{}, func(t *tx) error {
-		old, err := all(ctx, &t.view, `SELECT license_id, batch_id, at, count, first_received FROM pending_batches WHERE license_id <> ALL($1)`, []any{c.keys},
-			func(r *rows, p *row) error { return r.Scan(&p.license, &p.id, &p.at, &p.count, &p.first) })
-		if err != nil || len(old) == 0 {
+	c := t.c.of.shards
+	found, err := all(ctx, &t.view, `SELECT DISTINCT license_id FROM pending_batches WHERE license_id <> ALL($1)`, []any{c.keys},
+		func(r *rows, license *string) error { return r.Scan(license) })
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	var old []row
+	err = t.apart([]any{found}, func(columns []any) error {
+		_, err := t.exec(ctx, `SELECT 1 FROM pending_batches WHERE license_id = ANY($1) ORDER BY batch_id, license_id FOR UPDATE`, columns...)
+		if err != nil {
 			return err
 		}
-		for n, key := range c.keys {
-			err := t.execEach(ctx, `INSERT INTO pending_batches (license_id, batch_id, at, count, first_received) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
-				len(old), func(i int) ([]any, error) {
-					p := &old[i]
-					count := p.count
-					if c.of(p.license) != n+1 { // what is counted once is enough
-						count = 0
-					}
-					return []any{key, p.id, p.at, count, p.first}, nil
-				})
-			if err != nil {
-				return err
-			}
-		}
-		return t.execEach(ctx, `DELETE FROM pending_batches WHERE license_id = $1 AND batch_id = $2`, len(old), func(i int) ([]any, error) {
-			return []any{old[i].license, old[i].id}, nil
-		})
+		some, err := all(ctx, &t.view, `DELETE FROM pending_batches WHERE license_id = ANY($1) RETURNING license_id, batch_id, at, count, first_received`, columns,
+			func(r *rows, p *row) error { return r.Scan(&p.license, &p.id, &p.at, &p.count, &p.first) })
+		old = append(old, some...)
+		return err
 	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(old, func(a, b row) int { return cmp.Or(slices.Compare(a.id[:], b.id[:]), cmp.Compare(a.license, b.license)) })
+	for n, key := range c.keys {
+		err := t.execEach(ctx, `INSERT INTO pending_batches (license_id, batch_id, at, count, first_received) VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT (license_id, batch_id) DO UPDATE SET count = pending_batches.count + excluded.count,
+				first_received = least(pending_batches.first_received, excluded.first_received)`,
+			len(old), func(i int) ([]any, error) {
+				p := &old[i]
+				count := p.count
+				if c.of(p.license) != n+1 { // what is counted once is enough
+					count = 0
+				}
+				return []any{key, p.id, p.at, count, p.first}, nil
+			})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

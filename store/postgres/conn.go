@@ -298,6 +298,7 @@ const (
 	deadlock         = "40P01"
 	lockNotAvailable = "55P03"
 	queryCanceled    = "57014"
+	internalError    = "XX000"
 )
 
 // waitedInVain is what PgBouncer says to whom it gave no session, under a code
@@ -355,12 +356,14 @@ func isConflict(err error) bool {
 }
 
 // isKey tells whether the error says that an event's key exists.
-func isKey(err error) bool {
+func (v *view) isKey(err error) bool {
 	var e *pgconn.PgError
 	if !errors.As(err, &e) {
 		return false
 	}
 	const key = "license_usage_events_pkey"
-	// Citus names the shard's own key, in the message alone and under a code of its own.
-	return e.Code == uniqueViolation && e.ConstraintName == key || strings.Contains(e.Message, key+"_")
+	if v.c.of.shards != nil && e.Code == internalError {
+		return strings.Contains(e.Message, `"`+key+"_") // of a COPY, Citus names the shard's own key in the message alone
+	}
+	return e.Code == uniqueViolation && e.ConstraintName == key
 }

@@ -60,7 +60,7 @@ func (t *tx) AddEvents(ctx context.Context, batches []usance.Batch) error {
 	defer copyBuffers.Put(buffer)
 	*buffer = appendCopy((*buffer)[:0], rows)
 	_, err := t.c.PgConn().CopyFrom(ctx, bytes.NewReader(*buffer), CopyEvents)
-	if isKey(err) {
+	if t.isKey(err) {
 		err = usance.ErrKeyExists
 	}
 	if err != nil {

@@ -226,7 +226,11 @@ func (s *Store) viewOnce(ctx context.Context, fn func(*view) error) (begun bool,
 	if wasBroken, err := c.begin(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"+s.local, touch); err != nil {
 		return !wasBroken, err
 	}
-	return true, fn(&view{c})
+	v := &view{c}
+	if err := v.sameShards(ctx); err != nil {
+		return true, err
+	}
+	return true, fn(v)
 }
 
 // Update carries out one transaction.
@@ -281,6 +285,9 @@ func (s *Store) updateOnce(ctx context.Context, first string, fn func(*tx) error
 	begun = !wasBroken
 	if err != nil && c.IsClosed() && begun {
 		return begun, false, err // it waited, for a lock or for a session, and would wait again
+	}
+	if err == nil {
+		err = t.sameShards(ctx)
 	}
 	if err == nil {
 		err = fn(t)

@@ -79,12 +79,7 @@ func TestStore(t *testing.T) {
 func TestStoreByShards(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T) usance.Store {
-		url := pgtest.URL(t)
-		_, err := raw(t, url).Exec(t.Context(), `ALTER TABLE license_usage_received DROP CONSTRAINT license_usage_received_pkey;
-			ALTER TABLE license_usage_received ADD COLUMN license_id text COLLATE "C" NOT NULL DEFAULT '';
-			ALTER TABLE license_usage_received ADD PRIMARY KEY (license_id, day, slot)`)
-		must(t, err)
-		s := open(t, url)
+		s := open(t, shardsURL(t))
 		must(t, s.ByShards(t.Context(), 5))
 		return s
 	})

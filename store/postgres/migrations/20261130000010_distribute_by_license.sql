@@ -4,6 +4,7 @@
 -- this step: docs/postgresql.md.
 
 -- +goose Up
+SET LOCAL statement_timeout = 0; -- of its own: for the statement that it is in it comes too late
 -- +goose StatementBegin
 DO $$
 DECLARE
@@ -29,7 +30,6 @@ BEGIN
         END IF;
         growing := growing || 'license_usage_terms'::text;
     END IF;
-    SET LOCAL statement_timeout = 0;
     SET LOCAL citus.multi_shard_modify_mode = 'sequential';
     IF NOT EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('license_usage_received') AND attname = 'license_id') THEN
         -- One key for each shard stands for all its licences, so that a transaction that counts what it received writes to its own shard.
@@ -60,6 +60,7 @@ $$;
 -- +goose StatementEnd
 
 -- +goose Down
+SET LOCAL statement_timeout = 0;
 -- +goose StatementBegin
 DO $$
 DECLARE
@@ -68,7 +69,6 @@ BEGIN
     IF NOT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus') THEN
         RETURN;
     END IF;
-    SET LOCAL statement_timeout = 0;
     SET LOCAL citus.multi_shard_modify_mode = 'sequential';
     FOR of IN SELECT name FROM unnest(ARRAY['license_usage_events', 'pending_batches', 'license_usage_received', 'license_usage_evidence', 'license_usage_rollups',
             'license_usage_sessions', 'license_usage_versions', 'license_usage_days', 'license_usage_thresholds', 'license_usage_counters',

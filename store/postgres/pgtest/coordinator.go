@@ -16,8 +16,8 @@ import (
 )
 
 // Citus is the variable that names a database on a coordinator of Citus, on which
-// some tests run too where it is set. Any PostgreSQL will do in its place: each
-// test makes a schema of its own in that database, and drops it.
+// some tests run too where it is set. Each test makes a schema of its own in that
+// database, and drops it.
 const Citus = "USANCE_TEST_CITUS_URL"
 
 // coordinator is what the variable holds. It is taken out of the environment: the
