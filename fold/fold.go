@@ -42,7 +42,7 @@ type Options struct {
 	Few       int              // events that may wait at an interval and are all folded then, however often more come; 1,000
 	Waiting   int              // events that may wait under load, to be folded many at a time; 100,000
 	Groups    int              // into how many groups of licences what is offered is divided; usance.MaxGroups, and the shards where there are several
-	Prompt    int              // groups folded at an interval while less than a sixteenth of Waiting waits; none beside those that waited longest
+	Prompt    int              // turns of AtOnce bites at an interval while less than a sixteenth of Waiting waits; those of groups that waited longest
 	AtOnce    int              // transactions at once, which helps where the store takes several; 1
 	Memory    int              // events kept in memory for the next folds; 150,000
 	AdoptAge  time.Duration    // age at which a batch is taken over that is not known here; 150 s, past the time for which a node lets what it counted gather
@@ -150,10 +150,10 @@ const pause = 20 * time.Millisecond
 // Run folds until ctx ends, and now and then what a node that died left pending.
 //
 // A fold keeps writers waiting while it lasts, and rewrites a row once however
-// many events it takes. So a transaction folds one group of licences, of which
-// as many events as may wait are left to gather while more keep coming; when
-// nothing comes any more, or few wait at an interval, all is folded, and at each
-// interval the groups that have waited longest.
+// many events it takes. So as many events as may wait are left to gather while
+// more keep coming, and what comes above that is folded by whole groups of
+// licences, the fullest first; when nothing comes any more, or few wait at an
+// interval, all is folded, and at each interval the groups that have waited longest.
 func (f *Folder) Run(ctx context.Context) error {
 	tick := time.NewTicker(f.o.Interval)
 	defer tick.Stop()

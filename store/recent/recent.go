@@ -18,13 +18,22 @@ type Version struct {
 
 	mu      sync.Mutex
 	version int64
-	at      time.Time     // when reading it began; zero: it must be read
-	changes int           // that this process committed
-	reading chan struct{} // closed when who reads it now is done
+	at      time.Time // when reading it began; zero: it must be read
+	changes int       // that this process committed
+	reading *reading  // under way
 }
 
+// reading is a read that several wait for.
+type reading struct {
+	done chan struct{} // closed at its end
+	err  error         // what it ended with, not to be looked at before
+}
+
+// longest bounds a read: whoever asks later waits for it.
+const longest = 10 * time.Second
+
 // Get gives the number, which one caller at a time reads while the others wait
-// for that.
+// for that, and share its error. It reads to the end though its own context ends.
 func (v *Version) Get(ctx context.Context, read func(context.Context) (int64, error)) (int64, error) {
 	oldest := time.Now().Add(-v.Keep)
 	for {
@@ -36,22 +45,25 @@ func (v *Version) Get(ctx context.Context, read func(context.Context) (int64, er
 		if others := v.reading; others != nil {
 			v.mu.Unlock()
 			select {
-			case <-others:
+			case <-others.done:
+				if others.err != nil {
+					return 0, others.err
+				}
 				continue
 			case <-ctx.Done():
 				return 0, ctx.Err()
 			}
 		}
-		done := make(chan struct{})
-		v.reading = done
+		r := &reading{done: make(chan struct{})}
+		v.reading = r
 		v.mu.Unlock()
-		return v.read(ctx, done, read)
+		return v.read(ctx, r, read)
 	}
 }
 
 // read reads the number. One that was changed meanwhile is given to this caller
 // alone, who asked before.
-func (v *Version) read(ctx context.Context, done chan struct{}, read func(context.Context) (int64, error)) (version int64, err error) {
+func (v *Version) read(ctx context.Context, r *reading, read func(context.Context) (int64, error)) (version int64, err error) {
 	v.mu.Lock()
 	changes, now := v.changes, time.Now()
 	v.mu.Unlock()
@@ -61,8 +73,11 @@ func (v *Version) read(ctx context.Context, done chan struct{}, read func(contex
 		if v.reading = nil; err == nil && v.changes == changes {
 			v.version, v.at = version, now
 		}
-		close(done)
+		r.err = err
+		close(r.done)
 	}()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), longest)
+	defer cancel()
 	return read(ctx)
 }
 

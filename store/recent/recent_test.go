@@ -43,8 +43,8 @@ func TestVersion(t *testing.T) {
 	})
 }
 
-// What is changed while it is read is not kept, and a read that fails is made
-// again by whoever waited for it.
+// What is changed while it is read is not kept; a read that fails is not made
+// again by each of those who waited for it, but by the next who asks.
 func TestVersionChangedMeanwhile(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -57,20 +57,32 @@ func TestVersionChangedMeanwhile(t *testing.T) {
 			t.Errorf("got %d, %v", got, err)
 		}
 		broken := errors.New("broken")
-		go func() {
-			_, err := v.Get(t.Context(), func(context.Context) (int64, error) {
-				time.Sleep(time.Second)
-				return 0, broken
+		var asking sync.WaitGroup
+		var reads atomic.Int64
+		for range 50 {
+			asking.Go(func() {
+				gone, cancel := context.WithCancel(t.Context())
+				_, err := v.Get(gone, func(ctx context.Context) (int64, error) {
+					reads.Add(1)
+					cancel() // whoever reads has left: the others wait for it
+					time.Sleep(time.Second)
+					return 0, errors.Join(broken, ctx.Err())
+				})
+				cancel()
+				if !errors.Is(err, broken) || errors.Is(err, context.Canceled) {
+					t.Errorf("got %v", err)
+				}
 			})
-			if !errors.Is(err, broken) {
-				t.Errorf("got %v", err)
-			}
-		}()
+		}
 		synctest.Wait()
 		gone, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		if _, err := v.Get(gone, nil); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("who stopped waiting got %v", err)
+		}
+		asking.Wait()
+		if reads.Load() != 1 {
+			t.Errorf("%d reads", reads.Load())
 		}
 		got, err = v.Get(t.Context(), func(context.Context) (int64, error) { return 2, nil })
 		if got != 2 || err != nil {

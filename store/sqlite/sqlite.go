@@ -109,7 +109,9 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 		return nil, err
 	}
 	// The file itself too: somebody may have removed the other one, or the folder's
-	// name may lead to it by another way. SQLite's locks are of another kind.
+	// name may lead to it by another way. SQLite's locks are of another kind. (To close
+	// it drops those, were the holder this very process: which would have to remove the
+	// other file first.)
 	if err := lockOpen(file, lock.f); err != nil {
 		file.Close()
 		lock.release()

@@ -18,12 +18,12 @@ RESET statement_timeout;
 
 -- +goose Down
 
+SET statement_timeout = 0;
 -- The step that made the table may have been taken back before.
 -- +goose StatementBegin
 DO $$
 BEGIN
     IF to_regclass('license_usage_events') IS NOT NULL THEN
-        SET LOCAL statement_timeout = 0;
         CREATE INDEX IF NOT EXISTS license_usage_events_id ON license_usage_events (id);
         CREATE INDEX IF NOT EXISTS license_usage_events_batch ON license_usage_events (batch_id, license_id);
         DROP INDEX IF EXISTS license_usage_events_batches;
@@ -31,3 +31,4 @@ BEGIN
 END
 $$;
 -- +goose StatementEnd
+RESET statement_timeout;

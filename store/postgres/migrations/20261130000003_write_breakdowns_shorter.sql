@@ -10,12 +10,12 @@ COMMENT ON COLUMN license_usage_rollups.breakdown IS
 
 -- +goose Down
 
+SET LOCAL statement_timeout = 0;
 -- The step that made the table may have been taken back before.
 -- +goose StatementBegin
 DO $$
 BEGIN
     IF to_regclass('license_usage_rollups') IS NOT NULL THEN
-        SET LOCAL statement_timeout = 0;
         UPDATE license_usage_rollups SET breakdown = (
                 SELECT jsonb_object_agg(d.key, (
                     SELECT coalesce(jsonb_object_agg(v.key, CASE jsonb_typeof(v.value)
