@@ -180,10 +180,14 @@ func room(counters []*counter, e *usance.Event) (*counter, *usance.Error) {
 		after := c.state.Quantity + c.delta + e.Quantity
 		terms := c.state.TermsOf(c.threshold)
 		if e.Quantity > 0 && terms.Kind() == usance.KindHard && after > terms.LimitWithGrace() {
+			remedy := "raise the limit or wait for the next period"
+			if c.threshold.PeriodType == usance.PeriodTotal {
+				remedy = "raise the limit"
+			}
 			return c, usance.NewError(usance.CodeLimitExceeded,
-				"the %s limit of %d %s has room for %d more; raise the limit or wait for the next period",
+				"the %s limit of %d %s has room for %d more; %s",
 				c.threshold.PeriodType, terms.LimitWithGrace(), c.threshold.UsageType,
-				max(0, terms.LimitWithGrace()-c.state.Quantity-c.delta))
+				max(0, terms.LimitWithGrace()-c.state.Quantity-c.delta), remedy)
 		}
 		if after > terms.LimitWithGrace() && terms.Kind() == usance.KindRated {
 			then := c.state
