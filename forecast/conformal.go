@@ -18,9 +18,12 @@ type law struct {
 	scale  []float64 // by lead - 1: the typical absolute error
 	spread [grid]float64
 	reps   float64 // how many independent errors it comes from
-	counts []float64
-	raw    []float64
-	pool   []float64
+	// typical is the mean of the scale that the errors have.
+	typical float64
+	seen    float64 // the share of the scale that rests on errors
+	counts  []float64
+	raw     []float64
+	pool    []float64
 }
 
 // grid is the number of probabilities at which a spread is kept.
@@ -98,6 +101,7 @@ func (l *law) learn(e *engine, sums bool) {
 		}
 	}
 	l.smooth()
+	l.typical = meanOf(l.scale)
 	k := 0
 	for o := range back {
 		for j := range h {
@@ -116,7 +120,46 @@ func (l *law) learn(e *engine, sums bool) {
 		reps = 1 + float64(len(e.y)-e.origins[0])/float64(h)
 	}
 	l.reps = reps
+	l.seen = l.hesitate(e)
 	l.shape()
+}
+
+// unseen is how large an error is that did not happen yet, and how often days
+// bring what none before them did: once in one more than there were.
+const unseen = 0.5
+
+// hesitate widens the law by what its errors cannot know: that no error in few
+// days does not mean that none can come, and that the last days were odd, which no
+// backtest has seen the end of. That shows in the methods' disagreement, beyond
+// twice what it was at the backtest's origins: some follow the last days, some do
+// not. It gives the share of the scale that rests on errors.
+func (l *law) hesitate(e *engine) float64 {
+	doubt := max(0, unseen/float64(len(e.y)+1)-l.typical)
+	if back := len(e.origins) - 1; back > 0 {
+		usual := 0.0
+		for o := range back {
+			usual += e.disagreement(o)
+		}
+		doubt += max(0, e.disagreement(back)-2*usual/float64(back))
+	}
+	for j := range l.scale {
+		l.scale[j] += doubt
+	}
+	if doubt == 0 {
+		return 1
+	}
+	return l.typical / (l.typical + doubt)
+}
+
+// disagreement is how far the members' forecasts of the sum from origin number o
+// are from the weighted one, whatever their weights.
+func (e *engine) disagreement(o int) float64 {
+	n := 1 / float64(e.h)
+	middle, sum := toLog(sumOf(e.at(o))*n), 0.0
+	for i := range e.members {
+		sum += math.Abs(toLog(sumOf(e.paths[i][o*e.h:(o+1)*e.h])*n) - middle)
+	}
+	return sum / float64(len(e.members))
 }
 
 // smooth makes the scales of the leads from their errors, each with its
@@ -147,7 +190,8 @@ func (l *law) smooth() {
 }
 
 // shape makes the spread of the pooled standardised errors, drawn towards the
-// common one and widened as the number of independent errors is small.
+// common one and widened as the number of independent errors is small. Of the share
+// of the scale that does not rest on them the spread is the common one.
 func (l *law) shape() {
 	reps := l.reps
 	z := l.pool
@@ -171,7 +215,7 @@ func (l *law) shape() {
 		if own > 0 {
 			q = sortedQuantile(z, p)
 		}
-		l.spread[i] = widened(p, reps) * (own*q + (1-own)*common[i])
+		l.spread[i] = l.seen*widened(p, reps)*(own*q+(1-own)*common[i]) + (1-l.seen)*common[i]
 	}
 	// Half of what the backtest calls a bias is believed.
 	half := l.spread[grid/2] / 2

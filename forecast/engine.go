@@ -57,6 +57,8 @@ type view struct {
 	// Per checkpoint, the cycles as known there and the series less them.
 	known []seasons
 	less  [][]float64
+	seen  []reach // by origin
+	buf   []float64
 
 	ses     ses
 	holt    holt
@@ -148,6 +150,7 @@ func (e *engine) view(log bool, lengths []int) (*view, bool) {
 		v.known[c].without(v.z, v.less[c])
 	}
 	v.x = v.less[checkpoints]
+	v.reaches(e)
 	return v, true
 }
 
@@ -174,6 +177,9 @@ func (e *engine) add(v *view, l level) *member {
 		l.advance(x, at)
 		p := e.paths[i][o*e.h : (o+1)*e.h]
 		l.emit(p)
+		if l.name() != SBA { // whose correction goes below what was seen
+			v.hold(p, x[:at], &v.seen[o])
+		}
 		v.known[c].add(p, at)
 		if v.log {
 			for j, z := range p {

@@ -26,7 +26,7 @@ func (m *ets) fit(x []float64) {
 		if q[0] < 0.01 || q[0] > 0.99 || q[1] < 0.0001 || q[1] > q[0] || q[2] < 0.001 || q[2] > 1-q[0] || q[3] < 0.8 || q[3] > 0.98 {
 			return
 		}
-		if e := m.try(x, q); e < best {
+		if e := m.try(x, q); e < best-1e-6 {
 			best, p = e, q
 		}
 	}

@@ -26,7 +26,7 @@ func (m *tsb) fit(x []float64) {
 				sum += e * e
 				t.step(v)
 			}
-			if sum < best {
+			if gains(sum, best) {
 				best, m.alpha, m.beta = sum, a, b
 			}
 		}

@@ -31,6 +31,11 @@ func (l line) emit(out []float64) {
 	}
 }
 
+// gains tells whether the error e is truly less than the best one so far: of
+// parameters that do as well, those that were tried first stay, which follow a
+// series the least. On a steady one all do, but for the last bits.
+func gains(e, best float64) bool { return e < best*(1-1e-9) }
+
 // naive expects the last value to stay.
 type naive struct{ line }
 
@@ -113,7 +118,7 @@ func (m *ses) fit(x []float64) {
 		if a < 0.005 || a > 1 {
 			return
 		}
-		if e := sesError(x, a); e < best {
+		if e := sesError(x, a); gains(e, best) {
 			best, bestAt = e, a
 		}
 	}
@@ -170,7 +175,7 @@ func (m *holt) fit(x []float64) {
 		if a < 0.005 || a > 1 || b < 0.0005 || b > a || phi < 0.7 || phi > 0.99 {
 			return
 		}
-		if e := holtError(x, a, b, phi); e < best {
+		if e := holtError(x, a, b, phi); gains(e, best) {
 			best, p = e, [3]float64{a, b, phi}
 		}
 	}

@@ -20,13 +20,20 @@ type Request struct {
 	// whole days, 24 each (on days of 23 or 25 hours put the odd one out or
 	// together), and of today so far.
 	Hours []float64
+	// Today is what today has brought where Hours do not tell: where use is known by
+	// the day only, all of a day may still come, but for this.
+	Today float64
+	// Shut: nothing, or not all that was wanted, could be used today. Its hours tell
+	// how much of the day is over, but not how much is wanted.
+	Shut bool
 	// Period is the period that today, the day after Days, belongs to, and
 	// AnchorDay the licence's, for the periods after it.
 	Period    usance.Period
 	AnchorDay int
 	// Before is what the period used before Start.
 	Before float64
-	// Later is how many periods after the current one are forecast.
+	// Later is how many periods after the current one are forecast, of those that end
+	// within MaxDays.
 	Later int
 	// Limits are the quantities of a period whose passing is asked for.
 	Limits []Limit
@@ -148,10 +155,14 @@ func (f *Forecaster) Forecast(r Request) (Forecast, error) {
 	periods := []usance.Period{r.Period}
 	for range r.Later {
 		last := periods[len(periods)-1]
-		if last.Type == usance.PeriodTotal || int(last.End-today) >= MaxDays {
+		if last.Type == usance.PeriodTotal {
 			break
 		}
-		periods = append(periods, last.Next(r.AnchorDay))
+		next := last.Next(r.AnchorDay)
+		if int(next.End-today) > MaxDays {
+			break // a part of it is no total
+		}
+		periods = append(periods, next)
 	}
 	left := min(MaxDays, int(periods[len(periods)-1].End-today))
 	h := history{r.Days, int(r.Start.Weekday()), int(today - r.Period.Start)}
@@ -197,6 +208,8 @@ func (r Request) check(today usance.Date) error {
 			r.Period.Start, r.Period.End, today)
 	case math.IsInf(r.Before, 0) || math.IsNaN(r.Before):
 		return fmt.Errorf("forecast: a quantity of %v before the first day", r.Before)
+	case math.IsInf(r.Today, 0) || math.IsNaN(r.Today):
+		return fmt.Errorf("forecast: a quantity of %v today", r.Today)
 	case r.Later < 0:
 		return fmt.Errorf("forecast: %d later periods", r.Later)
 	case r.Confidence < 0 || r.Confidence >= 1 || math.IsNaN(r.Confidence):

@@ -1,6 +1,9 @@
 package forecast
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // dailyCycles are the cycles of days: the week and the year.
 var dailyCycles = []int{7, 365}
@@ -32,19 +35,31 @@ type outlook struct {
 	prior  *Prior
 	method Method
 	young  young
+	left   int     // days ahead
 	next   int     // weekday of the first day ahead
 	by     float64 // the measure of the series' own forecast; 0 without one
 	own    float64 // the share of that forecast in the answer
 	spread [grid]float64
 	part   partDay // what is known of the first day
+	// never: none of so many days known brought any use; rare: those that did are few.
+	never int
+	rare  *rare
 }
 
 // outlook forecasts left days after a history that is not empty.
 func (f *Forecaster) outlook(h history, left int, method Method, p *Prior) *outlook {
 	n := len(h.days)
-	o := &outlook{f: f, prior: p, method: method, next: (h.weekday + n) % 7}
+	o := &outlook{f: f, prior: p, method: method, left: left, next: (h.weekday + n) % 7}
 	if n < grownUp {
 		o.young = look(h.days, p, h.weekday, make([]float64, 0, n))
+	}
+	if !slices.ContainsFunc(h.days, func(v float64) bool { return v >= tiny }) {
+		for _, v := range h.days {
+			if isKnown(v) {
+				o.never++
+			}
+		}
+		return o
 	}
 	if n < youngDays {
 		return o
@@ -61,11 +76,17 @@ func (f *Forecaster) outlook(h history, left int, method Method, p *Prior) *outl
 	o.by = by
 	f.engine.run(z, job{dailyCycles, left, method, h.elapsed, true})
 	f.law.learn(&f.engine, true)
+	if auto := method == Auto || method == ""; auto && (f.engine.zeros > rarely || sumOf(f.engine.end()) <= 0) {
+		o.rare = &f.rare
+		o.rare.fit(z, by, o.next+6*len(z)) // a weekday back is six on
+		o.rare.draw(o.next, left, 0)
+	}
 	o.spread = f.law.spread
 	if p.Grown != ([grid]float64{}) {
 		own := f.law.reps / (f.law.reps + priorErrors)
 		for i := range o.spread {
-			o.spread[i] = own*f.law.spread[i] + (1-own)*p.Grown[i]
+			others := f.law.seen*p.Grown[i] + (1-f.law.seen)*common[i]
+			o.spread[i] = own*f.law.spread[i] + (1-own)*others
 		}
 	}
 	return o
@@ -89,6 +110,12 @@ func (o *outlook) total(used float64, from, to int) Total {
 // spreadOver is total with the typical error of the own forecast given, on
 // the scale k.
 func (o *outlook) spreadOver(used float64, from, to int, scale float64, k logs) Total {
+	switch {
+	case o.never > 0:
+		return o.prior.never(o.never, to-from, used)
+	case o.rare != nil:
+		return o.rare.total(used, from, to)
+	}
 	days := float64(to - from)
 	var grown, young Total
 	if o.by > 0 {
@@ -102,7 +129,7 @@ func (o *outlook) spreadOver(used float64, from, to int, scale float64, k logs) 
 	if y := o.young; y.mean > 0 {
 		w := o.prior.weight(o.next+from, to-from)
 		if from == 0 {
-			w -= o.part.share * o.prior.Weekday[o.next]
+			w -= min(o.part.share+o.part.counted/y.mean/o.prior.Weekday[o.next], 1) * o.prior.Weekday[o.next]
 		}
 		size := o.prior.size(y, to-from)
 		if from == 0 && o.part.share > 0 {
@@ -115,7 +142,7 @@ func (o *outlook) spreadOver(used float64, from, to int, scale float64, k logs) 
 		young = newTotal(used, y.mean*w, fromLog(o.prior.center(y)), size, &o.prior.Young[step(y.elapsed)], sumLogs)
 	}
 	if o.own == 0 || o.by == 0 {
-		young.Used = used
+		young.Used, young.open = used, true
 		return young
 	}
 	if o.own == 1 || young.unit == 0 {

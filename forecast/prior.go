@@ -25,6 +25,8 @@ type Prior struct {
 	Grown [grid]float64 `json:"grown"`
 	// Level is the spread of toLog of the mean day.
 	Level [grid]float64 `json:"level"`
+	// Idle is what those showed whose first days had no use, by elapsed.
+	Idle [len(elapsedSteps)]Idle `json:"idle"`
 }
 
 // A Rule corrects the logarithm of the mean of the first days: by a constant, by
@@ -135,9 +137,9 @@ func (p *Prior) weight(weekday, days int) float64 {
 // unknown forecasts the total of that many days of a series of which nothing is
 // known.
 func (p *Prior) unknown(days int) Total {
-	t := Total{unit: float64(days), at: p.Level, logs: sumLogs}
+	t := Total{unit: float64(days), at: p.Level, logs: sumLogs, open: days > 0}
 	if p.Level == ([grid]float64{}) {
-		t.unit = 0
+		t.unit, t.unknown = 0, true
 	}
 	return t
 }
@@ -275,6 +277,7 @@ type lesson struct {
 func (l *Learner) young(p *Prior) {
 	var lessons [len(elapsedSteps)][]lesson
 	var all []lesson
+	var idleLevels, idleDays [len(elapsedSteps)][]float64
 	buf := make([]float64, 0, 32)
 	for _, s := range l.series {
 		for i, e := range elapsedSteps {
@@ -293,12 +296,10 @@ func (l *Learner) young(p *Prior) {
 				at := last - w*grownDays
 				day := (s.weekday + at) % 7
 				y := look(s.days[at:at+e], p, day, buf)
+				actual := sumOf(s.days[at+e : at+e+lead])
 				if y.mean <= 0 {
+					idleLevels[i], idleDays[i] = append(idleLevels[i], actual/float64(lead)), append(idleDays[i], float64(lead))
 					continue
-				}
-				actual := 0.0
-				for _, v := range s.days[at+e : at+e+lead] {
-					actual += v
 				}
 				level := actual / p.weight((day+e)%7, lead)
 				lessons[i] = append(lessons[i], lesson{y, lead, toLog(level/y.mean) - toLog(1)})
@@ -309,6 +310,7 @@ func (l *Learner) young(p *Prior) {
 		p.Rules[i] = ridge(cases)
 		all = append(all, cases...)
 	}
+	p.idles(idleLevels, idleDays)
 	if len(all) < 30 {
 		return
 	}

@@ -53,7 +53,7 @@ func (m *robust) fit(x []float64) {
 			sum += math.Abs(e)
 			l, s = robustStep(l, s, e, a)
 		}
-		if sum < best {
+		if gains(sum, best) {
 			best, bestAt = sum, a
 		}
 	}

@@ -11,6 +11,7 @@ type Forecaster struct {
 	engine engine
 	law    law // of sums, or of what was asked for last
 	daily  law // of single values
+	rare   rare
 	buf    []float64
 }
 

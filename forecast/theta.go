@@ -42,7 +42,7 @@ func (m *theta) fit(x []float64) {
 		if a < 0.01 || a > 0.999 || w < 0 || w > 0.99 {
 			return
 		}
-		if e := m.error(x, a, w); e < best {
+		if e := m.error(x, a, w); gains(e, best) {
 			best, p = e, [2]float64{a, w}
 		}
 	}

@@ -1,12 +1,18 @@
 package forecast
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // A partDay is what is known of a day of which some hours are over.
 type partDay struct {
 	share float64 // of a day's use that usually lies before now
 	// Of days past: what came after this hour, and in all.
 	after, whole []float64
+	// counted is what the day has brought where its hours do not tell.
+	counted float64
+	shut    bool // its hours tell nothing of what is wanted
 }
 
 // partOfToday gives what is known of today, and what its hours brought.
@@ -17,8 +23,10 @@ func (r Request) partOfToday() (p partDay, used float64) {
 		used += max(0, v)
 	}
 	if n == 0 {
-		return partDay{}, 0
+		used = max(0, r.Today)
+		return partDay{counted: used}, used
 	}
+	p.shut = r.Shut
 	past = past[max(0, len(past)-28*24):]
 	all, days := 0.0, len(past)/24
 	p.after, p.whole = make([]float64, days), make([]float64, days)
@@ -38,16 +46,52 @@ func (r Request) partOfToday() (p partDay, used float64) {
 }
 
 // partly says that some hours of the first day are over: the rest of it goes on
-// between what was expected and what it has shown.
+// between what was expected and what it has shown. Where the day is known by its
+// sum only, what is counted may be all of it or not: the rest of what was expected
+// is to come.
 func (o *outlook) partly(p partDay, used float64) {
-	if p.share <= 0 || p.share >= 1 {
+	if p.share >= 1 || p.share <= 0 && used <= 0 {
 		return
 	}
 	o.part = p
-	if o.by > 0 {
-		path := o.f.engine.end()
+	o.rarely(p, used)
+	if o.by <= 0 {
+		return
+	}
+	path := o.f.engine.end()
+	switch {
+	case p.counted > 0:
+		path[0] = max(0, path[0]-p.counted/o.by)
+	case p.shut:
+		path[0] *= 1 - p.share
+	default:
 		path[0] = (1 - p.share) * ((1-p.share)*path[0] + used/o.by)
 	}
+}
+
+// rarely does so where days with use are few: one more of them says much, and so it
+// does where there was none.
+func (o *outlook) rarely(p partDay, used float64) {
+	switch {
+	case o.never == 0 && o.rare == nil:
+		return
+	case used > 0 && o.rare == nil:
+		z := make([]float64, o.never+1)
+		z[o.never] = 1
+		o.rare = &o.f.rare
+		o.rare.fit(z, used, o.next+6*o.never) // a weekday back is six on
+		o.never = 0
+	case used > 0:
+		z := append(slices.Clone(o.f.engine.y), used/o.by)
+		o.rare.fit(z, o.by, o.next+6*(len(z)-1))
+	case o.rare == nil:
+		return
+	}
+	over := p.share
+	if p.counted > 0 {
+		over = 1
+	}
+	o.rare.draw(o.next, o.left, over)
 }
 
 // scale gives the typical error of the rest of the first day and the days after

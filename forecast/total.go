@@ -9,15 +9,24 @@ import (
 // distribution of what is to come. The zero value is a sum of nothing.
 type Total struct {
 	// Used is the part that is known.
-	Used float64
-	unit float64       // days to come × the series' measure
-	at   [grid]float64 // their mean in measures, by probability, on the scale
-	logs logs
+	Used   float64
+	unit   float64       // days to come × the series' measure
+	at     [grid]float64 // their mean in measures, by probability, on the scale
+	logs   logs
+	none   float64 // the probability that nothing is to come, where it is known
+	open   bool    // days are to come
+	counts bool    // it is made of uses that were seen, whose sums are met exactly
+	// unknown: nothing at all is known of them.
+	unknown bool
 }
+
+// Known is false of a total of which nothing is known, neither of the series itself
+// nor of others: its quantiles and probabilities mean nothing.
+func (t Total) Known() bool { return !t.unknown }
 
 // newTotal spreads a law around the expected mean of the days to come.
 func newTotal(used, unit, mean, scale float64, spread *[grid]float64, k logs) Total {
-	t := Total{Used: used, unit: unit, logs: k}
+	t := Total{Used: used, unit: unit, logs: k, open: unit > 0}
 	if mean <= 0 {
 		t.unit = 0
 		return t
@@ -46,7 +55,7 @@ func (t Total) mix(o Total, w float64) Total {
 	case w >= 1 || t.unit == 0:
 		return o
 	}
-	out := Total{Used: t.Used, unit: t.unit, logs: t.logs}
+	out := Total{Used: t.Used, unit: t.unit, logs: t.logs, open: true}
 	// The other opinion's values in this one's measure.
 	by := o.unit / t.unit
 	for i := range out.at {
@@ -59,7 +68,7 @@ func (t Total) mix(o Total, w float64) Total {
 // Quantile gives the value that the total stays at or below with probability p,
 // which is held within 0.001 and 0.999: further out nothing is known.
 func (t Total) Quantile(p float64) float64 {
-	if t.unit == 0 {
+	if t.unit == 0 || p <= t.none {
 		return t.Used
 	}
 	return t.Used + t.unit*t.logs.back(spreadAt(&t.at, min(max(p, 0.001), 0.999)))
@@ -68,17 +77,23 @@ func (t Total) Quantile(p float64) float64 {
 // Median is Quantile(0.5).
 func (t Total) Median() float64 { return t.Quantile(0.5) }
 
-// Above gives the probability that the total passes limit: 0 or 1 where that is
-// certain, else within 0.001 and 0.999.
+// Above gives the probability that the total passes limit: 1 where it has, 0 where
+// no day is to come, else within 0.001 and 0.999.
 func (t Total) Above(limit float64) float64 {
 	if t.Used > limit {
 		return 1
 	}
-	if t.unit == 0 {
+	if !t.open {
 		return 0
 	}
+	if t.unit == 0 {
+		return 0.001
+	}
 	z := t.logs.of((limit - t.Used) / t.unit)
-	return 1 - min(max(probabilityAt(&t.at, z), 0.001), 0.999)
+	if t.counts {
+		z += 1e-8 // series are rounded
+	}
+	return 1 - min(max(probabilityAt(&t.at, z), t.none, 0.001), 0.999)
 }
 
 // spreadAt interpolates a spread at probability p; beyond its ends it goes on
@@ -92,7 +107,7 @@ func spreadAt(q *[grid]float64, p float64) float64 {
 	}
 	i := max(1, sort.SearchFloat64s(probabilities[:], p))
 	lo, hi := probabilities[i-1], probabilities[i]
-	return q[i-1] + (p-lo)/(hi-lo)*(q[i]-q[i-1])
+	return min(q[i-1]+(p-lo)/(hi-lo)*(q[i]-q[i-1]), q[i])
 }
 
 // tail is the scale of an exponential tail that loses the factor over step.

@@ -178,6 +178,15 @@ func (c forecastCmd) breach(p *program) error {
 		return fmt.Errorf("%s: %w", c.Tasks, err)
 	}
 	totals := forecast.Answer(values, t.questions, c.Days)
+	unknown := 0
+	for _, total := range totals {
+		if !total.Known() {
+			unknown++
+		}
+	}
+	if unknown > 0 {
+		fmt.Fprintf(p.err, "%s: of %d of %d questions nothing is known, neither of the series nor of others: INSUFFICIENT_DATA, their rows have no numbers\n", c.Tasks, unknown, len(totals))
+	}
 	return p.create(c.Out, func(w *csv.Writer) error {
 		row := []string{"task_id", "q025", "q10", "q50", "q90", "q975"}
 		for i := range t.limitColumns {
@@ -188,6 +197,12 @@ func (c forecastCmd) breach(p *program) error {
 		}
 		for i, total := range totals {
 			row = append(row[:0], t.ids[i])
+			if !total.Known() {
+				if err := w.Write(append(row, make([]string, 5+len(t.limitColumns))...)); err != nil {
+					return err
+				}
+				continue
+			}
 			for _, q := range [...]float64{0.025, 0.1, 0.5, 0.9, 0.975} {
 				row = append(row, digits(total.Quantile(q)))
 			}
@@ -221,6 +236,9 @@ func readTasks(r io.Reader, ids []string, values [][]float64, days int) (taskSet
 	if err != nil {
 		return t, emptyOr(err)
 	}
+	if err := commas(strings.Join(header, ",")); err != nil {
+		return t, fmt.Errorf("line 1: %w", err)
+	}
 	var at [5]int
 	for i, name := range [...]string{"task_id", "id", "pstart", "origin", "hist"} {
 		if at[i] = slices.Index(header, name); at[i] < 0 {
@@ -244,6 +262,9 @@ func readTasks(r io.Reader, ids []string, values [][]float64, days int) (taskSet
 		}
 		line, _ := c.FieldPos(0)
 		fail := func(err error) (taskSet, error) { return t, fmt.Errorf("line %d: %w", line, err) }
+		if h := row[at[4]]; h != "full" && h != "cold" {
+			return fail(fmt.Errorf("hist: %q is neither full nor cold", usance.Clip(h)))
+		}
 		q := forecast.Question{Cold: row[at[4]] == "cold"}
 		var ok bool
 		if q.Series, ok = index[row[at[1]]]; !ok {

@@ -182,6 +182,8 @@ func TestForecastBreach(t *testing.T) {
 		"task_id,id,pstart,origin,hist\nt,s1,1,900,full\n":      "origin 900",
 		"task_id,id,pstart,origin,hist,L1\nt,s1,1,2,full,x\n":   "L1",
 		"task_id,id,pstart,origin,hist\nt,s1,soon,2,full\n":     "pstart",
+		"task_id,id,pstart,origin,hist\nt,s1,1,2,Cold\n":        `line 2: hist: "Cold" is neither full nor cold`,
+		"task_id;id;pstart;origin;hist\nt;s1;1;2;full\n":        "line 1: fields must be separated by commas",
 		"task_id,id,pstart,origin,hist\nt,s1,1,tomorrow,full\n": "origin",
 	} {
 		if err := os.WriteFile(bad, []byte(text), 0o600); err != nil {
@@ -190,6 +192,27 @@ func TestForecastBreach(t *testing.T) {
 		if _, code, message := forecastRun(t, "", "--breach", "--series", seriesFile, "--tasks", bad); code != exitFault || !strings.Contains(message, want) {
 			t.Errorf("%q: %d, %s; want %s", text, code, message, want)
 		}
+	}
+}
+
+// Where nothing is known, neither of the series nor of others, there is no number.
+func TestForecastBreachOfNothingKnown(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	series, tasks := filepath.Join(dir, "s.csv"), filepath.Join(dir, "t.csv")
+	for name, text := range map[string]string{
+		series: "a,1,2,3\n", tasks: "task_id,id,pstart,origin,hist,L1\nt,a,2,2,cold,5\n",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows, code, message := forecastRun(t, "", "--breach", "--series", series, "--tasks", tasks)
+	if code != exitOK || !strings.Contains(message, "of 1 of 1 questions nothing is known") || !strings.Contains(message, "INSUFFICIENT_DATA") {
+		t.Errorf("%d, %s", code, message)
+	}
+	if strings.Join(rows[1], ",") != "t,,,,,," {
+		t.Errorf("%v", rows)
 	}
 }
 
@@ -205,7 +228,7 @@ func TestForecastRefuses(t *testing.T) {
 		{"", []string{"--csv", "-", "--horizon", "3"}, "empty"},
 		{"id,date,value\na,soon,3\n", []string{"--csv", "-", "--horizon", "3"}, `line 2: "soon" is not a date`},
 		{"id,date,value\na,2024-01-01,many\n", []string{"--csv", "-", "--horizon", "3"}, `"many" is not a number`},
-		{"id,date,value\na,2024-01-01,1\na,2024-01-01,2\n", []string{"--csv", "-", "--horizon", "3"}, `line 3: series "a" has a value for 2024-01-01 00:00:00 already, in line 2`},
+		{"id,date,value\na,2024-01-01,1\na,2024-01-01,2\n", []string{"--csv", "-", "--horizon", "3"}, `series "a": line 3: it has a value for 2024-01-01 00:00:00 already, in line 2`},
 		{"\ufeffid,date,value\r\n", []string{"--csv", "-", "--horizon", "3"}, "no series"},
 		{"id,date,value\na,2024-01-01\n", []string{"--csv", "-", "--horizon", "3"}, "line 2"},
 		{"a,1,2\nb,1,2\na,3,4\n", []string{"--csv", "-", "--horizon", "3"}, `line 3: there is a series "a" already, in line 1`},

@@ -32,6 +32,9 @@ func readSeries(r io.Reader) (seriesSet, error) {
 		return seriesSet{}, emptyOr(err)
 	}
 	line, _, _ := strings.Cut(string(start), "\n")
+	if err := commas(line); err != nil {
+		return seriesSet{}, fmt.Errorf("line 1: %w", err)
+	}
 	header, err := csv.NewReader(strings.NewReader(line)).Read()
 	if err == nil && len(header) <= 8 {
 		if cols, ok := longColumns(header); ok {
@@ -45,13 +48,16 @@ func readSeries(r io.Reader) (seriesSet, error) {
 // columns are where a long file has its fields; id is -1 without one.
 type columns struct{ id, date, value int }
 
+// idNames are the names of the column that tells series apart.
+var idNames = []string{"id", "unique_id", "series"}
+
 func longColumns(header []string) (columns, bool) {
 	find := func(names ...string) int {
 		return slices.IndexFunc(header, func(h string) bool {
 			return slices.Contains(names, strings.ToLower(strings.TrimSpace(h)))
 		})
 	}
-	c := columns{find("id", "unique_id", "series"), find("date", "ds", "day", "timestamp", "time"), find("value", "y", "quantity")}
+	c := columns{find(idNames...), find("date", "ds", "day", "timestamp", "time"), find("value", "y", "quantity")}
 	if c.value < 0 && len(header) == 2 && c.date == 0 {
 		c.value = 1
 	}
@@ -91,13 +97,7 @@ func parseValue(s string) (float64, error) {
 	return v, nil
 }
 
-type dated struct {
-	at    time.Time
-	value float64
-	line  int
-}
-
-// readLong reads a row each value. Dates at equal distances that have no row are
+// readLong reads a row each value. Dates of the file's spacing that have no row are
 // zeros; rows without a value are gaps.
 func readLong(r io.Reader, cols columns) (seriesSet, error) {
 	c := csv.NewReader(r)
@@ -142,74 +142,19 @@ func readLong(r io.Reader, cols columns) (seriesSet, error) {
 	if len(rows) == 0 {
 		return set, errNoSeries
 	}
-	distance := time.Duration(0)
+	step, err := spacingOf(rows)
+	if err != nil {
+		return set, err
+	}
+	set.season = step.season()
 	for i, list := range rows {
-		slices.SortStableFunc(list, func(a, b dated) int { return a.at.Compare(b.at) })
-		for j := 1; j < len(list); j++ {
-			if list[j].at.Equal(list[j-1].at) {
-				return set, fmt.Errorf("line %d: series %q has a value for %s already, in line %d",
-					list[j].line, usance.Clip(set.ids[i]), list[j].at.Format(time.DateTime), list[j-1].line)
-			}
-		}
-		d := usualDistance(list)
-		if distance == 0 {
-			distance = d
-		}
-		values, err := spaced(list, d)
+		values, err := step.spaced(list)
 		if err != nil {
-			return set, fmt.Errorf("line %d: series %q: %w", list[len(list)-1].line, usance.Clip(set.ids[i]), err)
+			return set, fmt.Errorf("series %q: %w", usance.Clip(set.ids[i]), err)
 		}
 		set.values = append(set.values, values)
 	}
-	switch {
-	case distance == time.Hour:
-		set.season = 24
-	case distance == 24*time.Hour:
-		set.season = 7
-	case distance == 7*24*time.Hour:
-		set.season = 52
-	case distance >= 28*24*time.Hour && distance <= 31*24*time.Hour:
-		set.season = 12
-	}
 	return set, nil
-}
-
-// usualDistance gives the distance that most neighbours have.
-func usualDistance(list []dated) time.Duration {
-	count := make(map[time.Duration]int)
-	best := time.Duration(0)
-	for i := 1; i < len(list); i++ {
-		d := list[i].at.Sub(list[i-1].at)
-		count[d]++
-		if count[d] > count[best] || count[d] == count[best] && d < best {
-			best = d
-		}
-	}
-	return best
-}
-
-// maxSpaced bounds a series whose dates lie far apart.
-const maxSpaced = 1 << 20
-
-// spaced puts the values at equal distances; months and other uneven steps stay
-// one after another.
-func spaced(list []dated, distance time.Duration) ([]float64, error) {
-	if distance <= 0 || distance > 7*24*time.Hour {
-		out := make([]float64, len(list))
-		for i, d := range list {
-			out[i] = d.value
-		}
-		return out, nil
-	}
-	n := int(list[len(list)-1].at.Sub(list[0].at)/distance) + 1
-	if n > maxSpaced {
-		return nil, fmt.Errorf("from %s to %s there are %d steps of %s; that is too far", list[0].at, list[len(list)-1].at, n, distance)
-	}
-	out := make([]float64, n)
-	for _, d := range list {
-		out[int(d.at.Sub(list[0].at)/distance)] = d.value
-	}
-	return out, nil
 }
 
 // readRows reads a row each series: an id and its values. A first row without any
@@ -229,8 +174,16 @@ func readRows(r io.Reader, ends bool) (ids []string, values [][]float64, err err
 			return nil, nil, err
 		}
 		line, _ := c.FieldPos(0)
-		if line == 1 && len(row) > 1 && (ends && strings.EqualFold(row[0], "id") || !slices.ContainsFunc(row[1:], isValue)) {
+		if len(row) == 1 {
+			if err := commas(row[0]); err != nil {
+				return nil, nil, fmt.Errorf("line %d: %w", line, err)
+			}
+		}
+		if line == 1 && len(row) > 1 && (ends && (slices.Contains(idNames, strings.ToLower(row[0])) || row[0] == "" && counts(row[1:])) || !slices.ContainsFunc(row[1:], isValue)) {
 			continue
+		}
+		if strings.TrimSpace(row[0]) == "" {
+			return nil, nil, fmt.Errorf("line %d: the series has no id; write it in the first field", line)
 		}
 		if before, ok := lines[row[0]]; ok {
 			return nil, nil, fmt.Errorf("line %d: there is a series %q already, in line %d", line, usance.Clip(row[0]), before)
@@ -254,6 +207,24 @@ func readRows(r io.Reader, ends bool) (ids []string, values [][]float64, err err
 		return nil, nil, errNoSeries
 	}
 	return ids, values, nil
+}
+
+// commas tells a line whose fields are plainly separated by something else.
+func commas(line string) error {
+	if !strings.Contains(line, ",") && strings.ContainsAny(line, ";\t") {
+		return errors.New("fields must be separated by commas, as in id,date,value; these are by semicolons or tabs")
+	}
+	return nil
+}
+
+// counts tells the header that numbers its columns, from 0 or 1 on.
+func counts(row []string) bool {
+	for i, s := range row {
+		if n, err := strconv.Atoi(s); err != nil || n != i && n != i+1 {
+			return false
+		}
+	}
+	return true
 }
 
 var errNoSeries = errors.New("there is no series in it")

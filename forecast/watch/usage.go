@@ -15,6 +15,8 @@ const (
 	historyDays = 3 * 366
 	// hourDays is over how many days it is learned how a day's use falls into hours.
 	hourDays = 14
+	// profileDays is how many of those, with use, say whether there are hours to learn from.
+	profileDays = 7
 )
 
 // usage is what a licence used, up to an instant.
@@ -23,6 +25,7 @@ type usage struct {
 	zone    *time.Location
 	today   usance.Date // in the licence's zone
 	over    int         // hours of today that are over, 23 at most
+	begun   bool        // the licence's term has
 	first   usance.Date // from which on a day without use is a zero
 	days    []usance.Rollup
 	hours   map[string]*[hourDays + 1][24]float64 // by type; the last day is today
@@ -36,7 +39,7 @@ func readUsage(ctx context.Context, v usance.View, l usance.License, now time.Ti
 	if err != nil {
 		return nil, err
 	}
-	u := &usage{license: l, zone: zone, today: usance.DateOf(now, zone), over: usance.HourSlot(now, zone)}
+	u := &usage{license: l, zone: zone, today: usance.DateOf(now, zone), over: usance.HourSlot(now, zone), begun: !start.After(now)}
 	u.over = min(max(u.over, 1), 23) // within the first hour it counts as over: what it brought is known
 	if u.days, err = v.DayUsage(ctx, l.ID, min(from, u.today-historyDays), u.today+1); err != nil {
 		return nil, err
@@ -82,7 +85,8 @@ func (u *usage) readHours(ctx context.Context, v usance.View) error {
 		add(e.UsageType, e.LocalDate, e.HourSlot, usance.Tally{Events: e.Sign(), Quantity: e.Quantity})
 		return nil
 	})
-	// Daily totals that were brought in, and the like, tell nothing of hours.
+	// Daily totals that were brought in, and the like, tell nothing of hours; but of
+	// today what came is known.
 	for name, days := range counts {
 		for d, n := range days[:hourDays] {
 			if n < 3 {
@@ -212,6 +216,37 @@ func (u *usage) before(usageType string, from usance.Date) (sum float64) {
 	return sum
 }
 
+// hourly tells whether the hours tell how use falls into a day: whether they hold
+// at least half of what the last days with use brought. Those that are fed by daily
+// totals have none, and today's is still to come.
+func (u *usage) hourly(usageType string, days []float64) bool {
+	all, told := 0.0, 0.0
+	for back, with := 1, 0; back <= min(hourDays, len(days)) && with < profileDays; back++ {
+		if q := days[len(days)-back]; q > 0 {
+			with++
+			all += q
+			for name, hours := range u.hours {
+				if covers(usageType, name) {
+					for _, q := range hours[hourDays-back] {
+						told += q
+					}
+				}
+			}
+		}
+	}
+	return 2*told >= all
+}
+
+// shut tells whether today, or a part of it, a hard limit lets nothing in.
+func (u *usage) shut(usageType string) bool {
+	for by, periods := range u.full {
+		if covers(by, usageType) && slices.ContainsFunc(periods, func(p usance.Period) bool { return p.Start-1 <= u.today && u.today < p.End }) {
+			return true
+		}
+	}
+	return false
+}
+
 // byHour gives the hours of the days that the series has of the last ones, and
 // of today those that are over, the last of which holds what came since.
 func (u *usage) byHour(usageType string) []float64 {
@@ -235,6 +270,13 @@ func (u *usage) byHour(usageType string) []float64 {
 		today[u.over-1] += today[h]
 	}
 	return append(out, today[:u.over]...)
+}
+
+func sumOf(v []float64) (sum float64) {
+	for _, x := range v {
+		sum += x
+	}
+	return sum
 }
 
 func covers(usageType, other string) bool {
@@ -267,13 +309,17 @@ func (u *usage) answer(f *forecast.Forecaster, q question, prior *forecast.Prior
 	} else if last := usance.DateOf(end.Add(-1), u.zone); last+1 < asked.End {
 		asked.End, q.later = last+1, 0
 	}
-	if asked.End <= u.today {
+	if asked.End <= u.today || !u.begun {
 		return out, whole, false, nil
 	}
 	days := u.series(q.usageType)
 	r := forecast.Request{
 		Start: u.today - usance.Date(len(days)), Days: days, Hours: u.byHour(q.usageType), Period: asked, AnchorDay: u.license.BillingAnchorDay,
 		Before: u.before(q.usageType, asked.Start), Later: q.later, Confidence: q.confidence, Method: q.method, Prior: prior,
+	}
+	if r.Shut = u.shut(q.usageType); !u.hourly(q.usageType, days) {
+		r.Today = sumOf(r.Hours[len(r.Hours)-u.over:])
+		r.Hours = nil
 	}
 	if q.terms != nil {
 		r.Limits = []forecast.Limit{{Quantity: float64(q.terms.LimitQuantity), WithGrace: float64(q.terms.LimitWithGrace())}}

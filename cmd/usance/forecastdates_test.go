@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// read gives the values of the series of a long file, and its season.
+func readLongText(t *testing.T, text string) seriesSet {
+	t.Helper()
+	set, err := readSeries(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+// A file has one spacing: dates are days, and those without a row are zeros, however
+// regular the rows of one series are; weeks and months are found where most rows are
+// that far apart and all others fit.
+func TestForecastSpacing(t *testing.T) {
+	t.Parallel()
+	rows := func(id string, n int, at func(i int) string) (out string) {
+		for i := range n {
+			out += fmt.Sprintf("%s,%s,%d\n", id, at(i), i+1)
+		}
+		return out
+	}
+	first := time.Date(2024, time.January, 1, 0, 0, 0, 0, time.UTC)
+	every := func(days int) func(int) string {
+		return func(i int) string { return first.AddDate(0, 0, days*i).Format(time.DateOnly) }
+	}
+	months := func(by, day int) func(int) string {
+		return func(i int) string {
+			return time.Date(2023, time.Month(1+by*i), day, 0, 0, 0, 0, time.UTC).Format(time.DateOnly)
+		}
+	}
+	const header = "id,date,value\n"
+	for name, c := range map[string]struct {
+		text   string
+		season int
+		values string
+	}{
+		"every tenth day":    {rows("a", 3, every(10)), 7, "[1 0 0 0 0 0 0 0 0 0 2 0 0 0 0 0 0 0 0 0 3]"},
+		"every second day":   {rows("a", 4, every(2)), 7, "[1 0 2 0 3 0 4]"},
+		"two, then the next": {rows("a", 3, every(2)) + "a,2024-01-06,9\n", 7, "[1 0 2 0 3 9]"},
+		"weeks":              {rows("a", 4, every(7)) + "a,2024-02-12,9\n", 52, "[1 2 3 4 0 0 9]"},
+		"months":             {rows("a", 4, months(1, 1)) + "a,2023-06-01,9\n", 12, "[1 2 3 4 0 9]"},
+		"ends of months":     {rows("a", 4, months(1, 0)), 12, "[1 2 3 4]"},
+		"quarters":           {rows("a", 4, months(3, 1)), 4, "[1 2 3 4]"},
+		"years":              {rows("a", 4, months(12, 5)), 0, "[1 2 3 4]"},
+		"a year's one day":   {"a,2024-01-01,1\na,2024-01-04,2\n", 7, "[1 0 0 2]"},
+		"hours":              {rows("a", 3, func(i int) string { return first.Add(time.Duration(3*i) * time.Hour).Format(time.DateTime) }), 24, "[1 0 0 2 0 0 3]"},
+		"half hours": {rows("a", 3, func(i int) string { return first.Add(time.Duration(30*i) * time.Minute).Format(time.DateTime) }),
+			0, "[1 2 3]"},
+		"summer time": {"a,2024-03-09T00:00:00-05:00,1\na,2024-03-10T00:00:00-05:00,2\na,2024-03-11T00:00:00-04:00,3\na,2024-03-12T00:00:00-04:00,4\n",
+			7, "[1 2 3 4]"},
+		"winter time, hours": {"a,2024-11-03T01:00:00-04:00,1\na,2024-11-03T01:00:00-05:00,2\na,2024-11-03T02:00:00-05:00,3\n", 24, "[1 2 3]"},
+		"ahead of Greenwich": {"a,2024-03-10T00:00:00+09:00,1\na,2024-03-12T00:00:00+09:00,2\n", 7, "[1 0 2]"},
+	} {
+		set := readLongText(t, header+c.text)
+		if got := fmt.Sprint(set.values[0]); got != c.values || set.season != c.season {
+			t.Errorf("%s: %s, season %d; want %s, %d", name, got, set.season, c.values, c.season)
+		}
+	}
+	// The other series of a file show that it is one of days.
+	set := readLongText(t, header+rows("b", 5, every(1))+rows("a", 3, every(7)))
+	if got := fmt.Sprint(set.values[1]); got != "[1 0 0 0 0 0 0 2 0 0 0 0 0 0 3]" {
+		t.Errorf("beside a series of days: %s", got)
+	}
+}
+
+func TestForecastFilesOfOtherForms(t *testing.T) {
+	t.Parallel()
+	args := []string{"--csv", "-", "--horizon", "2"}
+	for text, want := range map[string]string{
+		"id;date;value\na;2024-01-01;5\n":     "line 1: fields must be separated by commas",
+		"id\tdate\tvalue\na\t2024-01-01\t5\n": "line 1: fields must be separated by commas",
+		"a,1,2\nb;1;2\n":                      "line 2: fields must be separated by commas",
+		"a,1,2\n,1,2\n":                       "line 2: the series has no id",
+		"id,date,value\na,2024-01-01 00:00:00,1\na,2024-01-01 00:00:01,2\n":           "line 3: 2024-01-01 00:00:01 is not a whole number of minutes after",
+		"id,date,value\na,2024-01-01T00:00:00Z,1\na,2024-01-01T00:00:00+05:00,2\n":    `line 3: it has a value for 2024-01-01 00:00:00 already, in line 2`,
+		"id,date,value\na,2024-01-01,1\na,2024-01-03,2\na,2024-01-05,2\na,1/3/2024,3": "line 5: it has a value for 2024-01-03 00:00:00 already, in line 3",
+	} {
+		if _, code, message := forecastRun(t, text, args...); code != exitFault || !strings.Contains(message, want) {
+			t.Errorf("%q: %d, %s; want %s", text, code, message, want)
+		}
+	}
+	// A header that numbers its columns is no series.
+	for _, header := range []string{",0,1,2,3", "id,1,2,3,4", "unique_id,0,1,2,3"} {
+		rows, code, message := forecastRun(t, header+"\nA,5,6,5,6\n", args...)
+		if code != exitOK || len(rows) != 2 || rows[1][0] != "A" {
+			t.Errorf("%s: %d, %s, %v", header, code, message, rows)
+		}
+	}
+}

@@ -1,0 +1,211 @@
+package forecast
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"gonum.org/v1/gonum/mathext"
+)
+
+const (
+	// rarely is the share of days without use from which on totals are counted, not
+	// spread around a mean: then nothing at all is likely, or one use, or two.
+	rarely = 0.5
+	// runs is how many futures are drawn.
+	runs = 400
+	// An occurrence counts half of one that was that many days later.
+	rareHalfLife = 365.0
+	// usualDays is how many days of the usual chance a weekday's own counts against.
+	usualDays = 8.0
+	// surest is how many days' worth of evidence the chance of a use has at most:
+	// chances change.
+	surest = 300.0
+	// ending is the chance a day that use ends for good.
+	ending = 1.0 / 1000
+)
+
+// rare forecasts sums of use that comes now and then, by drawing futures: whether a
+// day brings any is drawn with the chance of its weekday, and how much from what
+// such days brought. How sure the chance is follows from how many days tell it
+// (a Beta distribution). Use that has stopped for long may have ended (Fader, Hardie
+// and Shang, "Customer-base analysis in a discrete-time noncontractual setting",
+// Marketing Science 29, 2010); then what never came in so many days comes as rarely.
+// The draws are the same each time.
+type rare struct {
+	by     float64
+	left   int
+	sums   []float64 // of each run, up to and without each day
+	sorted []float64
+	sizes  []float64
+	upTo   []float64 // the sizes' weights, summed up
+	chance [7]float64
+	mean   float64 // of the chance
+	certain
+}
+
+// certain is what is known of the chance: the days with use and all, and the days
+// since the last use and the likelihood that none came in them by chance.
+type certain struct{ with, days, since, likely float64 }
+
+// fit learns from z, measured by by, of which the first day is on that weekday.
+func (m *rare) fit(z []float64, by float64, weekday int) {
+	m.by = by
+	m.sizes, m.upTo = m.sizes[:0], m.upTo[:0]
+	var with, days [7]float64
+	m.certain = certain{likely: 1}
+	last := -1
+	sum := 0.0
+	for i, v := range z {
+		w := math.Exp2(float64(i-len(z)+1) / rareHalfLife)
+		d := (weekday + i) % 7
+		days[d] += w
+		m.days += w
+		if v > 0 {
+			with[d] += w
+			m.with += w
+			sum += w
+			m.sizes, m.upTo = append(m.sizes, v), append(m.upTo, sum)
+			last = i
+		}
+	}
+	m.mean = m.with / m.days
+	for d := range m.chance {
+		m.chance[d] = (with[d] + usualDays*m.mean) / (days[d] + usualDays)
+	}
+	for i := last + 1; i < len(z); i++ {
+		m.since++
+		m.likely *= 1 - m.tell((weekday+i)%7)
+	}
+}
+
+// tell is the chance of a weekday, never quite sure.
+func (m *rare) tell(weekday int) float64 { return min(m.chance[weekday], 0.98) }
+
+// draw draws the futures of that many days, the first of them on the weekday next
+// and with the share of it that is over.
+func (m *rare) draw(next, left int, over float64) {
+	m.left = left
+	m.sums = grow(m.sums, runs*(left+1))
+	dice := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // must repeat
+	known := min(m.days, surest)
+	alive := m.likely / (m.likely + ending*(1-m.likely)/m.mean)
+	with := m.mean*known + 0.1
+	const strata = 20
+	var times, again [strata]float64
+	for i := range strata {
+		u := (float64(i) + 0.5) / strata
+		times[i] = mathext.InvRegIncBeta(with, known-m.mean*known+0.1, u) / m.mean
+		again[i] = mathext.InvRegIncBeta(0.5, m.since+0.5, u) / m.mean
+	}
+	total := m.upTo[len(m.upTo)-1]
+	for r := range runs {
+		at := m.sums[r*(left+1):]
+		k := times[r%strata]
+		if (float64(r)+0.5)/runs > alive {
+			k = again[r%strata]
+		}
+		sum := 0.0
+		at[0] = 0
+		for d := range left {
+			p := m.chance[(next+d)%7] * k
+			if d == 0 {
+				p *= 1 - over
+			}
+			if dice.Float64() < p {
+				i, _ := slices.BinarySearch(m.upTo, dice.Float64()*total)
+				sum += m.sizes[min(i, len(m.sizes)-1)]
+			}
+			at[d+1] = sum
+		}
+	}
+}
+
+// total gives the distribution of used and the days from ≤ day < to ahead.
+func (m *rare) total(used float64, from, to int) Total {
+	days := float64(to - from)
+	m.sorted = m.sorted[:0]
+	none := 0.0
+	for r := range runs {
+		at := m.sums[r*(m.left+1):]
+		v := at[to] - at[from]
+		if v <= 0 {
+			none++
+		}
+		m.sorted = append(m.sorted, v)
+	}
+	slices.Sort(m.sorted)
+	t := Total{Used: used, open: true, unit: days * m.by, logs: sumLogs, none: none / runs, counts: true}
+	for i, p := range probabilities {
+		t.at[i] = toLog(m.sorted[min(runs-1, int(p*runs))] / days)
+	}
+	return t
+}
+
+// An Idle is what series showed whose first days had no use.
+type Idle struct {
+	Series float64       `json:"series"` // how many there were
+	Used   float64       `json:"used"`   // the share of them that came to be used
+	Days   float64       `json:"days"`   // in so many days, on average
+	Level  [grid]float64 `json:"level"`  // the spread of toLog of the mean day of those that were
+}
+
+// idleSeries is how many series weigh as much as what a series' own days tell.
+const idleSeries = 3.0
+
+// never forecasts the total of so many days of a series that brought nothing in the
+// days known. As of anything that never happened in so many days, the chance that it
+// does falls with their number; what others showed that began like this counts for
+// more the more they are. Of what is old enough to be known by itself, none is
+// expected.
+func (p *Prior) never(known, days int, used float64) Total {
+	t := Total{Used: used, open: days > 0, unit: float64(days), logs: sumLogs}
+	k, d := float64(known), float64(days)
+	t.none = math.Sqrt((k + 1) / (k + 1 + d))
+	idle := p.Idle[step(known)]
+	level := &idle.Level
+	if idle.Series > 0 && idle.Days > 0 {
+		first := float64(elapsedSteps[step(known)])
+		rate := -math.Log1p(-min(idle.Used, 0.99)) / idle.Days * (first + 1) / (max(k, first) + 1)
+		own := idleSeries / (idle.Series + idleSeries)
+		t.none = own*t.none + (1-own)*math.Exp(-rate*d)
+	}
+	if *level == ([grid]float64{}) {
+		level = &p.Level
+	}
+	if known >= grownUp {
+		t.none = max(t.none, 0.51)
+	}
+	if *level == ([grid]float64{}) || days == 0 {
+		t.unit = 0
+		return t
+	}
+	for i, q := range probabilities {
+		if t.at[i] = toLog(0); q > t.none {
+			t.at[i] = max(t.at[i], spreadAt(level, (q-t.none)/(1-t.none)))
+		}
+	}
+	return t
+}
+
+// idles learns from the windows of series whose first days had no use, by elapsed:
+// the mean days that came then, and over how many.
+func (p *Prior) idles(levels, days [len(elapsedSteps)][]float64) {
+	for i, z := range levels {
+		idle := Idle{Series: float64(len(z)), Days: meanOf(days[i])}
+		var used []float64
+		for _, v := range z {
+			if v > 0 {
+				used = append(used, toLog(v))
+			}
+		}
+		if len(used) > 0 {
+			idle.Used = float64(len(used)) / idle.Series
+			slices.Sort(used)
+			for j, q := range probabilities {
+				idle.Level[j] = sortedQuantile(used, q)
+			}
+		}
+		p.Idle[i] = idle
+	}
+}
