@@ -281,7 +281,7 @@ func TestNoMoreWaitThanMay(t *testing.T) {
 func TestAsManyAtOnceAsMay(t *testing.T) {
 	t.Parallel()
 	for most := 1; most <= 3; most++ {
-		onBench(t, Options{Interval: time.Hour, Few: 1, AtOnce: most}, func(t *testing.T, b *bench) {
+		onBench(t, Options{Interval: time.Hour, Few: 1, Bite: 200, AtOnce: most}, func(t *testing.T, b *bench) {
 			const groups = 10
 			b.takes = time.Second
 			var ids []usance.ID
@@ -317,19 +317,23 @@ func TestAloneTakesOverAtTheStart(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			var running sync.WaitGroup
 			running.Go(func() { _ = f.Run(ctx) })
+			defer running.Wait()
 			synctest.Wait()
+			s.mu.Lock()
 			if at := len(s.bites) == 1; at != alone {
 				t.Errorf("alone %t: folded at the start: %t", alone, at)
 			}
+			s.mu.Unlock()
 			time.Sleep(2 * time.Minute)
 			synctest.Wait()
+			s.mu.Lock()
+			defer s.mu.Unlock()
 			if len(s.bites) != 1 || len(s.pending) != 0 {
 				t.Errorf("alone %t: folded %d times, %d batches are pending", alone, len(s.bites), len(s.pending))
 			} else if waited := s.bites[0].at.Sub(left.At); !alone && waited < time.Minute {
 				t.Errorf("taken over from a node that may live after %s", waited)
 			}
 			stop()
-			running.Wait()
 		})
 	}
 }

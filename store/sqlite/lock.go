@@ -41,7 +41,8 @@ func lockFile(path string) (*fileLock, error) {
 	return &fileLock{f}, nil
 }
 
-// lockOpen locks an open file for this process; named tells who holds it otherwise.
+// lockOpen locks an open file for this process. The lock file, named, tells who
+// holds it otherwise; nil where that cannot be known.
 func lockOpen(f, named *os.File) error {
 	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if err == nil {
@@ -51,10 +52,12 @@ func lockOpen(f, named *os.File) error {
 		return unavailable(err, "the database file cannot be locked")
 	}
 	holder := "another process"
-	b := make([]byte, 20)
-	n, _ := named.ReadAt(b, 0)
-	if pid, err := strconv.Atoi(string(bytes.TrimSpace(b[:n]))); err == nil && pid != os.Getpid() {
-		holder = "process " + strconv.Itoa(pid)
+	if named != nil {
+		b := make([]byte, 20)
+		n, _ := named.ReadAt(b, 0)
+		if pid, err := strconv.Atoi(string(bytes.TrimSpace(b[:n]))); err == nil {
+			holder = "process " + strconv.Itoa(pid)
+		}
 	}
 	return usance.WrapError(ErrInUse, usance.CodeUnavailable,
 		"the database file is in use by %s; stop it or talk to it over HTTP", holder)

@@ -112,7 +112,7 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	// name may lead to it by another way. SQLite's locks are of another kind. (To close
 	// it drops those, were the holder this very process: which would have to remove the
 	// other file first.)
-	if err := lockOpen(file, lock.f); err != nil {
+	if err := lockOpen(file, nil); err != nil {
 		file.Close()
 		lock.release()
 		return nil, err
