@@ -26,15 +26,7 @@ func (t *tx) pendingBefore(ctx context.Context, bound usance.ID) ([]usance.ID, e
 }
 
 func (t *tx) pruneEvidenceApart(ctx context.Context, before time.Time, limit int) (int, error) {
-	var licenses []string
-	var keys [][]byte
-	err := t.each(ctx, `SELECT license_id, key FROM license_usage_evidence WHERE last_at < $1 ORDER BY last_at LIMIT $2`, []any{before, limit}, func(r *rows) error {
-		var license string
-		var key []byte
-		err := r.Scan(&license, &key)
-		licenses, keys = append(licenses, license), append(keys, key)
-		return err
-	})
+	licenses, keys, err := t.keysOf(ctx, `SELECT license_id, key FROM license_usage_evidence WHERE last_at < $1 ORDER BY last_at LIMIT $2`, []any{before, limit})
 	if err != nil || len(keys) == 0 {
 		return 0, err
 	}

@@ -81,18 +81,10 @@ func (t *tx) PruneEvents(ctx context.Context, before time.Time, limit int) (int,
 		}
 		notPending, args = `e.batch_id <> ALL($4)`, append(args, pending)
 	}
-	var licenses []string
-	var keys [][]byte
-	err = t.each(ctx, `SELECT e.license_id, e.key FROM license_usage_events e
+	licenses, keys, err := t.keysOf(ctx, `SELECT e.license_id, e.key FROM license_usage_events e
 		JOIN license_usage_days d ON d.license_id = e.license_id AND d.date = e.local_date AND d.sealed
 		WHERE e.batch_id < $1 AND e.received_at < $2 AND `+notPending+`
-		ORDER BY e.batch_id, e.received_at, e.id LIMIT $3`, args, func(r *rows) error {
-		var license string
-		var key []byte
-		err := r.Scan(&license, &key)
-		licenses, keys = append(licenses, license), append(keys, key)
-		return err
-	})
+		ORDER BY e.batch_id, e.received_at, e.id LIMIT $3`, args)
 	if err != nil || len(keys) == 0 {
 		return 0, err
 	}
@@ -108,4 +100,16 @@ func (t *tx) PruneEvidence(ctx context.Context, before time.Time, limit int) (in
 	n, err := t.exec(ctx, `DELETE FROM license_usage_evidence WHERE (license_id, key) IN (
 			SELECT license_id, key FROM license_usage_evidence WHERE last_at < $1 ORDER BY last_at LIMIT $2) AND last_at < $1`, before, limit)
 	return int(n), err
+}
+
+// keysOf gives the first two columns of a query, a licence and a key, apart.
+func (t *tx) keysOf(ctx context.Context, query string, args []any) (licenses []string, keys [][]byte, err error) {
+	err = t.each(ctx, query, args, func(r *rows) error {
+		var license string
+		var key []byte
+		err := r.Scan(&license, &key)
+		licenses, keys = append(licenses, license), append(keys, key)
+		return err
+	})
+	return licenses, keys, err
 }
