@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -273,8 +274,22 @@ func TestOperationsPage(t *testing.T) {
 		{begins: "sqlite3 -cmd", before: func() { p.run("usance serve") }, says: "is scheduled again"},
 		{begins: "usance migrate resolve", before: p.stop, says: "applied 2024"},
 		{begins: "df -h", says: `ok +test event`},
-		{begins: "curl", before: func() {
+		{begins: "mkdir -m 700 rescued", before: func() {
 			p.run("usance serve")
+			p.ask("PUT", "/v1/licenses/lic_123", `{"brandId":"b","assetId":"a","status":"ACTIVE"}`)
+			count("d")
+			p.run(`rm usance-data/usance.db*; test "$(curl -sS -o /dev/null -w '%{http_code}' $URL/readyz)" = 503`)
+			p.words = strings.NewReplacer("$(pidof usance)", strconv.Itoa(p.node.Process.Pid))
+		}, run: func(block string) string {
+			before, after, _ := strings.Cut(block, "# stop the server")
+			said := p.run(before)
+			p.stop()
+			return said + p.run("# stop the server"+after)
+		}, says: "ok +file"},
+		{begins: "curl", before: func() {
+			if said := count("d"); !strings.Contains(said, `"duplicate":true`) {
+				t.Errorf("after the rescue: %s", said)
+			}
 			p.run("usance keys list")
 			p.ask("PUT", "/v1/licenses/lic_123", `{"brandId":"b","assetId":"a","status":"ACTIVE"}`)
 		}, run: func(block string) string {

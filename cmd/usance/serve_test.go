@@ -430,3 +430,33 @@ func TestCacheTTLDecidesWhetherSumsAreKept(t *testing.T) {
 		})
 	}
 }
+
+// Nothing is acknowledged into a database file that is not there any more.
+func TestNothingIsCountedIntoAFileThatIsGone(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, t.TempDir())
+	s.license("")
+	s.must("POST", "/v1/events", `{"licenseId":"lic_1","usageType":"view","idempotencyKey":"k"}`, nil)
+	if err := os.Rename(s.dir+"/usance.db", s.dir+"/away.db"); err != nil {
+		t.Fatal(err)
+	}
+	var answer []byte
+	await(t, func() bool {
+		status, b, err := s.try("POST", "/v1/events", `{"licenseId":"lic_1","usageType":"view"}`)
+		answer = b
+		return err == nil && status == http.StatusServiceUnavailable
+	})
+	if !strings.Contains(string(answer), `UNAVAILABLE`) || !strings.Contains(string(answer), "restart it with the file it is to have") {
+		t.Errorf("%s", answer)
+	}
+	if s.isReady() {
+		t.Error("ready though the file is gone")
+	}
+	if n := strings.Count(s.out.String(), "the database is not where it was opened any more"); n != 1 {
+		t.Errorf("told %d times: %s", n, s.out)
+	}
+	s.stop()
+	if _, err := os.Stat(s.dir + "/usance.db"); err == nil {
+		t.Error("another file was made in the place")
+	}
+}

@@ -80,7 +80,7 @@ const MaxLogBytes = 256 << 20
 // Log tells how the write-ahead log stands.
 func (s *Store) Log() LogStatus {
 	out := LogStatus{Failures: s.failures.Load()}
-	if info, err := os.Stat(s.path + "-wal"); err == nil { // there is none before the first write
+	if info, err := os.Stat(s.logPath); err == nil { // there is none before the first write
 		out.Bytes = info.Size()
 	}
 	return out

@@ -29,6 +29,9 @@ type conn struct {
 const maxCached = 300
 
 func (s *Store) connect(ctx context.Context, cache string) (*conn, error) {
+	if err := s.look(ctx); err != nil { // SQLite would open, or make, another
+		return nil, err
+	}
 	c, err := s.db.Conn(ctx)
 	if err != nil {
 		return nil, failure(err)

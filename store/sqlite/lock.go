@@ -115,5 +115,10 @@ func onlyName(path string) error {
 // hold locks on two files of its name.
 func (l *fileLock) release() {
 	_ = l.f.Truncate(0)
+	unlock(l.f)
 	l.f.Close()
 }
+
+// unlock drops the lock at once. To close the file alone would leave it to a
+// child process that was just forked, until it runs its own program.
+func unlock(f *os.File) { _ = unix.Flock(int(f.Fd()), unix.LOCK_UN) }

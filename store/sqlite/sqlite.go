@@ -46,7 +46,7 @@ type Options struct {
 	// anew in seconds.
 	Volatile bool
 	// Logger is told when the write-ahead log cannot be copied, and when it can
-	// again; nobody is.
+	// again, and when the file is not where it was any more; nobody is.
 	Logger *slog.Logger
 }
 
@@ -61,6 +61,8 @@ type Store struct {
 	writer      chan *conn // holds the one connection that writes, while nobody uses it
 	readers     chan *conn // holds idle ones; a nil one is opened when taken
 	path        string
+	logPath     string // of the write-ahead log, which lies beside the file that links lead to
+	held        held
 	logger      *slog.Logger
 	keys        recent.Version // of all keys
 	failures    atomic.Int64   // of copying the log
@@ -117,10 +119,18 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 		lock.release()
 		return nil, err
 	}
+	links, err := target(path)
+	if err != nil {
+		file.Close()
+		lock.release()
+		return nil, unavailable(err, "the folder of the database file cannot be found; make it, or mend the symbolic link that leads there")
+	}
 	s := &Store{
 		lock:    lock,
 		file:    file,
 		path:    path,
+		logPath: links + "-wal",
+		held:    held{file: file, opened: time.Now()},
 		logger:  o.Logger,
 		keys:    recent.Version{Keep: shellWait},
 		writer:  make(chan *conn, 1),
@@ -157,6 +167,8 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 
 // letGo ends what was opened before the database.
 func (s *Store) letGo() {
+	s.held.close()
+	unlock(s.file)
 	s.file.Close()
 	s.lock.release()
 }
@@ -180,6 +192,9 @@ func (s *Store) start(ctx context.Context, o Options) error {
 	copier, err := s.connect(ctx, readerCache)
 	if err != nil {
 		return errors.Join(err, c.close())
+	}
+	if err := s.hold(); err != nil {
+		return errors.Join(err, copier.close(), c.close())
 	}
 	go s.copyLogs(context.WithoutCancel(ctx), copier)
 	s.writer <- c
@@ -240,8 +255,11 @@ func (s *Store) Close() error {
 // Shards is one: a file has all licences.
 func (*Store) Shards() usance.Shards { return usance.OneShard() }
 
-// Ping tells whether the file can be read.
+// Ping tells whether the file can be read, and is still where it was opened.
 func (s *Store) Ping(ctx context.Context) error {
+	if err := s.look(ctx); err != nil {
+		return err
+	}
 	return s.view(ctx, func(v *view) error {
 		var n int64
 		_, err := v.one(ctx, `SELECT count(*) FROM api_keys_version`, nil, &n)
@@ -314,6 +332,9 @@ func (s *Store) view(ctx context.Context, fn func(*view) error) error {
 		return err
 	}
 	defer s.end(c, s.readers)
+	if err := s.inPlace(ctx); err != nil {
+		return err
+	}
 	if err := c.begin(ctx, "BEGIN"); err != nil {
 		return err
 	}
@@ -351,6 +372,9 @@ func (s *Store) updateOnce(ctx context.Context, lazy bool, fn func(*tx) error) e
 		return err
 	}
 	defer s.end(c, s.writer) // also when fn panics
+	if err := s.inPlace(ctx); err != nil {
+		return err
+	}
 	if err := c.sync(ctx, lazy); err != nil {
 		return err
 	}
