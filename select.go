@@ -4,31 +4,48 @@ package usance
 // len(v)-1, and moves the values so that no greater one stands before it (Hoare's
 // selection): medians of many values are what sorting takes too long for.
 func SelectNth(v []float64, k int) float64 {
-	lo, hi := 0, len(v)-1
-	for lo < hi {
-		pivot := v[(lo+hi)/2]
-		i, j := lo, hi
-		for i <= j {
-			for v[i] < pivot {
-				i++
-			}
-			for v[j] > pivot {
-				j--
-			}
-			if i <= j {
-				v[i], v[j] = v[j], v[i]
-				i++
-				j--
-			}
+	rest, at := v, k
+	for len(rest) > 1 {
+		a, b, c := rest[0], rest[len(rest)/2], rest[len(rest)-1]
+		pivot := max(min(a, b), min(max(a, b), c))
+		n := smaller(rest, pivot)
+		if at < n {
+			rest = rest[:n]
+			continue
 		}
-		switch {
-		case k <= j:
-			hi = j
-		case k >= i:
-			lo = i
-		default:
-			return v[k]
+		rest, at = rest[n:], at-n
+		if n = notGreater(rest, pivot); at < n {
+			return pivot
 		}
+		rest, at = rest[n:], at-n
 	}
-	return v[k]
+	return rest[at]
+}
+
+// smaller moves the values that are smaller than pivot to the front, and gives their
+// number. Which ones are is for the processor to guess; so that it need not, the
+// number is added to rather than branched on, which takes less than half the time.
+func smaller(v []float64, pivot float64) (n int) {
+	for i, x := range v {
+		v[i], v[n] = v[n], x
+		one := 0
+		if x < pivot {
+			one = 1
+		}
+		n += one
+	}
+	return n
+}
+
+// notGreater does so with the values that are not greater.
+func notGreater(v []float64, pivot float64) (n int) {
+	for i, x := range v {
+		v[i], v[n] = v[n], x
+		one := 1
+		if x > pivot {
+			one = 0
+		}
+		n += one
+	}
+	return n
 }
