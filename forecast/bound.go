@@ -27,11 +27,17 @@ func (v *view) reaches(e *engine) {
 	done, from := -1, 0
 	var r reach
 	for o, at := range e.origins {
-		if c := e.checkpoint(o); c != done {
+		if c := e.checkpoint(v, o); c != done {
 			done, from, r = c, 0, reach{low: math.Inf(1), high: math.Inf(-1)}
 		}
 		for _, x := range v.less[done][from:at] {
-			r.low, r.high = min(r.low, x), max(r.high, x)
+			// Quicker than min and max, which look after NaN.
+			if x < r.low {
+				r.low = x
+			}
+			if x > r.high {
+				r.high = x
+			}
 		}
 		from = at
 		v.seen = append(v.seen, r)

@@ -8,6 +8,8 @@ import "math"
 type engine struct {
 	y []float64
 	h int
+	// logs are the series' logarithms, once they are asked for.
+	logs []float64
 	// zeros is the share of zeros in the series, and bySum that of the error of
 	// the sum in a member's error, the rest being that of the single values.
 	zeros, bySum float64
@@ -16,6 +18,8 @@ type engine struct {
 	// origins are the indices from which the series is forecast: those of the
 	// backtest, and last the series' end.
 	origins []int
+	// recent is what an error at an origin weighs, by how long ago it was.
+	recent []float64
 	// paths are the members' forecasts, one origin after another, each h long.
 	paths   [][]float64
 	members []member
@@ -52,7 +56,7 @@ const (
 type view struct {
 	log     bool
 	lengths []int
-	z       []float64 // the series on the scale
+	z       []float64 // the series on the scale, which views share
 	x       []float64 // less the cycles, as known at the end
 	// Per checkpoint, the cycles as known there and the series less them.
 	known []seasons
@@ -103,12 +107,17 @@ func (e *engine) plan(n int) {
 		}
 	}
 	e.origins = append(e.origins, n)
+	e.recent = e.recent[:0]
+	for _, at := range e.origins {
+		e.recent = append(e.recent, math.Exp2(float64(at-n)/halfLife))
+	}
 }
 
-// checkpoint gives the checkpoint of origin number o: the end has one of its own.
-func (e *engine) checkpoint(o int) int {
+// checkpoint gives a view's checkpoint of origin number o: the end has one of its
+// own, which is the only one where there are no cycles that could be known by then.
+func (e *engine) checkpoint(v *view, o int) int {
 	back := len(e.origins) - 1
-	if o == back {
+	if o == back || len(v.lengths) == 0 {
 		return checkpoints
 	}
 	return o * checkpoints / back
@@ -123,12 +132,8 @@ func (e *engine) view(log bool, lengths []int) (*view, bool) {
 	v := e.views[e.used]
 	v.log, v.lengths = log, lengths
 	n := len(e.y)
-	v.z = grow(v.z, n)
-	copy(v.z, e.y)
-	if log {
-		for i, a := range e.y {
-			v.z[i] = toLog(a)
-		}
+	if v.z = e.y; log {
+		v.z = e.logarithms()
 	}
 	last := &v.known[checkpoints]
 	last.fit(v.z, lengths)
@@ -138,7 +143,7 @@ func (e *engine) view(log bool, lengths []int) (*view, bool) {
 	e.used++
 	done := -1
 	for o, at := range e.origins {
-		c := e.checkpoint(o)
+		c := e.checkpoint(v, o)
 		if c == done {
 			continue
 		}
@@ -152,6 +157,16 @@ func (e *engine) view(log bool, lengths []int) (*view, bool) {
 	v.x = v.less[checkpoints]
 	v.reaches(e)
 	return v, true
+}
+
+// logarithms gives those of the series.
+func (e *engine) logarithms() []float64 {
+	if len(e.logs) == 0 {
+		for _, a := range e.y {
+			e.logs = append(e.logs, toLog(a))
+		}
+	}
+	return e.logs
 }
 
 // add makes a member's forecasts at every origin, and notes its error: the
@@ -168,7 +183,7 @@ func (e *engine) add(v *view, l level) *member {
 	sum, rel, count := 0.0, 0.0, 0.0
 	done := -1
 	for o, at := range e.origins {
-		c := e.checkpoint(o)
+		c := e.checkpoint(v, o)
 		x := v.less[c]
 		if c != done {
 			l.reset(x)
@@ -203,7 +218,7 @@ func (e *engine) add(v *view, l level) *member {
 			abs += e.bySum * (off - abs)
 			part += e.bySum * (k*off/(a+f+0.1*k) - part)
 		}
-		w := math.Exp2(float64(at-len(x)) / halfLife)
+		w := e.recent[o]
 		sum += w * abs
 		rel += w * part
 		count += w * float64(len(actual))
@@ -227,7 +242,7 @@ type job struct {
 // run forecasts y.
 func (e *engine) run(y []float64, want job) {
 	e.y, e.h = y, want.horizon
-	e.used, e.members = 0, e.members[:0]
+	e.used, e.members, e.logs = 0, e.members[:0], e.logs[:0]
 	e.zeros = 0
 	for _, v := range y {
 		if v <= 0 {
