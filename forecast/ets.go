@@ -11,7 +11,7 @@ type ets struct {
 	length                  int
 	times                   bool // ETS(M,Ad,M)
 	alpha, beta, gamma, phi float64
-	level, trend            float64
+	next, trend             float64 // the level expected next, and how much of it is the trend's
 	season                  []float64
 	start                   []float64
 	startLevel              float64
@@ -79,74 +79,95 @@ func (m *ets) begin(x []float64) {
 func (m *ets) reset(x []float64) {
 	m.begin(x)
 	copy(m.season, m.start)
-	m.level, m.trend, m.at = m.startLevel, 0, 0
+	m.next, m.trend, m.at = m.startLevel, 0, 0
 }
 
 // try gives minus twice the log likelihood, up to a constant, over x.
 func (m *ets) try(x []float64, q [4]float64) float64 {
 	copy(m.season, m.start)
 	m.alpha, m.beta, m.gamma, m.phi = q[0], q[1], q[2], q[3]
-	m.level, m.trend = m.startLevel, 0
-	sum, scale := 0.0, 0.0
-	p := 0
+	m.next, m.trend, m.at = m.startLevel, 0, 0
+	n := float64(len(x))
+	if m.times {
+		squares, scale := m.followTimes(x)
+		return n*math.Log(squares/n+1e-300) + 2*scale
+	}
+	return n * math.Log(m.follow(x)/n+1e-300)
+}
+
+// follow takes in x, which comes next, and gives the sum of the squared errors. Like
+// holtError it keeps what is expected next, not the level.
+func (m *ets) follow(x []float64) (squares float64) {
+	next, trend, p := m.next, m.trend, m.at%m.length
+	gain, turn := m.alpha+m.phi*m.beta, m.phi*m.beta
 	for _, v := range x {
-		e, mu := m.step(v, p)
+		s := m.season[p]
+		e := v - s - next
+		squares += e * e
+		trend *= m.phi
+		next += trend + gain*e
+		trend += turn * e
+		m.season[p] = s + m.gamma*e
 		if p++; p == m.length {
 			p = 0
 		}
-		sum += e * e
-		if m.times {
-			scale += math.Log(mu)
-		}
 	}
-	n := float64(len(x))
-	return n*math.Log(sum/n+1e-300) + 2*scale
+	m.next, m.trend, m.at = next, trend, m.at+len(x)
+	return squares
 }
 
-// step takes in v at place p of the season. It gives the error, relative where
-// the season multiplies, and what had been expected.
-func (m *ets) step(v float64, p int) (e, mu float64) {
-	b := m.phi * m.trend
-	l := m.level + b
-	s := m.season[p]
-	if !m.times {
-		e = v - l - s
-		m.level = l + m.alpha*e
-		m.trend = b + m.beta*e
-		m.season[p] = s + m.gamma*e
-		return e, 0
+// followTimes is follow where the season multiplies: the errors are relative. It
+// also gives the sum of the logarithms of what had been expected.
+func (m *ets) followTimes(x []float64) (squares, scale float64) {
+	next, trend, p := m.next, m.trend, m.at%m.length
+	gain, turn := m.alpha+m.phi*m.beta, m.phi*m.beta
+	product := 1.0 // of what had been expected
+	for _, v := range x {
+		s := m.season[p]
+		if next < 1e-6 {
+			next = 1e-6
+		}
+		off := v/s - next
+		if off > 10*next {
+			off = 10 * next
+		}
+		e := off / next
+		squares += e * e
+		if product *= next * s; product < 1e-100 || product > 1e100 {
+			scale += math.Log(product)
+			product = 1
+		}
+		trend *= m.phi
+		next += trend + gain*off
+		trend += turn * off
+		m.season[p] = max(1e-3, s+m.gamma*s*e)
+		if p++; p == m.length {
+			p = 0
+		}
 	}
-	l = max(l, 1e-6)
-	mu = l * s
-	e = min((v-mu)/mu, 10)
-	m.level = l * (1 + m.alpha*e)
-	m.trend = b + m.beta*l*e
-	m.season[p] = max(1e-3, s*(1+m.gamma*e))
-	return e, mu
+	m.next, m.trend, m.at = next, trend, m.at+len(x)
+	return squares, scale + math.Log(product)
 }
 
 func (m *ets) advance(x []float64, to int) {
-	p := m.at % m.length
-	for _, v := range x[m.at:to] {
-		m.step(v, p)
-		if p++; p == m.length {
-			p = 0
-		}
+	if x = x[m.at:to]; m.times {
+		m.followTimes(x)
+	} else {
+		m.follow(x)
 	}
-	m.at = to
 }
 
 func (m *ets) emit(out []float64) {
-	l, b := m.level, m.trend
+	next, trend := m.next, m.trend
 	p := m.at % m.length
 	for h := range out {
-		b *= m.phi
-		l += b
 		if m.times {
-			out[h] = max(l, 0) * m.season[p]
+			out[h] = max(next, 0) * m.season[p]
 		} else {
-			out[h] = l + m.season[p]
+			out[h] = next + m.season[p]
 		}
+		trend *= m.phi
+		next += trend
 		if p++; p == m.length {
 			p = 0
 		}

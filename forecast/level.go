@@ -118,7 +118,7 @@ func (m *ses) fit(x []float64) {
 		if a < 0.005 || a > 1 {
 			return
 		}
-		if e := sesError(x, a); gains(e, best) {
+		if e := sesError(x, a, best); gains(e, best) {
 			best, bestAt = e, a
 		}
 	}
@@ -133,7 +133,10 @@ func (m *ses) fit(x []float64) {
 	m.alpha = bestAt
 }
 
-func sesError(x []float64, alpha float64) float64 {
+// sesError gives the sum of the squared one-step errors. Like the other methods' it
+// leaves off where the sum passes most, since no parameter that does worse than
+// another is chosen, however much worse.
+func sesError(x []float64, alpha, most float64) float64 {
 	l, sum := startLevel(x), 0.0
 	skip := min(10, len(x)/4)
 	for _, v := range x[:skip] {
@@ -141,7 +144,9 @@ func sesError(x []float64, alpha float64) float64 {
 	}
 	for _, v := range x[skip:] {
 		e := v - l
-		sum += e * e
+		if sum += e * e; sum > most {
+			break
+		}
 		l += alpha * e
 	}
 	return sum
@@ -175,7 +180,7 @@ func (m *holt) fit(x []float64) {
 		if a < 0.005 || a > 1 || b < 0.0005 || b > a || phi < 0.7 || phi > 0.99 {
 			return
 		}
-		if e := holtError(x, a, b, phi); gains(e, best) {
+		if e := holtError(x, a, b, phi, best); gains(e, best) {
 			best, p = e, [3]float64{a, b, phi}
 		}
 	}
@@ -200,17 +205,22 @@ func (m *holt) fit(x []float64) {
 	m.alpha, m.beta, m.damp = p[0], p[1], p[2]
 }
 
-func holtError(x []float64, alpha, beta, phi float64) float64 {
-	l, b, sum := startLevel(x), 0.0, 0.0
+// holtError keeps what is expected next and the trend's part of it, b, rather than
+// the level and the trend: less of a step waits for another.
+func holtError(x []float64, alpha, beta, phi, most float64) float64 {
+	next, b, sum := startLevel(x), 0.0, 0.0
+	gain, turn := alpha+phi*beta, phi*beta
 	skip := min(10, len(x)/4)
 	for i, v := range x {
-		b *= phi
-		e := v - l - b
+		e := v - next
 		if i >= skip {
-			sum += e * e
+			if sum += e * e; sum > most {
+				break
+			}
 		}
-		l += b + alpha*e
-		b += beta * e
+		b *= phi
+		next += b + gain*e
+		b += turn * e
 	}
 	return sum
 }

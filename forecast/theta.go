@@ -15,22 +15,37 @@ type theta struct {
 	l             float64
 	power         float64 // (1-α)^n
 	at            int
+	seen          moments
 	a, b          []float64 // A and B after each value; they depend on x alone
+}
+
+// moments are what the regression line through values needs of them: the sums of
+// the values and of each times its place, from 1 on. The values are taken less the
+// first, so that of steady ones there is nothing but zeros to add up.
+type moments struct{ first, n, sum, placed float64 }
+
+func (m *moments) add(v float64) {
+	m.n++
+	m.sum += v - m.first
+	m.placed += m.n * (v - m.first)
+}
+
+// line gives the intercept A and the slope B.
+func (m *moments) line() (a, b float64) {
+	if m.n > 1 {
+		b = 6 * (2*m.placed - (m.n+1)*m.sum) / (m.n * (m.n*m.n - 1))
+	}
+	return m.first + m.sum/m.n - b*(m.n+1)/2, b
 }
 
 // lines writes A and B after each value.
 func (m *theta) lines(x []float64) {
 	m.a, m.b = grow(m.a, len(x)+1), grow(m.b, len(x)+1)
 	m.a[0], m.b[0] = 0, 0
-	var mean, b float64
+	seen := moments{first: x[0]}
 	for i, v := range x {
-		t := float64(i + 1)
-		old := mean
-		mean += (v - mean) / t
-		if i > 0 {
-			b = ((t-2)*b + 6*(v-old)/t) / (t + 1)
-		}
-		m.a[i+1], m.b[i+1] = mean-b*(t+1)/2, b
+		seen.add(v)
+		m.a[i+1], m.b[i+1] = seen.line()
 	}
 }
 
@@ -42,7 +57,7 @@ func (m *theta) fit(x []float64) {
 		if a < 0.01 || a > 0.999 || w < 0 || w > 0.99 {
 			return
 		}
-		if e := m.error(x, a, w); gains(e, best) {
+		if e := m.error(x, a, w, best); gains(e, best) {
 			best, p = e, [2]float64{a, w}
 		}
 	}
@@ -62,7 +77,7 @@ func (m *theta) fit(x []float64) {
 	m.alpha, m.weight = p[0], p[1]
 }
 
-func (m *theta) error(x []float64, alpha, weight float64) float64 {
+func (m *theta) error(x []float64, alpha, weight, most float64) float64 {
 	l, power, sum := startLevel(x)*(1-weight), 1.0, 0.0
 	inverse := 1 / alpha
 	skip := min(10, len(x)/4)
@@ -72,7 +87,9 @@ func (m *theta) error(x []float64, alpha, weight float64) float64 {
 		mu := l + weight*(power*a[i]+(1-next)*inverse*b[i])
 		power = next
 		if i >= skip {
-			sum += (v - mu) * (v - mu)
+			if sum += (v - mu) * (v - mu); sum > most {
+				break
+			}
 		}
 		l += alpha * (v - l)
 	}
@@ -80,7 +97,7 @@ func (m *theta) error(x []float64, alpha, weight float64) float64 {
 }
 
 func (m *theta) reset(x []float64) {
-	m.lines(x)
+	m.seen = moments{first: x[0]}
 	m.l, m.power, m.at = startLevel(x)*(1-m.weight), 1, 0
 }
 
@@ -88,11 +105,13 @@ func (m *theta) advance(x []float64, to int) {
 	for _, v := range x[m.at:to] {
 		m.power *= 1 - m.alpha
 		m.l += m.alpha * (v - m.l)
+		m.seen.add(v)
 	}
 	m.at = to
-	m.phi, m.trend = 1, m.weight*m.b[to]
+	a, b := m.seen.line()
+	m.phi, m.trend = 1, m.weight*b
 	// The first step's whole move, less the trend that emit adds to it.
-	move := m.power*m.a[to] + (1-m.power*(1-m.alpha))/m.alpha*m.b[to]
+	move := m.power*a + (1-m.power*(1-m.alpha))/m.alpha*b
 	m.level = m.l + m.weight*move - m.trend
 }
 
