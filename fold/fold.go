@@ -267,18 +267,13 @@ func (f *Folder) file() (last uint64) {
 }
 
 // foldNext folds the bites that choose takes out of the queue, AtOnce of them at
-// most, and tells how many events were folded.
+// most, each of other groups, and tells how many events were folded.
 func (f *Folder) foldNext(ctx context.Context, choose func(*queue) []kept) (folded int, found bool, err error) {
 	f.folding.Lock()
 	defer f.folding.Unlock()
 	f.file()
-	var bites [][]kept
 	f.mu.Lock()
-	for range f.o.AtOnce {
-		if bite := choose(&f.queue); len(bite) > 0 {
-			bites = append(bites, bite)
-		}
-	}
+	bites := f.queue.choose(f.o.AtOnce, choose)
 	f.mu.Unlock()
 	var mu sync.Mutex
 	var running sync.WaitGroup
@@ -296,7 +291,7 @@ func (f *Folder) foldNext(ctx context.Context, choose func(*queue) []kept) (fold
 	running.Wait()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, bite := range slices.Backward(bites) { // several may be of one group
+	for _, bite := range bites {
 		if ctx.Err() != nil { // whatever is folded by now is not found pending again
 			f.queue.putBack(bite)
 		} else {

@@ -14,6 +14,7 @@ type queue struct {
 	groups  [usance.MaxGroups + 1][]kept // oldest first
 	events  [usance.MaxGroups + 1]int    // that wait in each group
 	waiting int                          // in all groups
+	chosen  [usance.MaxGroups + 1]bool   // groups of which a bite was taken that is folded at once with the next
 	held    int                          // events that are in memory
 	ids     map[usance.ID]bool           // of all that is here or being folded
 	last    uint64                       // number of the last batch that was offered
@@ -82,16 +83,37 @@ func (q *queue) next(o Options, idle bool, size int) []kept {
 	}
 	var bite []kept
 	for n := 0; n < size && q.waiting > left && (n == 0 || !q.apart); n = eventsOf(bite) {
-		bite = append(bite, q.take(q.fullest(), o.Bite, q.last)...)
+		group := q.fullest()
+		if group < 0 {
+			break
+		}
+		bite = append(bite, q.take(group, o.Bite, q.last)...)
 	}
 	return bite
+}
+
+// choose takes bites that can be folded at once: they are of different groups,
+// since two of one would write the same rows and wait for each other.
+func (q *queue) choose(n int, one func(*queue) []kept) (bites [][]kept) {
+	for range n {
+		bite := one(q)
+		if len(bite) == 0 {
+			break
+		}
+		bites = append(bites, bite)
+		for i := range bite {
+			q.chosen[bite[i].group] = true
+		}
+	}
+	clear(q.chosen[:])
+	return bites
 }
 
 // oldest takes a bite of the group whose oldest batch has waited longest.
 func (q *queue) oldest(size int) []kept {
 	first := -1
 	for group, waiting := range q.groups {
-		if len(waiting) > 0 && (first < 0 || waiting[0].number < q.groups[first][0].number) {
+		if len(waiting) > 0 && !q.chosen[group] && (first < 0 || waiting[0].number < q.groups[first][0].number) {
 			first = group
 		}
 	}
@@ -109,7 +131,9 @@ func (q *queue) before(last uint64, size int) []kept {
 		if n >= size || n > 0 && q.apart {
 			break
 		}
-		bite = append(bite, q.take(group, size-n, last)...)
+		if !q.chosen[group] {
+			bite = append(bite, q.take(group, size-n, last)...)
+		}
 	}
 	return bite
 }
@@ -121,14 +145,15 @@ func eventsOf(bite []kept) (n int) {
 	return n
 }
 
+// fullest gives the group in which most events wait; -1 when none has any.
 func (q *queue) fullest() int {
-	most := 0
+	fullest, most := -1, 0
 	for group, n := range q.events {
-		if n > q.events[most] {
-			most = group
+		if n > most && !q.chosen[group] {
+			fullest, most = group, n
 		}
 	}
-	return most
+	return fullest
 }
 
 // take takes a group's oldest batches, about size events of them and none
