@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Breaks the product on purpose, one patch of testdata/mutants at a time, and
 # runs the simulation on each, or, where its name begins with nodes-, two nodes that
-# meet at every statement: one that is not found out fails the run.
+# meet at every statement, or with store-, the tests of PostgreSQL's store that look
+# at what no count tells: one that is not found out fails the run.
 #
 #	sim/mutants.sh            all of them
 #	sim/mutants.sh NAME...    these
@@ -29,23 +30,26 @@ for patch in $patches; do
 	patch=$PWD/$patch
 	# In full context: a patch that fits only loosely may break something else than it says.
 	(cd "$tree" && git apply "$patch") || { echo "$name: the patch does not apply; write it anew" >&2; exit 1; }
-	if ! (cd "$tree" && go test -c -o sim.test ./sim) >"$tree/log" 2>&1; then
+	tests=sim
+	case $name in store-*) tests=store/postgres ;; esac
+	if ! (cd "$tree" && go test -c -o sim.test "./$tests") >"$tree/log" 2>&1; then
 		cat "$tree/log" >&2
 		echo "$name: does not build; write it anew" >&2
 		exit 1
 	fi
 	case $name in
 	nodes-*) run=(-test.run TestInterleaved -every) difference='/(same|apart)/[0-9]+/[0-9]+, stopped before' ;;
+	store-*) run=(-test.run InKeyOrder) difference='_test.go:[0-9]+: counters are not locked' ;;
 	*) run=(-test.run TestSimulation -budget "$budget" -patience 20s) difference='seed [0-9]+, step [0-9]+:' ;;
 	esac
-	if (cd "$tree/sim" && ../sim.test -test.timeout 0 "${run[@]}") >"$tree/log" 2>&1; then
+	if (cd "$tree/$tests" && "$tree/sim.test" -test.timeout 0 "${run[@]}") >"$tree/log" 2>&1; then
 		survived=$((survived + 1))
 		printf '%-28s %-9s\n' "$name" SURVIVED
 	else
 		found=$(grep -m1 -A2 -E "$difference" "$tree/log" | tr '\n' ' ' || true)
 		if [ -z "$found" ]; then
 			cat "$tree/log" >&2
-			echo "$name: the simulation failed, but not by a difference" >&2
+			echo "$name: the tests failed, but not by a difference" >&2
 			exit 1
 		fi
 		seed=$(sed -nE 's/.*seed ([0-9]+), step.*/\1/p' <<<"$found")
@@ -56,6 +60,6 @@ for patch in $patches; do
 	(cd "$tree" && git apply -R "$patch")
 done
 if [ "$survived" -gt 0 ]; then
-	echo "mutants: the simulation did not find $survived of them" >&2
+	echo "mutants: the tests did not find $survived of them" >&2
 	exit 1
 fi
