@@ -301,3 +301,30 @@ func TestForecastMarkedFiles(t *testing.T) {
 		}
 	}
 }
+
+// A first row is a header by what its fields are: one whose number cannot be read is
+// a series with a fault, which must not vanish.
+func TestAFirstRowWithABadNumberIsNoHeader(t *testing.T) {
+	t.Parallel()
+	const more = "b,1,2,3\nc,4,5,6\n"
+	for _, c := range []struct{ row, says string }{
+		{"a,1e101", "line 1: 1e101 is too large"},
+		{"a,1e999", `line 1: "1e999" is not a number`},
+		{"a,inf,inf", `line 1: "inf" is not a number`},
+		{"a,12x,7y", `line 1: "12x" is not a number; begin a row that names the columns with id`},
+		{"a,-1e200,-1e300", "line 1: -1e200 is too large"},
+	} {
+		for _, rest := range []string{"", more} {
+			rows, code, message := forecastRun(t, c.row+"\n"+rest, "--csv", "-", "--horizon", "2")
+			if code == exitOK || !strings.Contains(message, c.says) {
+				t.Errorf("%s: %d, %q, %v", c.row, code, message, rows)
+			}
+		}
+	}
+	for _, header := range []string{"V1,V2,V3,V4", "Page,2015-07-01,2015-07-02,2015-07-03", "id,1e101,9x,2", ",0,1,2"} {
+		rows, code, message := forecastRun(t, header+"\n"+more, "--csv", "-", "--horizon", "2")
+		if code != exitOK || len(rows) != 3 || rows[1][0] != "b" {
+			t.Errorf("%s: %d, %q, %v", header, code, message, rows)
+		}
+	}
+}

@@ -157,9 +157,9 @@ func readLong(r io.Reader, cols columns) (seriesSet, error) {
 	return set, nil
 }
 
-// readRows reads a row each series: an id and its values. A first row without any
-// value is a header; with ends so is one that begins with "id". Empty fields are
-// gaps, but with ends those at a row's end are no values.
+// readRows reads a row each series: an id and its values. A first row whose fields
+// are names or dates is a header; with ends so is one that begins with "id". Empty
+// fields are gaps, but with ends those at a row's end are no values.
 func readRows(r io.Reader, ends bool) (ids []string, values [][]float64, err error) {
 	c := csv.NewReader(unmarked(r))
 	c.FieldsPerRecord = -1
@@ -179,7 +179,7 @@ func readRows(r io.Reader, ends bool) (ids []string, values [][]float64, err err
 				return nil, nil, fmt.Errorf("line %d: %w", line, err)
 			}
 		}
-		if line == 1 && len(row) > 1 && (ends && (slices.Contains(idNames, strings.ToLower(row[0])) || row[0] == "" && counts(row[1:])) || !slices.ContainsFunc(row[1:], isValue)) {
+		if line == 1 && len(row) > 1 && (ends && (slices.Contains(idNames, strings.ToLower(row[0])) || row[0] == "" && counts(row[1:])) || !slices.ContainsFunc(row[1:], ofSeries)) {
 			continue
 		}
 		if strings.TrimSpace(row[0]) == "" {
@@ -194,6 +194,9 @@ func readRows(r io.Reader, ends bool) (ids []string, values [][]float64, err err
 		y := make([]float64, 0, len(row)-1)
 		for _, s := range row[1:] {
 			v, err := parseValue(s)
+			if err != nil && line == 1 && ends {
+				return nil, nil, fmt.Errorf("line 1: %w; begin a row that names the columns with id", err)
+			}
 			if err != nil {
 				return nil, nil, fmt.Errorf("line %d: %w", line, err)
 			}
@@ -229,9 +232,19 @@ func counts(row []string) bool {
 
 var errNoSeries = errors.New("there is no series in it")
 
-func isValue(s string) bool {
-	_, err := parseValue(s)
-	return err == nil
+// ofSeries tells fields of a series from names and dates of columns. What is written
+// like a number, though it cannot be read as one, is no name: taken for one, it would
+// cost its series.
+func ofSeries(s string) bool {
+	if _, err := parseValue(s); err == nil {
+		return true
+	}
+	s = strings.TrimSpace(s)
+	if _, err := parseDay(s); err == nil {
+		return false
+	}
+	_, err := strconv.ParseFloat(s, 64) // beyond all bounds, or infinite
+	return err == nil || errors.Is(err, strconv.ErrRange) || strings.IndexAny(s, "0123456789+-.") == 0
 }
 
 // unmarked reads r without the byte order mark that some programs put first.
