@@ -28,7 +28,8 @@ const (
 // 0.7 or more: the job sendForecastBreachAlerts. There is one for a threshold and
 // period, and another when the date has moved by more than two days. Limits that
 // were reached meanwhile, or changed, are left to their own alerts and to the
-// next forecast. It tells how many alerts it raised.
+// next forecast; of a period that is over where the licence is, or of a licence
+// whose term is, there is nothing to tell. It tells how many alerts it raised.
 func (w *Watch) Warn(ctx context.Context) (raised int, err error) {
 	now := w.now()
 	filter := usance.BreachFilter{MadeSince: now.Add(-maxAge), MinProbability: minProbability, Within: w.o.BreachDays}
@@ -81,6 +82,10 @@ func breaches(ctx context.Context, tx usance.Tx, rows []usance.Forecast, now tim
 		if t == nil || !t.IsActive || !watched(l) || t.LimitQuantity != f.LimitQuantity || t.LimitWithGrace() != f.LimitWithGrace {
 			continue
 		}
+		date, probability, ok := asOf(f, l, now)
+		if !ok {
+			continue
+		}
 		counters, err := tx.Counters(ctx, []usance.CounterKey{{LicenseID: f.LicenseID, ThresholdID: t.ID, PeriodStart: f.PeriodStart}})
 		if err != nil {
 			return nil, err
@@ -97,7 +102,6 @@ func breaches(ctx context.Context, tx usance.Tx, rows []usance.Forecast, now tim
 			return nil, err
 		}
 		told = slices.DeleteFunc(told, func(a usance.Alert) bool { return a.PeriodStart != f.PeriodStart })
-		date := *f.PredictedBreachDate
 		if len(told) > 0 { // newest first
 			if d := told[0].PredictedBreachDate; d != nil && max(date-*d, *d-date) <= moved {
 				continue
@@ -115,15 +119,37 @@ func breaches(ctx context.Context, tx usance.Tx, rows []usance.Forecast, now tim
 		a := usance.Alert{
 			ID: usance.NewID(now), Kind: usance.AlertForecast, LicenseID: f.LicenseID, ThresholdID: t.ID, UsageType: t.UsageType,
 			PeriodStart: f.PeriodStart, PeriodEnd: f.PeriodEnd, Epoch: len(told) + 1, Quantity: used, LimitQuantity: t.LimitQuantity,
-			PredictedBreachDate: &date, BreachProbability: *f.BreachProbability,
-			Severity: usance.SeverityWarning, Reason: breachReason(f, t), CreatedAt: now,
+			PredictedBreachDate: &date, BreachProbability: probability,
+			Severity: usance.SeverityWarning, Reason: breachReason(f, t, date, probability), CreatedAt: now,
 		}
-		if *f.BreachProbability >= surely || date-f.ForecastDate <= soon {
+		if probability >= surely || date-f.ForecastDate <= soon {
 			a.Severity = usance.SeverityCritical
 		}
 		out = append(out, a)
 	}
 	return out, nil
+}
+
+// asOf gives the date and the probability of a limit that was not reached by now.
+// Days of the licence may have ended since the forecast was made: of its chance the
+// part that lay in them has not come true, and what was expected then is expected
+// today, if it is expected still.
+func asOf(f *usance.Forecast, l *usance.License, now time.Time) (date usance.Date, probability float64, ok bool) {
+	zone, _, end, err := l.Term()
+	if err != nil || !now.Before(end) || !now.Before(f.PeriodEnd.Start(zone)) {
+		return 0, 0, false
+	}
+	date, probability = *f.PredictedBreachDate, *f.BreachProbability
+	today := usance.DateOf(now, zone)
+	if date >= today {
+		return date, probability, true
+	}
+	gone := 0.5
+	if p := f.Outlook.Limit; p != nil && p.Late != nil && *p.Late < today {
+		gone = 0.9
+	}
+	probability = (probability - gone) / (1 - gone)
+	return today, probability, probability >= minProbability
 }
 
 func thresholdOf(facts []usance.Facts, f *usance.Forecast) (*usance.Threshold, *usance.License) {
@@ -137,7 +163,7 @@ func thresholdOf(facts []usance.Facts, f *usance.Forecast) (*usance.Threshold, *
 	return nil, nil
 }
 
-func breachReason(f *usance.Forecast, t *usance.Threshold) string {
+func breachReason(f *usance.Forecast, t *usance.Threshold, date usance.Date, probability float64) string {
 	var b strings.Builder
 	what := f.UsageType + " usage"
 	if f.UsageType == usance.AllTypes {
@@ -147,15 +173,19 @@ func breachReason(f *usance.Forecast, t *usance.Threshold) string {
 	if t.PeriodType == usance.PeriodTotal {
 		period = "limit"
 	}
-	fmt.Fprintf(&b, "%s is expected to pass its %s of %d on %s", what, period, f.LimitQuantity, f.PredictedBreachDate)
+	fmt.Fprintf(&b, "%s is expected to pass its %s of %d on %s", what, period, f.LimitQuantity, date)
 	if l := f.Outlook.Limit; l != nil && l.Early != nil {
-		if l.Late != nil && *l.Late != *l.Early {
-			fmt.Fprintf(&b, " (%s to %s)", l.Early, l.Late)
-		} else if l.Late == nil && *l.Early != *f.PredictedBreachDate {
-			fmt.Fprintf(&b, " (%s at the earliest)", l.Early)
+		early := *l.Early
+		if date != *f.PredictedBreachDate { // the days before have shown that it is none of them
+			early = date
+		}
+		if l.Late != nil && *l.Late > early {
+			fmt.Fprintf(&b, " (%s to %s)", early, l.Late)
+		} else if l.Late == nil && early != date {
+			fmt.Fprintf(&b, " (%s at the earliest)", early)
 		}
 	}
-	fmt.Fprintf(&b, ", with a probability of %.0f %%", math.Floor(*f.BreachProbability*100))
+	fmt.Fprintf(&b, ", with a probability of %.0f %%", math.Floor(probability*100))
 	if f.PeriodEnd != usance.MaxDate {
 		fmt.Fprintf(&b, "; by %s it is expected to come to %d", f.PeriodEnd-1, f.PredictedQuantity)
 	}

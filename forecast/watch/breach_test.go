@@ -97,3 +97,53 @@ func TestWhatWasToldReadsNoDays(t *testing.T) {
 		}
 	}
 }
+
+// A day of a licence may end between its forecast and the alert: there is no warning
+// of a period that is over there, nor of a day that is.
+func TestNoWarningOfWhatIsOver(t *testing.T) {
+	made := time.Date(2024, 10, 1, 3, 0, 0, 0, time.UTC) // 20:00 on 30 September in Los Angeles
+	there := func(l *usance.License) { l.Timezone = "America/Los_Angeles" }
+	f := newFixture(t)
+	f.now = made
+	for _, id := range []string{"month", "week", "unsure", "ended"} {
+		f.license(id, there)
+		f.use(id, "view", day("2024-07-01"), day("2024-10-01"), func(d usance.Date) int64 {
+			if d == day("2024-09-30") {
+				return 84 // by eight in the evening
+			}
+			return 100
+		})
+	}
+	weekly := func(h *usance.Threshold) { h.PeriodType = usance.PeriodWeekly }
+	f.threshold("month", "month", 2990) // 2,984 are used, and 16 are to come
+	f.threshold("week", "week", 85, weekly)
+	f.threshold("unsure", "unsure", 85, weekly)
+	f.threshold("ended", "ended", 85, weekly)
+	f.generate(4)
+	// What a quiet evening leaves open.
+	rows := f.forecasts(usance.ForecastFilter{LicenseID: "unsure"})
+	p := 0.8
+	rows[0].BreachProbability, rows[0].PredictedBreachDate, rows[0].Outlook.Limit.Late = &p, rows[0].Outlook.Limit.Median, nil
+	f.update(func(ctx context.Context, tx usance.Tx) error { return tx.PutForecasts(ctx, rows) })
+	for _, id := range []string{"month", "week", "unsure", "ended"} {
+		row := f.forecasts(usance.ForecastFilter{LicenseID: id})[0]
+		if row.PredictedBreachDate == nil || *row.PredictedBreachDate != day("2024-09-30") {
+			t.Fatalf("%s: %+v", id, row)
+		}
+	}
+	f.now = made.Add(6 * time.Hour) // two in the morning of 1 October
+	f.license("ended", there, func(l *usance.License) { l.EndDate = "2024-09-30" })
+	if n, err := f.Warn(t.Context()); n != 1 || err != nil {
+		t.Errorf("%d warnings, want that of the week; %v", n, err)
+	}
+	for _, id := range []string{"month", "unsure", "ended"} {
+		if got := f.alerts(id); len(got) > 0 {
+			t.Errorf("%s: %+v", id, got)
+		}
+	}
+	got := f.alerts("week")
+	if len(got) != 1 || *got[0].PredictedBreachDate != day("2024-10-01") || !strings.Contains(got[0].Reason, "on 2024-10-01") || strings.Contains(got[0].Reason, "09-30") ||
+		got[0].BreachProbability < 0.7 {
+		t.Errorf("%+v", got)
+	}
+}
