@@ -303,7 +303,7 @@ type Result struct {
 type Usage struct {
 	ThresholdID string `json:"thresholdId"`
 	UsageType   string `json:"usageType"`
-	PeriodStart Date   `json:"periodStart"`
+	PeriodStart *Date  `json:"periodStart,omitempty"` // nil: all time, of a total
 	Used        int64  `json:"used"`
 	Limit       int64  `json:"limit"`     // limitQuantity with grace
 	Remaining   int64  `json:"remaining"` // units until Limit, never negative

@@ -226,10 +226,15 @@ func (c *Counter) TermsOf(t *Threshold) Terms {
 // Usage is the counter's state as answers show it.
 func (c *Counter) Usage(t *Threshold) Usage {
 	limit := c.TermsOf(t).LimitWithGrace()
-	return Usage{
-		ThresholdID: t.ID, UsageType: t.UsageType, PeriodStart: c.PeriodStart,
+	u := Usage{
+		ThresholdID: t.ID, UsageType: t.UsageType,
 		Used: c.Quantity, Limit: limit, Remaining: max(0, limit-c.Quantity),
 	}
+	if c.PeriodStart != MinDate { // as a total's has
+		start := c.PeriodStart
+		u.PeriodStart = &start
+	}
+	return u
 }
 
 // Moment is when, and by which licence's calendar, a change is judged.

@@ -60,12 +60,15 @@ func appendResult(b []byte, r *usance.Result) ([]byte, error) {
 		b = appendString(b, u.ThresholdID)
 		b = append(b, `,"usageType":`...)
 		b = appendString(b, u.UsageType)
-		b = append(b, `,"periodStart":"`...)
-		var err error
-		if b, err = u.PeriodStart.AppendText(b); err != nil {
-			return b, err
+		if u.PeriodStart != nil {
+			b = append(b, `,"periodStart":"`...)
+			var err error
+			if b, err = u.PeriodStart.AppendText(b); err != nil {
+				return b, err
+			}
+			b = append(b, '"')
 		}
-		b = append(b, `","used":`...)
+		b = append(b, `,"used":`...)
 		b = strconv.AppendInt(b, u.Used, 10)
 		b = append(b, `,"limit":`...)
 		b = strconv.AppendInt(b, u.Limit, 10)

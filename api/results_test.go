@@ -73,7 +73,8 @@ func TestResultsAreWrittenAsJSON(t *testing.T) {
 
 func TestADateThatIsNoneIsNotWritten(t *testing.T) {
 	t.Parallel()
-	if _, err := appendResults(nil, []usance.Result{{Usage: []usance.Usage{{PeriodStart: usance.MaxDate + 1}}}}); err == nil {
+	none := usance.MaxDate + 1
+	if _, err := appendResults(nil, []usance.Result{{Usage: []usance.Usage{{PeriodStart: &none}}}}); err == nil {
 		t.Error("a date past the year 9999 is written")
 	}
 }

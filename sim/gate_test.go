@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/url"
 	"os"
@@ -98,6 +99,14 @@ func (g *gate) statements() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.Clone(g.passed)
+}
+
+// refused are the errors that the database answered so far, by code: answers may
+// still come, as to the pool's own pings.
+func (g *gate) refused() map[string]int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return maps.Clone(g.refusals)
 }
 
 func (g *gate) pass(statement string) {

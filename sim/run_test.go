@@ -134,7 +134,11 @@ func same(what string, got, want any) error {
 func usages(rows []usance.Usage) []Usage {
 	var out []Usage
 	for _, u := range rows {
-		out = append(out, Usage{u.ThresholdID, Day(u.PeriodStart), u.Used, u.Limit})
+		start := usance.MinDate // of a total
+		if u.PeriodStart != nil {
+			start = *u.PeriodStart
+		}
+		out = append(out, Usage{u.ThresholdID, Day(start), u.Used, u.Limit})
 		if u.Remaining != max(0, u.Limit-u.Used) {
 			out = append(out, Usage{"remaining is wrong", 0, u.Remaining, 0})
 		}

@@ -933,7 +933,7 @@ export interface TypeComparison {
 
 export interface Usage {
   limit: number;
-  periodStart: string;
+  periodStart?: string;
   remaining: number;
   thresholdId: string;
   usageType: string;
