@@ -80,8 +80,8 @@ func (a *api) backfill(ctx context.Context, c *Call, in *backfillInput) (out Bac
 			return out, err
 		}
 	}
-	if len(in.Totals) > 0 {
-		totals := make([]usance.DailyTotal, len(in.Totals))
+	totals := make([]usance.DailyTotal, len(in.Totals))
+	if len(totals) > 0 {
 		for i, t := range in.Totals {
 			if t.Quantity == nil {
 				return out, usance.Invalid(fmt.Sprintf("totals[%d].quantity", i), "is required; 0 takes an earlier total of the day back")
@@ -97,11 +97,8 @@ func (a *api) backfill(ctx context.Context, c *Call, in *backfillInput) (out Bac
 		if err := a.limits.send(ctx, c.Principal, len(totals)); err != nil {
 			return out, err
 		}
-		if out.Results, err = a.d.Ingest.Totals(ctx, totals, c.actor()); err != nil {
-			return out, err
-		}
 	}
-	if ranged {
+	if ranged { // first, since it may be refused; what is counted meanwhile is right all the same
 		b, err := a.d.Backfill.Start(ctx, in.LicenseID, from, to, c.actor())
 		if err != nil {
 			return out, err
@@ -109,5 +106,8 @@ func (a *api) backfill(ctx context.Context, c *Call, in *backfillInput) (out Bac
 		state := backfillState(b, nil)
 		out.Backfill = &state
 	}
-	return out, nil
+	if len(totals) > 0 {
+		out.Results, err = a.d.Ingest.Totals(ctx, totals, c.actor())
+	}
+	return out, err
 }

@@ -183,7 +183,7 @@ func (a *api) openAPI() *huma.OpenAPI {
 		Security: []map[string][]string{{"key": {}}},
 		Paths:    make(map[string]*huma.PathItem),
 	}
-	for _, tag := range []string{tagEvents, tagUsage, tagLimits, tagBilling, tagCatalog, tagAdmin} {
+	for _, tag := range []string{tagEvents, tagUsage, tagLimits, tagForecasts, tagBilling, tagCatalog, tagAdmin} {
 		doc.Tags = append(doc.Tags, &huma.Tag{Name: tag})
 	}
 	problem := &huma.Response{

@@ -199,7 +199,7 @@ func (in *eventsInput) filter() (usance.EventFilter, error) {
 	}
 	if in.EndDate != nil {
 		f.To = in.EndDate.AddDays(1)
-		if f.To <= f.From {
+		if in.StartDate != nil && f.To <= f.From {
 			return f, usance.Invalid("endDate", "must not lie before startDate")
 		}
 	}

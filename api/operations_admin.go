@@ -329,10 +329,10 @@ func (a *api) adminOperations() []*operation {
 			name: "jobs.pause", kind: isMutation, method: "POST", path: "/v1/jobs/{name}/pause", need: access.ManageJobs, tag: tagAdmin,
 			summary: "Stop a job's schedule, on every node, over restarts", example: `{"name":"checkUsageThresholds"}`,
 		}, nil, func(ctx context.Context, c *Call, in *jobRef) (usance.Job, error) {
-			if err := a.d.Jobs.Pause(ctx, in.Name); err != nil {
+			if err := a.auditJob(ctx, c, "job.pause", in); err != nil {
 				return usance.Job{}, err
 			}
-			if err := a.auditJob(ctx, c, "job.pause", in); err != nil {
+			if err := a.d.Jobs.Pause(ctx, in.Name); err != nil {
 				return usance.Job{}, err
 			}
 			return a.job(ctx, in.Name)
@@ -341,10 +341,10 @@ func (a *api) adminOperations() []*operation {
 			name: "jobs.resume", kind: isMutation, method: "POST", path: "/v1/jobs/{name}/resume", need: access.ManageJobs, tag: tagAdmin,
 			summary: "Take up a job's schedule again", example: `{"name":"checkUsageThresholds"}`,
 		}, nil, func(ctx context.Context, c *Call, in *jobRef) (usance.Job, error) {
-			if err := a.d.Jobs.Resume(ctx, in.Name); err != nil {
+			if err := a.auditJob(ctx, c, "job.resume", in); err != nil {
 				return usance.Job{}, err
 			}
-			if err := a.auditJob(ctx, c, "job.resume", in); err != nil {
+			if err := a.d.Jobs.Resume(ctx, in.Name); err != nil {
 				return usance.Job{}, err
 			}
 			return a.job(ctx, in.Name)
@@ -358,18 +358,19 @@ func (a *api) rotateAdminKey(ctx context.Context, c *Call, overlap time.Duration
 		return NewKey{}, usance.Invalid("expiresAt", "is not for the key %s, which does not end; make an admin key that does", access.BootstrapKeyID)
 	}
 	out := NewKey{Key: usance.APIKey{ID: access.BootstrapKeyID, Role: usance.RoleAdmin, CreatedAt: a.instant()}}
+	// Before the key is replaced, which can neither be taken back nor be done twice.
 	err := a.d.Store.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
 		e := usance.NewAuditEntry(a.now(), c.actor(), "key.rotate", access.BootstrapKeyID)
-		err := tx.AddAudit(ctx, []usance.AuditEntry{e})
-		if err == nil { // last: it cannot be taken back
-			out.Secret, err = a.d.RotateAdminKey(overlap)
-		}
-		return err
+		return tx.AddAudit(ctx, []usance.AuditEntry{e})
 	})
+	if err == nil {
+		out.Secret, err = a.d.RotateAdminKey(overlap)
+	}
 	return out, err
 }
 
-// auditJob records who did what to a job; nothing of a job that there is none of.
+// auditJob records who does what to a job, before it is done; nothing of a job that
+// there is none of.
 func (a *api) auditJob(ctx context.Context, c *Call, action string, in *jobRef) error {
 	if _, err := a.job(ctx, in.Name); err != nil {
 		if usance.ErrorCode(err) == usance.CodeNotFound {

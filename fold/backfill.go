@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/usance/usance"
@@ -113,9 +114,10 @@ func (b *Backfiller) work(ctx context.Context) error {
 			return err
 		}
 		for i := range mine {
-			if err := b.advance(ctx, mine[i]); err != nil {
-				return err
-			}
+			err = errors.Join(err, b.advance(ctx, mine[i])) // one that fails holds up no other
+		}
+		if err != nil {
+			return err // to be tried again after a while
 		}
 	}
 }
@@ -164,16 +166,18 @@ func (b *Backfiller) advance(ctx context.Context, at usance.Backfill) error {
 	if err == nil {
 		_, err = b.keep(ctx, b.runner, at)
 	}
-	if ctx.Err() != nil {
+	var known *usance.Error
+	switch {
+	case ctx.Err() != nil:
 		return ctx.Err() // what was cut short is taken up again
-	}
-	if err == nil {
+	case err == nil:
 		return nil
+	case errors.As(err, &known) && known.Code == usance.CodeUnavailable:
+		return fmt.Errorf("the backfill of %q: %w", at.LicenseID, err)
 	}
 	b.f.o.Logger.Error("a backfill failed", "license", at.LicenseID, "day", at.NextDate, "error", err)
 	at.Status, at.Error = usance.BackfillFailed, "a fault of the server; its log has the cause"
-	var known *usance.Error
-	if errors.As(err, &known) {
+	if known != nil {
 		at.Error = known.Error()
 	}
 	_, err = b.keep(ctx, b.runner, at)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -219,7 +220,8 @@ func TestBackfillFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bad := &failing{k.store, from + 2}
+	bad := &failing{Store: k.store, day: from + 2, err: errors.New("a page cannot be read")}
+	bad.times.Store(1)
 	b := fold.NewBackfiller(fold.New(bad, fold.Options{Now: func() time.Time { return k.now }}), false)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -254,21 +256,60 @@ func TestBackfillFails(t *testing.T) {
 // failing cannot read the events of a day.
 type failing struct {
 	fold.Store
-	day usance.Date
+	day   usance.Date
+	err   error
+	times atomic.Int64 // that it fails
 }
 
 func (f *failing) View(ctx context.Context, fn func(usance.View) error) error {
-	return f.Store.View(ctx, func(v usance.View) error { return fn(&failingView{v, f.day}) })
+	return f.Store.View(ctx, func(v usance.View) error { return fn(&failingView{v, f}) })
 }
 
 type failingView struct {
 	usance.View
-	day usance.Date
+	f *failing
 }
 
 func (v *failingView) Folded(ctx context.Context, licenseID string, from, to usance.Date, yield func(*usance.Event) error) error {
-	if from <= v.day && v.day < to {
-		return errors.New("a page cannot be read")
+	if from <= v.f.day && v.f.day < to && v.f.times.Add(-1) >= 0 {
+		return v.f.err
 	}
 	return v.View.Folded(ctx, licenseID, from, to, yield)
+}
+
+// A store that cannot be reached for a while fails no backfill, nor holds up
+// another one that it does not concern.
+func TestBackfillOutlastsAnOutage(t *testing.T) {
+	t.Parallel()
+	k := newKit(t)
+	k.license(t, "m")
+	from, to := k.days(t, "l", 3, 5)
+	k.days(t, "m", 3, 5)
+	k.spoil(t, "l", from+1)
+	bad := &failing{Store: k.store, day: from + 1, err: usance.NewError(usance.CodeUnavailable, "the database is restarting")}
+	bad.times.Store(1 << 30)
+	b := fold.NewBackfiller(fold.New(bad, fold.Options{Now: func() time.Time { return k.now }}), false)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = b.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	if _, err := b.Start(t.Context(), "l", from, to, "test"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Start(t.Context(), "m", from, from+1, "test"); err != nil {
+		t.Fatal(err)
+	}
+	if s := await(t, b, "m", ended); s.Status != usance.BackfillDone {
+		t.Errorf("of the other licence: %+v", s)
+	}
+	if s, _, err := b.Status(t.Context(), "l"); err != nil || s.Status != usance.BackfillRunning {
+		t.Errorf("during the outage: %+v, %v", s, err)
+	}
+	bad.times.Store(0)
+	if _, err := b.Start(t.Context(), "l", from, to, "test"); err != nil { // joins, and does not wait for the next try
+		t.Fatal(err)
+	}
+	if s := await(t, b, "l", ended); s.Status != usance.BackfillDone || s.Changed != 1 || s.Events != 15 {
+		t.Errorf("after it: %+v", s)
+	}
 }

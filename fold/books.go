@@ -13,14 +13,14 @@ import (
 // counter with the usage of its period, the overages of each period with its
 // counter.
 type Books struct {
-	LicenseID string        `json:"licenseId"`
-	Rows      int           `json:"rows"`     // rollup rows compared
-	Events    int64         `json:"events"`   // raw events that those were compared with
-	Sealed    int           `json:"sealed"`   // days not compared: their raw events are pruned
-	Counters  int           `json:"counters"` // compared; those of retired thresholds stand still and are not
-	Overages  int           `json:"overages"` // rows whose sums were compared
-	Wrong     int           `json:"wrong"`    // figures that differ
-	Faults    []Discrepancy `json:"faults"`   // the first of them
+	LicenseID string         `json:"licenseId"`
+	Rows      int            `json:"rows"`     // rollup rows compared
+	Events    int64          `json:"events"`   // raw events that those were compared with
+	Sealed    int            `json:"sealed"`   // days not compared: their raw events are pruned
+	Counters  int            `json:"counters"` // compared; those of retired thresholds stand still and are not
+	Overages  int            `json:"overages"` // rows whose sums were compared
+	Wrong     map[string]int `json:"wrong"`    // figures that differ, by kind
+	Faults    []Discrepancy  `json:"faults"`   // the first of each kind
 }
 
 // What a Discrepancy is about.
@@ -79,7 +79,7 @@ func (f *Folder) CheckBooks(ctx context.Context, page usance.Page, days int) ([]
 }
 
 func (f *Folder) checkBooks(ctx context.Context, l *usance.License, days int) (Books, error) {
-	b := Books{LicenseID: l.ID, Faults: []Discrepancy{}}
+	b := Books{LicenseID: l.ID, Wrong: make(map[string]int), Faults: []Discrepancy{}}
 	zone, err := usance.ParseZone(l.Timezone)
 	if err != nil { // of a table of licences that is another program's too
 		b.add(Discrepancy{Kind: WrongLicense, LicenseID: l.ID, Problem: fmt.Sprintf("nothing of it can be compared: %v", err),
@@ -186,9 +186,12 @@ func (b *Books) addCounts(wrong []usance.Miscount) {
 	}
 }
 
+// maxFaults bounds how many figures of a kind are named.
+const maxFaults = 100
+
 func (b *Books) add(d Discrepancy) {
-	b.Wrong++
-	if len(b.Faults) < maxDriftKeys {
+	b.Wrong[d.Kind]++
+	if b.Wrong[d.Kind] <= maxFaults {
 		b.Faults = append(b.Faults, d)
 	}
 }

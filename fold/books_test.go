@@ -67,8 +67,12 @@ func TestBooks(t *testing.T) {
 			for _, f := range b.Faults {
 				got = append(got, strings.Join([]string{f.Kind, f.LicenseID, f.Date.String(), f.UsageType, f.ThresholdID, f.Problem}, " "))
 			}
-			if b.Wrong != len(b.Faults) {
-				t.Errorf("%d are wrong, %d named", b.Wrong, len(b.Faults))
+			n := 0
+			for _, of := range b.Wrong {
+				n += of
+			}
+			if n != len(b.Faults) {
+				t.Errorf("%d are wrong, %d named", n, len(b.Faults))
 			}
 		}
 		if !slices.Equal(got, want) {
@@ -163,5 +167,34 @@ func TestBooks(t *testing.T) {
 	check(0)
 	if b := k.books(t, 0)[0]; b.Sealed != 2 || b.Events != 0 {
 		t.Errorf("after pruning %+v, want 2 sealed days and no events", b)
+	}
+}
+
+// However many rollups are wrong, no other figure that is goes uncounted.
+func TestBooksCountWhatTheyDoNotName(t *testing.T) {
+	k := newKit(t)
+	limit, err := k.catalog.CreateThreshold(t.Context(), usance.Threshold{LicenseID: "l", UsageType: "view", PeriodType: usance.PeriodTotal,
+		Terms: usance.Terms{LimitQuantity: 10_000}}, "test", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, to := k.days(t, "l", 130, 1)
+	for day := from; day < to; day++ {
+		k.spoil(t, "l", day)
+	}
+	err = k.store.Update(t.Context(), usance.Locks{}, func(tx usance.Tx) error {
+		list, err := tx.LockCounters(t.Context(), []usance.CounterKey{{LicenseID: "l", ThresholdID: limit.ID, PeriodStart: usance.MinDate}})
+		if err == nil {
+			list[0].Quantity++
+			err = tx.PutCounters(t.Context(), list)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := k.books(t, 0)[0]
+	if b.Wrong[fold.WrongRollup] != 130 || b.Wrong[fold.WrongCounter] != 1 || len(b.Faults) != 101 || b.Faults[100].Kind != fold.WrongCounter {
+		t.Errorf("%v are wrong, %d are named", b.Wrong, len(b.Faults))
 	}
 }

@@ -189,7 +189,7 @@ func TestBooksNoticeUniqueSessions(t *testing.T) {
 	if _, err := k.a.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if b := k.books(t, 0)[0]; b.Wrong != 0 {
+	if b := k.books(t, 0)[0]; len(b.Wrong) != 0 {
 		t.Fatalf("%+v", b)
 	}
 	f := fold.New(bent{k.store}, fold.Options{Now: func() time.Time { return k.now }})

@@ -78,7 +78,7 @@ func TestLostSessions(t *testing.T) {
 		{Kind: fold.WrongSessions, LicenseID: "l", Date: today - 3, Problem: problem, Fix: `recalculate the day: POST /v1/recalculate with licenseId "l", startDate and endDate 2026-04-28`},
 		{Kind: fold.WrongSessions, LicenseID: "l", Date: today, Problem: problem, Fix: `recalculate the day: POST /v1/recalculate with licenseId "l", startDate and endDate 2026-05-01`},
 	}
-	if b := k.books(t, 0)[0]; b.Wrong != 2 || !slices.Equal(b.Faults, faults) {
+	if b := k.books(t, 0)[0]; b.Wrong[fold.WrongSessions] != 2 || !slices.Equal(b.Faults, faults) {
 		t.Errorf("the books name %+v, want %+v", b, faults)
 	}
 

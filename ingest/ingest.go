@@ -244,27 +244,56 @@ func (in *Ingester) Accepting() bool {
 	return !in.closed && (at == 0 || in.o.Now().Sub(time.Unix(0, at)) > failureShown)
 }
 
+// hopeless is how many requests of a group that failed the store must not take,
+// one after the other, for the rest to be answered the same: each may wait for
+// it as long as the group did.
+const hopeless = 2
+
 // settle commits a group and answers its requests. A group that fails is
 // tried again request by request, so that nobody's input harms a neighbour.
 func (in *Ingester) settle(group []*request) {
+	err := in.try(group)
+	if err == nil || len(group) == 1 {
+		in.answer(group, err)
+		return
+	}
+	in.metrics.regrouped.Inc()
+	failed := 0
+	for i := range group {
+		if failed == hopeless {
+			in.answer(group[i:], err)
+			return
+		}
+		err = in.try(group[i : i+1])
+		in.answer(group[i:i+1], err)
+		if usance.ErrorCode(err) == usance.CodeUnavailable {
+			failed++
+		} else {
+			failed = 0
+		}
+	}
+}
+
+func (in *Ingester) try(group []*request) error {
 	ctx, end := in.within(group)
 	err := in.commit(ctx, group)
 	end(err)
-	if err != nil && len(group) > 1 {
-		in.metrics.regrouped.Inc()
-		for _, r := range group {
-			in.settle([]*request{r})
-		}
-		return
-	}
-	if err != nil {
+	if err != nil && len(group) == 1 {
 		in.o.Logger.ErrorContext(ctx, "ingest commit failed", "events", len(group[0].items), "error", err)
-		err = outward(err)
 	}
+	return err
+}
+
+func (in *Ingester) answer(group []*request, err error) {
 	in.note(err)
 	for _, r := range group {
 		in.waiting.Add(-int64(len(r.items)))
-		r.done <- err
+		if err == nil {
+			r.done <- nil
+			continue
+		}
+		own := *outward(err)
+		r.done <- &own
 	}
 }
 

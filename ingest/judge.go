@@ -26,12 +26,12 @@ func (g *group) judge(r *request) {
 
 // snapshot is what abort goes back to.
 type snapshot struct {
-	staged, answers int
-	moves           map[*counter]move
+	staged, answers, audit int
+	moves                  map[*counter]move
 }
 
 func (g *group) snapshot() snapshot {
-	s := snapshot{staged: len(g.staged), answers: len(g.answers), moves: make(map[*counter]move, len(g.counters))}
+	s := snapshot{staged: len(g.staged), answers: len(g.answers), audit: len(g.audit), moves: make(map[*counter]move, len(g.counters))}
 	for _, c := range g.counters {
 		s.moves[c] = c.move
 	}
@@ -53,7 +53,7 @@ func (g *group) abort(r *request, before snapshot) {
 			*sum = sum.Minus(usance.Tally{Events: g.staged[i].Sign(), Quantity: g.staged[i].Quantity, RevenueCents: g.staged[i].RevenueCents})
 		}
 	}
-	g.staged = g.staged[:before.staged]
+	g.staged, g.audit = g.staged[:before.staged], g.audit[:before.audit]
 	for c, was := range before.moves {
 		c.move = was
 	}

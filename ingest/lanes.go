@@ -101,12 +101,7 @@ func byShard(group []*request) (groups [][]*request) {
 // submit queues a request and waits for its answer.
 func (in *Ingester) submit(ctx context.Context, r *request) ([]usance.Result, error) {
 	parts := in.divide(r)
-	if in.o.Spans != nil {
-		for _, part := range parts {
-			part.span = trace.SpanContextFromContext(ctx)
-		}
-	}
-	if err := in.enqueue(parts...); err != nil {
+	if err := in.send(ctx, parts); err != nil {
 		return nil, err
 	}
 	failed := make([]error, len(parts))
@@ -136,6 +131,16 @@ func (in *Ingester) submit(ctx context.Context, r *request) ([]usance.Result, er
 		}
 	}
 	return results, first
+}
+
+// send queues what was divided, as part of the span that asks.
+func (in *Ingester) send(ctx context.Context, parts []*request) error {
+	if in.o.Spans != nil {
+		for _, part := range parts {
+			part.span = trace.SpanContextFromContext(ctx)
+		}
+	}
+	return in.enqueue(parts...)
 }
 
 func (r *request) wait(ctx context.Context) error {

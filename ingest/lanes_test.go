@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/usance/usance"
 	"github.com/usance/usance/ingest"
@@ -17,10 +18,12 @@ type failing struct {
 	usance.Store
 	lane  func(licenseID string) int
 	which atomic.Int64 // the lane; -1: none
+	asked atomic.Int64 // times that it refused
 }
 
 func (f *failing) Update(ctx context.Context, locks usance.Locks, fn func(usance.Tx) error) error {
 	if slices.ContainsFunc(locks.Shared, func(id string) bool { return int64(f.lane(id)) == f.which.Load() }) {
+		f.asked.Add(1)
 		return usance.NewError(usance.CodeUnavailable, "the disk is full")
 	}
 	return f.Store.Update(ctx, locks, fn)
@@ -97,5 +100,63 @@ func TestRequestOfSeveralLanes(t *testing.T) {
 	}
 	if k.in.Busy() {
 		t.Error("it is busy with nothing")
+	}
+}
+
+// A store that takes nothing is asked for a few requests of a group, not for each:
+// each may wait long.
+func TestOutageIsNotWaitedOutByEach(t *testing.T) {
+	store := &failing{Store: storetest.OpenOne(t), lane: func(string) int { return 0 }}
+	k := newKitOn(t, store, ingest.Options{})
+	k.license(t, "l")
+	totals := make([]usance.DailyTotal, 50) // each a request, all of them a group
+	for i := range totals {
+		totals[i] = usance.DailyTotal{LicenseID: "l", Date: usance.DateOf(at, time.UTC).AddDays(-i), UsageType: "view", Quantity: 1, Source: "test", Line: int64(i + 1)}
+	}
+	if _, err := k.in.Totals(t.Context(), totals, "test"); usance.ErrorCode(err) != usance.CodeUnavailable {
+		t.Errorf("while the store takes nothing: %v", err)
+	}
+	if n := store.asked.Load(); n != 3 {
+		t.Errorf("the store was asked %d times, want once for all and for two", n)
+	}
+	store.which.Store(-1)
+	if _, err := k.in.Totals(t.Context(), totals, "test"); err != nil {
+		t.Fatal(err)
+	}
+	if events, _ := k.used(t, "l"); events != 50 {
+		t.Errorf("%d events counted after it, want 50", events)
+	}
+}
+
+// A correction that a limit refuses leaves the total as it was, and no record of
+// a void.
+func TestRefusedCorrectionLeavesNoTrace(t *testing.T) {
+	k := newKit(t, ingest.Options{})
+	k.license(t, "l")
+	k.threshold(t, usance.Threshold{LicenseID: "l", UsageType: "view", PeriodType: usance.PeriodTotal, Terms: usance.Terms{LimitQuantity: 60}})
+	for _, c := range []struct {
+		quantity, used int64
+		audited        int
+	}{{50, 50, 0}, {70, 50, 0}, {60, 60, 1}} {
+		total := usance.DailyTotal{LicenseID: "l", Date: usance.DateOf(at, time.UTC), UsageType: "view", Quantity: c.quantity, Source: "test", Line: 1}
+		if _, err := k.in.Totals(t.Context(), []usance.DailyTotal{total}, "test"); err != nil {
+			t.Fatal(err)
+		}
+		var voids int
+		err := k.store.View(t.Context(), func(v usance.View) error {
+			list, _, err := v.Audit(t.Context(), usance.AuditFilter{LicenseID: "l"}, usance.Page{Limit: 100})
+			for _, e := range list {
+				if e.Action == "event.void" {
+					voids++
+				}
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, used := k.used(t, "l"); used != c.used || voids != c.audited {
+			t.Errorf("after a total of %d: %d used and %d voids on record, want %d and %d", c.quantity, used, voids, c.used, c.audited)
+		}
 	}
 }

@@ -3,6 +3,8 @@ package ingest
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/usance/usance"
@@ -71,12 +73,23 @@ type totalDay struct {
 // tryTotals sends the open totals by what their days hold now, and gives those
 // that another request was faster with.
 func (in *Ingester) tryTotals(ctx context.Context, totals []usance.DailyTotal, open []int, out []usance.TotalResult, actor string) (again []int, err error) {
+	byLicense := make(map[string][]int, 1) // places in open
+	for n, i := range open {
+		byLicense[totals[i].LicenseID] = append(byLicense[totals[i].LicenseID], n)
+	}
 	days := make([]totalDay, len(open))
 	err = in.store.View(ctx, func(v usance.View) error {
-		others := make(map[usance.Day]bool)
-		for n, i := range open {
-			if days[n], err = readDay(ctx, v, &totals[i], others); err != nil {
+		for id, places := range byLicense {
+			of := make([]*usance.DailyTotal, len(places))
+			for j, n := range places {
+				of[j] = &totals[open[n]]
+			}
+			found, err := readDays(ctx, v, id, of)
+			if err != nil {
 				return err
+			}
+			for j, n := range places {
+				days[n] = found[j]
 			}
 		}
 		return nil
@@ -91,7 +104,7 @@ func (in *Ingester) tryTotals(ctx context.Context, totals []usance.DailyTotal, o
 			together = append(together, in.divide(requests[n])...) // of one licence: not divided
 		}
 	}
-	if err := in.enqueue(together...); err != nil {
+	if err := in.send(ctx, together); err != nil {
 		return nil, err
 	}
 	for n, i := range open {
@@ -109,42 +122,83 @@ func (in *Ingester) tryTotals(ctx context.Context, totals []usance.DailyTotal, o
 	return again, nil
 }
 
-// readDay looks at the day of a total. others keeps what was found of days. A
-// licence that is not there, or cannot be read, is the judge's to refuse.
-func readDay(ctx context.Context, v usance.View, t *usance.DailyTotal, others map[usance.Day]bool) (totalDay, error) {
-	d := totalDay{zone: time.UTC}
-	facts, err := v.Facts(ctx, []string{t.LicenseID})
+// readDays looks at the days of a licence's totals. A licence that is not there,
+// or cannot be read, is the judge's to refuse.
+func readDays(ctx context.Context, v usance.View, licenseID string, totals []*usance.DailyTotal) ([]totalDay, error) {
+	out := make([]totalDay, len(totals))
+	for i := range out {
+		out[i].zone = time.UTC
+	}
+	facts, err := v.Facts(ctx, []string{licenseID})
 	if err != nil || len(facts) == 0 {
-		return d, err
+		return out, err
 	}
 	zone, from, _, err := facts[0].License.Term()
 	if err != nil {
-		return d, nil //nolint:nilerr // judged with the event
+		return out, nil //nolint:nilerr // judged with the event
 	}
-	d.zone, d.from = zone, from
-	for n := 1; ; n++ {
-		e := t.Event(d.zone, d.from, n)
-		e, err := v.EventByKey(ctx, t.LicenseID, e.IdempotencyKey)
-		if usance.ErrorCode(err) == usance.CodeNotFound {
-			break
+	days := make(map[usance.Day]bool, len(totals)) // holds others
+	for i, t := range totals {
+		out[i].zone, out[i].from = zone, from
+		days[usance.Day{LicenseID: licenseID, Date: t.Date}] = false
+	}
+	if err := readFormer(ctx, v, totals, out); err != nil {
+		return out, err
+	}
+	for day := range days {
+		if days[day], err = holdsOthers(ctx, v, day); err != nil {
+			return out, err
 		}
+	}
+	closed, err := v.ClosedDays(ctx, slices.Collect(maps.Keys(days)))
+	for i, t := range totals {
+		day := usance.Day{LicenseID: licenseID, Date: t.Date}
+		out[i].others, out[i].closed = days[day], slices.Contains(closed, day)
+	}
+	return out, err
+}
+
+// readFormer finds the latest revision of each total, whose keys are numbered.
+func readFormer(ctx context.Context, v usance.View, totals []*usance.DailyTotal, out []totalDay) error {
+	left := make([]int, len(totals))
+	for i := range left {
+		left[i] = i
+	}
+	for n := 1; len(left) > 0; n++ {
+		refs := make([]usance.EventRef, len(left))
+		for j, i := range left {
+			e := totals[i].Event(out[i].zone, out[i].from, n)
+			refs[j] = usance.EventRef{LicenseID: e.LicenseID, IdempotencyKey: e.IdempotencyKey}
+		}
+		rows, err := v.EventsByKey(ctx, refs)
 		if err != nil {
-			return d, err
+			return err
 		}
-		d.former = usance.FormerTotal{Event: e, Revision: n}
-	}
-	day := usance.Day{LicenseID: t.LicenseID, Date: t.Date}
-	found, known := others[day]
-	if !known {
-		if found, err = holdsOthers(ctx, v, day); err != nil {
-			return d, err
+		there := make(map[usance.EventRef]bool, len(rows))
+		for i := range rows {
+			there[usance.EventRef{LicenseID: rows[i].LicenseID, IdempotencyKey: rows[i].IdempotencyKey}] = true
 		}
-		others[day] = found
+		var more []int
+		for j, i := range left {
+			if there[refs[j]] {
+				out[i].former.Revision = n
+				more = append(more, i)
+			}
+		}
+		left = more
 	}
-	d.others = found
-	closed, err := v.ClosedDays(ctx, []usance.Day{day})
-	d.closed = len(closed) > 0
-	return d, err
+	for i, t := range totals {
+		f := &out[i].former
+		if f.Revision == 0 {
+			continue
+		}
+		e := t.Event(out[i].zone, out[i].from, f.Revision)
+		var err error
+		if f.Event, err = v.EventByKey(ctx, e.LicenseID, e.IdempotencyKey); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // holdsOthers tells whether a day holds events that are no daily totals, other

@@ -377,7 +377,7 @@ func (c *scene) verify() error {
 	}
 	books, _, err := f.CheckBooks(c.ctx, usance.Page{Limit: 1000}, 20)
 	for i := range books {
-		if books[i].Wrong > 0 && err == nil {
+		if len(books[i].Wrong) > 0 && err == nil {
 			err = fmt.Errorf("the books are wrong: %+v", books[i])
 		}
 	}

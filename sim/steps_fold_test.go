@@ -122,7 +122,7 @@ func (r *run) stepVerify() error {
 	}
 	books, _, err := r.nodes[0].fold.CheckBooks(r.ctx, usance.Page{Limit: 1000}, r.rng.IntN(3)*20)
 	for i := range books {
-		if books[i].Wrong > 0 && err == nil {
+		if len(books[i].Wrong) > 0 && err == nil {
 			err = fmt.Errorf("the books are wrong: %+v", books[i])
 		}
 	}

@@ -194,7 +194,7 @@ export interface Books {
   overages: number;
   rows: number;
   sealed: number;
-  wrong: number;
+  wrong: { [key: string]: number };
 }
 
 export interface Brand {

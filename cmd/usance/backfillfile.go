@@ -198,7 +198,7 @@ func (in *inputFile) start(_ context.Context, at position) error {
 		return err
 	}
 	if in.isJSON {
-		in.json = bufio.NewReaderSize(&in.lines, 64<<10)
+		in.json = bufio.NewReaderSize(in.lines.r, 64<<10) // it counts its lines itself
 		return nil
 	}
 	in.csv = csv.NewReader(&in.lines)

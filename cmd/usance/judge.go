@@ -281,17 +281,17 @@ func (f *findings) forecasts() []measure {
 func (f *findings) rightBooks() []measure {
 	var rows, counters, overages, sealed int
 	var events int64
+	wrong := make(map[string]int)
 	for _, b := range f.books {
 		rows, events, sealed = rows+b.Rows, events+b.Events, sealed+b.Sealed
 		counters, overages = counters+b.Counters, overages+b.Overages
+		for kind, n := range b.Wrong {
+			wrong[kind] += n
+		}
 	}
 	pending := ""
 	if n := f.status.PendingEvents; n > 0 && !f.serving {
 		pending = fmt.Sprintf("; %d events are not folded yet and were not compared: usance serve folds them", n)
-	}
-	wrong := make(map[string]int)
-	for _, d := range f.faults() {
-		wrong[d.Kind]++
 	}
 	const fix = "do what is said below of each; a recalculation writes differences alone. Report it, unless somebody has changed the database by hand: this must not happen"
 	out := []measure{
@@ -308,7 +308,17 @@ func (f *findings) rightBooks() []measure {
 	return out
 }
 
-// faults gives the discrepancies of all books.
+// wrong tells how many figures of all books differ.
+func (f *findings) wrong() (n int) {
+	for _, b := range f.books {
+		for _, of := range b.Wrong {
+			n += of
+		}
+	}
+	return n
+}
+
+// faults gives the discrepancies that the books name.
 func (f *findings) faults() []fold.Discrepancy {
 	out := []fold.Discrepancy{}
 	for _, b := range f.books {

@@ -248,8 +248,8 @@ func (c verifyCmd) print(p *program, f *findings, list []measure) error {
 		if err := w.Flush(); err != nil {
 			return err
 		}
-		if len(faults) > maxFaults {
-			p.printf("and %d more; --json names up to 100 of each licence\n", len(faults)-maxFaults)
+		if n := f.wrong(); n > maxFaults {
+			p.printf("and %d more; --json names up to 100 of each kind and licence\n", n-maxFaults)
 		}
 	}
 	return f.printActivity(p, w)

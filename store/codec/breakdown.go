@@ -213,7 +213,7 @@ func (p *parser) integer() int64 {
 	for ; p.i < len(p.s) && p.s[p.i] >= '0' && p.s[p.i] <= '9'; p.i++ {
 		n = n*10 + int64(p.s[p.i]-'0')
 	}
-	if p.i == start || p.i-start > 19 {
+	if p.i == start || p.i-start > 19 || n < 0 { // 19 digits pass what an integer holds by less than it wraps
 		p.bad = true
 	}
 	if negative {
