@@ -278,8 +278,8 @@ func (w *Watch) show(ctx context.Context, learner *forecast.Learner, id string, 
 			}
 		}
 		for _, name := range types {
-			if days := u.series(name); len(days) > 0 {
-				learner.Add(days, int(u.first.Weekday()))
+			if days, _, away := u.series(name); len(days) > away {
+				learner.Add(days[:len(days)-away], int(u.first.Weekday()))
 			}
 		}
 		return nil

@@ -111,7 +111,7 @@ func TestARetiredLimitHoldsNothing(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		days := u.series("view")
+		days, _, _ := u.series("view")
 		for d := day("2024-10-03"); d < day("2024-10-08"); d++ {
 			want := d == day("2024-10-04") || d == day("2024-10-05")
 			if got := days[d-u.first]; math.IsNaN(got) != want {

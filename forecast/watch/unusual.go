@@ -122,6 +122,7 @@ type ofType struct {
 	total   float64
 	hours   [unusualHours][24]float64
 	today   [24]float64
+	slots   [unusualHours]int // of days whose hours are not known, the one that had all
 	events  [unusualHours]int64
 	sources [unusualHours]map[string]float64
 }
@@ -231,6 +232,7 @@ func (r *recent) readHours(ctx context.Context, v usance.View) error {
 	for _, t := range r.types {
 		for d := range t.hours {
 			if t.events[d] > 0 && t.events[d] < 3 { // daily totals that were brought in, and the like
+				t.slots[d] = onlyHour(&t.hours[d])
 				for h := range t.hours[d] {
 					t.hours[d][h] = math.NaN()
 				}
@@ -245,14 +247,23 @@ func (r *recent) alerts(ctx context.Context, v usance.View) (out []usance.Alert,
 	known := int(r.today - r.first)
 	for _, name := range r.names() {
 		t := r.types[name]
-		in := forecast.Recent{
-			Days: t.days[max(0, unusualDays-known):], Weekday: int((r.today - usance.Date(min(known, unusualDays))).Weekday()),
-			Today: t.today[:min(r.over, 24)],
+		days := t.days[max(0, unusualDays-known):]
+		away, stopped := t.away(days)
+		if stopped {
+			if a := r.noTotals(name, days, away); a != nil {
+				out = append(out, *a)
+			}
+			continue
 		}
-		if hours := min(known, unusualHours); hours > 0 {
-			in.Hours, in.Sources = t.hours[unusualHours-hours:], t.sources[unusualHours-hours:]
+		in := forecast.Recent{Days: days[:len(days)-away], Weekday: int((r.today - usance.Date(len(days))).Weekday())}
+		if away == 0 {
+			in.Today = t.today[:min(r.over, 24)]
+		}
+		if hours := min(known, unusualHours); hours > away {
+			in.Hours, in.Sources = t.hours[unusualHours-hours:unusualHours-away], t.sources[unusualHours-hours:unusualHours-away]
 		}
 		for _, a := range forecast.Unusual(in) {
+			a.DaysAgo += away
 			out = append(out, r.alert(name, a, t))
 		}
 	}

@@ -29,6 +29,7 @@ type usage struct {
 	first   usance.Date // from which on a day without use is a zero
 	days    []usance.Rollup
 	hours   map[string]*[hourDays + 1][24]float64 // by type; the last day is today
+	slots   map[string]*[hourDays]int             // by type: of days whose hours tell nothing, the hour that had all, else manyHours
 	full    map[string][]usance.Period            // by hard threshold: the days on which it let nothing in
 }
 
@@ -63,6 +64,7 @@ func readUsage(ctx context.Context, v usance.View, l usance.License, now time.Ti
 
 func (u *usage) readHours(ctx context.Context, v usance.View) error {
 	u.hours = make(map[string]*[hourDays + 1][24]float64)
+	u.slots = make(map[string]*[hourDays]int)
 	counts := make(map[string]*[hourDays + 1]int64) // of events
 	from := u.today - hourDays
 	add := func(usageType string, d usance.Date, slot int, t usance.Tally) {
@@ -88,8 +90,10 @@ func (u *usage) readHours(ctx context.Context, v usance.View) error {
 	// Daily totals that were brought in, and the like, tell nothing of hours; but of
 	// today what came is known.
 	for name, days := range counts {
+		u.slots[name] = new([hourDays]int)
 		for d, n := range days[:hourDays] {
 			if n < 3 {
+				u.slots[name][d] = onlyHour(&u.hours[name][d])
 				u.hours[name][d] = [24]float64{}
 			}
 		}
@@ -180,10 +184,12 @@ func filled(t *usance.Threshold, c *usance.Counter, days []usance.Rollup) (usanc
 }
 
 // series gives the quantity of each day from first on, up to yesterday: 0 where
-// nothing was used, NaN where nothing could be.
-func (u *usage) series(usageType string) []float64 {
+// nothing was used, NaN where nothing could be, or where the day's total has yet to
+// come, which is so of the last ones, as many as away tells. totals tells that use is
+// known by the day only.
+func (u *usage) series(usageType string) (days []float64, totals bool, away int) {
 	if u.first >= u.today {
-		return nil
+		return nil, !u.hourly(usageType, nil), 0
 	}
 	out := make([]float64, u.today-u.first)
 	for i := range u.days {
@@ -203,7 +209,48 @@ func (u *usage) series(usageType string) []float64 {
 			}
 		}
 	}
-	return out
+	if totals = !u.hourly(usageType, out); !totals || !u.oneHour(usageType, out) || u.usedOn(usageType, u.today) != 0 {
+		return out, totals, 0
+	}
+	away, stopped := missing(out)
+	if stopped {
+		return out, totals, 0
+	}
+	for i := range out[len(out)-away:] {
+		out[len(out)-1-i] = math.NaN()
+	}
+	return out, totals, away
+}
+
+// oneHour tells whether what the last days with use brought, where hours tell
+// nothing, came in the same hour of each, as totals do and a few events do not.
+func (u *usage) oneHour(usageType string, days []float64) bool {
+	for name, slots := range u.slots {
+		if !covers(usageType, name) {
+			continue
+		}
+		var one sameHour
+		for back, with := 1, 0; back <= min(hourDays, len(days)) && with < profileDays; back++ {
+			if days[len(days)-back] > 0 {
+				with++
+				one.see(slots[hourDays-back])
+			}
+		}
+		if one.differs {
+			return false
+		}
+	}
+	return true
+}
+
+// usedOn is what was used on a day.
+func (u *usage) usedOn(usageType string, day usance.Date) (sum float64) {
+	for i := range u.days {
+		if d := &u.days[i]; d.Date == day && covers(usageType, d.UsageType) {
+			sum += float64(d.Quantity)
+		}
+	}
+	return sum
 }
 
 // before is what was used from a day on before the series begins.
@@ -312,12 +359,17 @@ func (u *usage) answer(f *forecast.Forecaster, q question, prior *forecast.Prior
 	if asked.End <= u.today || !u.begun {
 		return out, whole, false, nil
 	}
-	days := u.series(q.usageType)
+	days, totals, away := u.series(q.usageType)
+	known := days[:len(days)-away]
+	// The days of the period whose totals are yet to come are a part of what is: it is
+	// forecast as of the first of them.
+	asOf := max(u.today-usance.Date(away), asked.Start)
+	days = days[:len(days)-int(u.today-asOf)]
 	r := forecast.Request{
-		Start: u.today - usance.Date(len(days)), Days: days, Hours: u.byHour(q.usageType), Period: asked, AnchorDay: u.license.BillingAnchorDay,
+		Start: asOf - usance.Date(len(days)), Days: days, Hours: u.byHour(q.usageType), Period: asked, AnchorDay: u.license.BillingAnchorDay,
 		Before: u.before(q.usageType, asked.Start), Later: q.later, Confidence: q.confidence, Method: q.method, Prior: prior,
 	}
-	if r.Shut = u.shut(q.usageType); !u.hourly(q.usageType, days) {
+	if r.Shut = u.shut(q.usageType); totals {
 		r.Today = sumOf(r.Hours[len(r.Hours)-u.over:])
 		r.Hours = nil
 	}
@@ -327,13 +379,14 @@ func (u *usage) answer(f *forecast.Forecaster, q question, prior *forecast.Prior
 	if whole, err = f.Forecast(r); err != nil || whole.Status == forecast.StatusInsufficientData {
 		return out, whole, false, err
 	}
+	whole.Path = whole.Path[u.today-asOf:]
 	p := &whole.Periods[0]
 	out = usance.Forecast{
 		ID: usance.NewID(now), LicenseID: u.license.ID, ThresholdID: q.threshold, UsageType: q.usageType, PeriodType: q.periodType,
 		ForecastDate: u.today, PeriodStart: period.Start, PeriodEnd: period.End,
 		UsedQuantity: units(p.Used), PredictedQuantity: units(p.Median), ConfidenceLevel: q.confidence,
 		Status: usance.ForecastStatus(whole.Status), ForecastingMethod: string(whole.Method), HistoricalDaysUsed: whole.DaysUsed,
-		NaiveError: naiveError(days, int(p.Through-u.today)), CalculatedAt: now,
+		NaiveError: naiveError(known, int(p.Through-asOf)), CalculatedAt: now,
 	}
 	out.Outlook.Intervals = intervals(p.Bands)
 	for i, b := range p.Bands {
@@ -350,11 +403,27 @@ func (u *usage) answer(f *forecast.Forecaster, q question, prior *forecast.Prior
 	}
 	if q.terms != nil {
 		l := p.Limits[0]
+		l.Plain = fromTodayOn(l.Plain, p.Used, l.Limit.Quantity, u.today)
+		l.WithGrace = fromTodayOn(l.WithGrace, p.Used, l.Limit.WithGrace, u.today)
 		out.LimitQuantity, out.LimitWithGrace = q.terms.LimitQuantity, q.terms.LimitWithGrace()
 		out.PredictedBreachDate, out.BreachProbability = l.Plain.Median, &l.Plain.Probability
 		out.Outlook.Limit, out.Outlook.LimitWithGrace = &l.Plain, &l.WithGrace
 	}
 	return out, whole, true, nil
+}
+
+// fromTodayOn gives the passing of a limit that is not reached yet no earlier than
+// today: a total that comes of a day before counts when it comes.
+func fromTodayOn(p usance.Passing, used, limit float64, today usance.Date) usance.Passing {
+	if used > limit {
+		return p
+	}
+	for _, d := range []**usance.Date{&p.Early, &p.Median, &p.Late} {
+		if *d != nil && **d < today {
+			*d = &today
+		}
+	}
+	return p
 }
 
 func units(v float64) int64 { return int64(math.Round(min(max(v, 0), maxUnits))) }
