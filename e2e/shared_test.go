@@ -172,14 +172,18 @@ func TestNodesShareWhatTheyRead(t *testing.T) {
 
 // A key that calls all nodes gets no more than it would from one.
 func TestNodesShareTheRateLimit(t *testing.T) {
-	const rate, burst = 50, 100
+	const rate, burst = 1, 100
 	s := newServer(t, "shared", fmt.Sprint("USANCE_RATE_LIMIT_CALLS=", rate))
+	byTheirNode := func() float64 { // whose answer of Redis came too late, as on a busy machine
+		return s.metric(`usance_redis_requests_total{operation="take",result="error"}`) + s.metric(`usance_redis_requests_total{operation="take",result="skipped"}`)
+	}
+	before := byTheirNode()
 	var passed, refused atomic.Int64
 	var clients sync.WaitGroup
 	start := time.Now()
 	for range 6 {
 		clients.Go(func() {
-			for time.Since(start) < 2*time.Second {
+			for range 75 {
 				switch status, err := s.call("GET", "/v1/keys/self", "", new(any)); {
 				case err != nil:
 					t.Error(err)
@@ -197,11 +201,10 @@ func TestNodesShareTheRateLimit(t *testing.T) {
 	}
 	clients.Wait()
 	took := time.Since(start).Seconds()
-	most := burst + rate*took
-	t.Logf("%d calls passed and %d were refused in %.2f s; the limit is %.0f", passed.Load(), refused.Load(), took, most)
-	// Three nodes for themselves would let three times as many pass. Those are
-	// judged by their node whose answer of Redis comes too late on a busy machine.
-	if n := float64(passed.Load()); n > 1.5*most || n < 0.9*burst || refused.Load() == 0 {
-		t.Errorf("%v calls passed, want about %.0f", n, most)
+	most, late := burst+rate*took, byTheirNode()-before
+	t.Logf("%d calls passed and %d were refused in %.2f s; the limit is %.0f, and %.0f were judged by their node", passed.Load(), refused.Load(), took, most, late)
+	// Three nodes for themselves would let 300 pass.
+	if n := float64(passed.Load()); n > most+1+late || n+late < burst {
+		t.Errorf("%v calls passed, want %d to %.0f", n, burst, most)
 	}
 }

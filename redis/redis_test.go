@@ -49,7 +49,7 @@ func open(t *testing.T, url, space string, log io.Writer) *redis.Redis {
 // until waits for what goroutines and processes bring about.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for late := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for late := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(late) {
 			t.Fatalf("it does not happen: %s", what)
 		}
@@ -382,8 +382,8 @@ func TestURLs(t *testing.T) {
 func TestNodesShareABucket(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
-	const rate, burst = 500, 100
-	var taken, unknown atomic.Int64
+	const rate, burst, takes = 10, 100, 200 // so many by each of twelve: a slow machine refuses fewer, but not none
+	var taken, refused, unknown atomic.Int64
 	var nodes sync.WaitGroup
 	var all []*redis.Redis
 	for range 3 {
@@ -393,12 +393,15 @@ func TestNodesShareABucket(t *testing.T) {
 	for _, r := range all {
 		for range 4 {
 			nodes.Go(func() {
-				for time.Since(start) < time.Second {
+				for range takes {
 					switch ok, _, known := r.Take(t.Context(), "key", rate, burst, 1, false); {
-					case !known:
+					case !known: // it may have been taken
 						unknown.Add(1)
+						time.Sleep(time.Millisecond)
 					case ok:
 						taken.Add(1)
+					default:
+						refused.Add(1)
 					}
 				}
 			})
@@ -407,8 +410,8 @@ func TestNodesShareABucket(t *testing.T) {
 	nodes.Wait()
 	// Between the first and the last there was no more time than this.
 	most := burst + rate*time.Since(start).Seconds()
-	if n := float64(taken.Load()); n > most+1 || n < burst+0.8*rate-float64(unknown.Load()) {
-		t.Errorf("%v taken, want %v at most and nearly that (%d unknown)", n, most, unknown.Load())
+	if n := taken.Load(); float64(n) > most+1 || n+unknown.Load() < burst || refused.Load() == 0 {
+		t.Errorf("%d taken, want %d to %v; %d refused, of %d it is not known", n, burst, most, refused.Load(), unknown.Load())
 	}
 	if _, left, known := all[0].Take(t.Context(), "another key", rate, burst, 0, false); known && left != burst {
 		t.Errorf("another key's bucket holds %v", left)
