@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/usance/usance"
 	"github.com/usance/usance/store/postgres/pgtest"
 )
@@ -37,6 +39,28 @@ func held(t *testing.T, s usance.Store, locks usance.Locks, fn func(usance.Tx) e
 
 func nothing(usance.Tx) error { return nil }
 
+// waiter tells whether the database has one more wait for a lock before done
+// says that it did without; what done says must be no error.
+func waiter(t *testing.T, c *pgx.Conn, done <-chan error) bool {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); ; {
+		select {
+		case err := <-done:
+			must(t, err)
+			return false
+		case <-time.After(time.Millisecond):
+		}
+		var waits bool
+		must(t, c.QueryRow(t.Context(), `SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&waits))
+		if waits {
+			return true
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it neither waits for a lock nor comes to its end")
+		}
+	}
+}
+
 // Those who add usage share a group, who changes facts has it alone, on
 // whatever node.
 func TestGroupLocks(t *testing.T) {
@@ -44,15 +68,21 @@ func TestGroupLocks(t *testing.T) {
 	url := pgtest.URL(t)
 	a, b := open(t, url), open(t, url)
 	one, other := "l1", "l1" // of two groups, once found
-	waits := func(s usance.Store, locks usance.Locks) bool {
+	c := raw(t, url)
+	waits := func(s usance.Store, locks usance.Locks) bool { // and leaves
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		err := s.Update(ctx, locks, nothing)
-		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
-			t.Fatal(err)
+		done := make(chan error, 1)
+		go func() { done <- s.Update(ctx, locks, nothing) }()
+		if !waiter(t, c, done) {
+			return false
 		}
-		return err != nil
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("who left while it waited: %v", err)
+		}
+		return true
 	}
 	end := held(t, a, usance.Locks{Exclusive: []string{one}}, nothing)
 	if !waits(b, usance.Locks{Shared: []string{one}}) {
@@ -120,10 +150,8 @@ func TestSameKeyTwice(t *testing.T) {
 	end := held(t, a, usance.Locks{Shared: []string{"l1"}}, add)
 	second := make(chan error, 1)
 	go func() { second <- b.Update(ctx, usance.Locks{Shared: []string{"l1"}}, add) }()
-	select {
-	case err := <-second:
-		t.Fatalf("the other node did not wait for the first: %v", err)
-	case <-time.After(100 * time.Millisecond):
+	if !waiter(t, raw(t, url), second) {
+		t.Fatal("the other node did not wait for the first")
 	}
 	must(t, end(nil))
 	if err := <-second; !errors.Is(err, usance.ErrKeyExists) {

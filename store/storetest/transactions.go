@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"sync"
 	"testing"
-	"time"
 
 	"github.com/usance/usance"
 )
@@ -282,6 +282,20 @@ func testCancelAnytime(t *testing.T, s usance.Store) {
 	}
 }
 
+// watched is a context that shows when somebody first waits for its end.
+type watched struct {
+	context.Context
+	once sync.Once
+	seen chan bool
+}
+
+func (w *watched) Done() <-chan struct{} {
+	w.once.Do(func() { close(w.seen) })
+	return w.Context.Done()
+}
+
+// testCancelWaiting has a caller leave who waits for a lock. That it waits in the
+// database, where it does, is for the tests of that store to see.
 func testCancelWaiting(t *testing.T, s usance.Store) {
 	putLicenses(t, s, "l1")
 	locks := usance.Locks{Exclusive: []string{"l1"}}
@@ -295,14 +309,20 @@ func testCancelWaiting(t *testing.T, s usance.Store) {
 		})
 	}()
 	<-held
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	inner, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	err := s.Update(ctx, locks, func(usance.Tx) error {
-		t.Error("two transactions held one lock")
-		return nil
-	})
-	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Update: %v, want context.DeadlineExceeded", err)
+	ctx := &watched{Context: inner, seen: make(chan bool)}
+	waiting := make(chan error, 1)
+	go func() {
+		waiting <- s.Update(ctx, locks, func(usance.Tx) error {
+			t.Error("two transactions held one lock")
+			return nil
+		})
+	}()
+	<-ctx.seen // it has begun, and cannot go far
+	cancel()
+	if err := <-waiting; !errors.Is(err, context.Canceled) {
+		t.Errorf("Update: %v, want context.Canceled", err)
 	}
 	close(release)
 	if err := <-done; err != nil {
