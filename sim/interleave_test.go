@@ -168,7 +168,7 @@ type met struct {
 // done, waits for the first, or stops before a statement of its own; there it goes
 // on when the first is done, or waits for the second.
 func (l *lab) meet(ctx context.Context, m *meeting) (how met, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute) // one takes milliseconds
 	defer cancel()
 	onA, onB := m.licenses()
 	c, err := l.scene(ctx, m.apart)

@@ -26,7 +26,8 @@ import (
 var (
 	seedFlag   = flag.Uint64("seed", 0, "replay this seed alone; of nodes that meet: where they stop")
 	stepsFlag  = flag.Int("steps", 200, "steps of a seed")
-	budgetFlag = flag.Duration("budget", 40*time.Second, "how long to go on with new seeds")
+	budgetFlag = flag.Duration("budget", 40*time.Second, "how long to go on with new seeds, once there were enough")
+	leastFlag  = flag.Uint64("least", enough, "how many seeds to run however long they take")
 	seedsFlag  = flag.Uint64("seeds", 0, "stop after this many seeds; 0: when the budget is spent")
 	firstFlag  = flag.Uint64("first", 1, "the first seed")
 	patience   = flag.Duration("patience", 5*time.Minute, "how long one seed may take")
@@ -117,7 +118,7 @@ func scratch(t *testing.T) string {
 }
 
 // TestSimulation runs seed after seed, on each store, until its budget is
-// spent. A seed that shows a difference is replayed by -seed and -steps.
+// spent and there were enough. A seed that shows a difference is replayed by -seed and -steps.
 func TestSimulation(t *testing.T) {
 	for name, open := range stores {
 		t.Run(name, func(t *testing.T) { simulate(t, open) })
@@ -131,6 +132,9 @@ func TestSimulation(t *testing.T) {
 // enough seeds strike at every place, however rare.
 const enough = 60
 
+// raced says that the race detector is at work.
+var raced bool
+
 func simulate(t *testing.T, open opener) {
 	hits := &struck{hits: make(map[string]int)}
 	if *seedFlag != 0 {
@@ -138,9 +142,12 @@ func simulate(t *testing.T, open opener) {
 		return
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
-	budget := *budgetFlag
-	if testing.Short() {
-		budget = min(budget, 5*time.Second)
+	budget, least := *budgetFlag, *leastFlag
+	switch {
+	case testing.Short():
+		budget, least = min(budget, 5*time.Second), 0
+	case raced:
+		budget, least = min(budget, 20*time.Second), min(least, 10)
 	}
 	start := time.Now()
 	next := atomic.Uint64{}
@@ -165,8 +172,11 @@ func simulate(t *testing.T, open opener) {
 	var wait sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		wait.Go(func() {
-			for (*allFlag || !t.Failed()) && time.Since(start) < budget {
+			for *allFlag || !t.Failed() {
 				seed := next.Add(1) - 1
+				if seed >= *firstFlag+least && time.Since(start) >= budget {
+					return
+				}
 				if *seedsFlag > 0 && seed >= *firstFlag+*seedsFlag {
 					return
 				}
@@ -177,7 +187,11 @@ func simulate(t *testing.T, open opener) {
 	}
 	wait.Wait()
 	t.Logf("%d seeds of %d steps in %s; crashes by place: %v", done.Load(), *stepsFlag, time.Since(start).Round(time.Millisecond), hits.hits)
-	if t.Failed() || done.Load() < enough {
+	if t.Failed() {
+		return
+	}
+	if done.Load() < enough {
+		t.Logf("too few to tell whether a crash strikes at each place; it takes %d", enough)
 		return
 	}
 	for _, point := range failPoints {

@@ -31,12 +31,13 @@ func Open(t testing.TB, kind string) usance.Store {
 }
 
 // OnEach runs the tests of a package on each store, one after the other; OpenOne
-// opens the one whose turn it is. It stands in for testing.M in TestMain.
+// opens the one whose turn it is. It stands in for testing.M in TestMain. What
+// -cpuprofile and its like write is of the first store: testing writes it once.
 type OnEach struct{ M *testing.M }
 
 var turn = Kinds[0]
 
-// Run stops at the first store on which a test fails.
+// Run stops at the first store on which a test fails: the next is not tried.
 func (e OnEach) Run() int {
 	for _, turn = range Kinds {
 		fmt.Println("on", turn) // what fails below fails there
