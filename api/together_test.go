@@ -140,7 +140,7 @@ func TestBatchTakesOneView(t *testing.T) {
 				t.Errorf("%s: %s", name, r.body)
 			}
 		}
-	case <-time.After(time.Minute):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("a query of the batch waits for a second connection")
 	}
 }

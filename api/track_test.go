@@ -186,7 +186,7 @@ func TestLinesBothWays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("no answer while the stream is open")
 	}
 }
@@ -362,7 +362,7 @@ func TestLinesEndEarly(t *testing.T) {
 	if !strings.Contains(string(rest), `"UNAVAILABLE"`) || !strings.Contains(string(rest), `"idempotencyKey":"s1"`) {
 		t.Errorf("%s", rest)
 	}
-	if took := time.Since(start); took > 10*time.Second {
+	if took := time.Since(start); took > 2*time.Minute {
 		t.Errorf("the answer ended after %s", took)
 	}
 	pw.Close()

@@ -195,7 +195,7 @@ func newServerOn(t *testing.T, db database, environ ...string) *server {
 		t.Fatal(err)
 	}
 	s := &server{t: t, database: db, env: environ, http: &http.Client{
-		Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 100},
+		Timeout: 2 * time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 100},
 	}}
 	nodes := 1
 	if s.url != "" {
@@ -257,7 +257,7 @@ func (s *server) run(n *node) {
 
 func (s *server) await(i int, n *node) {
 	s.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for time.Now().Before(deadline) {
 		if r, err := s.http.Get("http://" + n.addr + "/readyz"); err == nil {
 			r.Body.Close()

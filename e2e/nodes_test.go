@@ -14,9 +14,9 @@ import (
 // until waits for what other processes bring about.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("it does not happen within a minute: %s", what)
+			t.Fatalf("it does not happen within three minutes: %s", what)
 		}
 	}
 }

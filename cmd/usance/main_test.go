@@ -120,7 +120,7 @@ func runSQL(url, statements string) (string, error) {
 
 // awaitFile gives the content of a file once it is there.
 func awaitFile(path string) (string, error) {
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(3 * time.Minute)
 	for {
 		b, err := os.ReadFile(path)
 		if err == nil && len(b) > 0 && b[len(b)-1] == '\n' {

@@ -36,7 +36,7 @@ func TestServingWithRedis(t *testing.T) {
 	s.must("POST", "/v1/events", `{"licenseId":"lic_1","usageType":"view","quantity":3,"idempotencyKey":"k"}`, nil)
 	until := func(what string, ok func() bool) {
 		t.Helper()
-		for late := time.Now().Add(time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
+		for late := time.Now().Add(3 * time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(late) {
 				t.Fatal(what)
 			}

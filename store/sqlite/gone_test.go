@@ -116,7 +116,7 @@ func TestFileThatIsGone(t *testing.T) {
 			}
 			c.gone(t, path)
 			// A writer finds it by itself, without being asked.
-			for deadline := time.Now().Add(30 * time.Second); err == nil; err = add(t, s) {
+			for deadline := time.Now().Add(2 * time.Minute); err == nil; err = add(t, s) {
 				if time.Now().After(deadline) {
 					t.Fatal("the file is written on")
 				}

@@ -96,7 +96,7 @@ func TestLogIsCopied(t *testing.T) {
 	}
 	written := int64(0)
 	anew := false
-	for deadline := time.Now().Add(time.Minute); !anew && time.Now().Before(deadline); written++ {
+	for deadline := time.Now().Add(3 * time.Minute); !anew && time.Now().Before(deadline); written++ {
 		id := usance.NewID(now)
 		e := usance.Event{ID: id, LicenseID: "l", UsageType: "view", Quantity: 1, OccurredAt: now, ReceivedAt: now, LocalDate: 1,
 			IdempotencyKey: id.String(), Metadata: metadata}
