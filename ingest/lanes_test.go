@@ -127,36 +127,3 @@ func TestOutageIsNotWaitedOutByEach(t *testing.T) {
 		t.Errorf("%d events counted after it, want 50", events)
 	}
 }
-
-// A correction that a limit refuses leaves the total as it was, and no record of
-// a void.
-func TestRefusedCorrectionLeavesNoTrace(t *testing.T) {
-	k := newKit(t, ingest.Options{})
-	k.license(t, "l")
-	k.threshold(t, usance.Threshold{LicenseID: "l", UsageType: "view", PeriodType: usance.PeriodTotal, Terms: usance.Terms{LimitQuantity: 60}})
-	for _, c := range []struct {
-		quantity, used int64
-		audited        int
-	}{{50, 50, 0}, {70, 50, 0}, {60, 60, 1}} {
-		total := usance.DailyTotal{LicenseID: "l", Date: usance.DateOf(at, time.UTC), UsageType: "view", Quantity: c.quantity, Source: "test", Line: 1}
-		if _, err := k.in.Totals(t.Context(), []usance.DailyTotal{total}, "test"); err != nil {
-			t.Fatal(err)
-		}
-		var voids int
-		err := k.store.View(t.Context(), func(v usance.View) error {
-			list, _, err := v.Audit(t.Context(), usance.AuditFilter{LicenseID: "l"}, usance.Page{Limit: 100})
-			for _, e := range list {
-				if e.Action == "event.void" {
-					voids++
-				}
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, used := k.used(t, "l"); used != c.used || voids != c.audited {
-			t.Errorf("after a total of %d: %d used and %d voids on record, want %d and %d", c.quantity, used, voids, c.used, c.audited)
-		}
-	}
-}

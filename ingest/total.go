@@ -14,7 +14,8 @@ import (
 // same day are sent at the same time.
 const maxTotalTries = 8
 
-// Totals counts daily totals and answers a result for each, in order. A total
+// Totals counts daily totals and answers a result for each, in order; of one day
+// and type, one after the other, as if each were sent by itself. A total
 // is one event of a key made of date, type and revision; a total that differs
 // from the day's former one voids that in the same transaction, and one of no
 // units does nothing else. It is refused as CONFLICT where the day holds other
@@ -42,19 +43,37 @@ func (in *Ingester) Totals(ctx context.Context, totals []usance.DailyTotal, acto
 		}
 		open = append(open, i)
 	}
-	for range maxTotalTries {
-		if len(open) == 0 {
-			return out, nil
-		}
-		var err error
-		if open, err = in.tryTotals(ctx, totals, open, out, actor); err != nil {
+	for tries := 0; len(open) > 0 && tries < maxTotalTries; {
+		first, later := firstOfEach(totals, open)
+		again, err := in.tryTotals(ctx, totals, first, out, actor)
+		if err != nil {
 			return nil, err
 		}
+		if len(again) > 0 {
+			tries++
+		}
+		open = append(again, later...)
+		slices.Sort(open)
 	}
 	for _, i := range open {
 		out[i] = refuseTotal(&totals[i], usance.NewError(usance.CodeUnavailable, "other totals of the day are being counted; send this one again"))
 	}
 	return out, nil
+}
+
+// firstOfEach divides what is open into the first total of each day and type,
+// and those that are judged by what that one makes of the day.
+func firstOfEach(totals []usance.DailyTotal, open []int) (first, later []int) {
+	seen := make(map[usance.RollupKey]bool, len(open))
+	for _, i := range open {
+		key := usance.RollupKey{LicenseID: totals[i].LicenseID, Date: totals[i].Date, UsageType: totals[i].UsageType}
+		if seen[key] {
+			later = append(later, i)
+		} else {
+			first, seen[key] = append(first, i), true
+		}
+	}
+	return first, later
 }
 
 func refuseTotal(t *usance.DailyTotal, err *usance.Error) usance.TotalResult {
