@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -81,15 +82,22 @@ func (m *Model) Void(now time.Time, l *License, original *Event) Result {
 	if original.Void != nil {
 		return Result{Code: Conflict}
 	}
-	v := *original
-	v.ID, v.Void, v.Key = "", original, fmt.Sprintf("void of %s of %s", original.Key, original.Received)
-	v.Quantity, v.Revenue, v.Stamped = -original.Quantity, -original.Revenue, false
-	r := m.Track(now, []Event{v}, false, true)[0]
+	r := m.Track(now, []Event{original.takenBack()}, false, true)[0]
 	if r.Code == "" && !r.Duplicate {
 		l.Audit["event.void"]++
 	}
 	return r
 }
+
+// takenBack is the event that takes e back.
+func (e *Event) takenBack() Event {
+	v := *e
+	v.ID, v.Void, v.Key = "", e, fmt.Sprintf("void of %s of %s", e.Key, e.Received)
+	v.Quantity, v.Revenue, v.Stamped = -e.Quantity, -e.Revenue, false
+	return v
+}
+
+func (e *Event) isTotal() bool { return strings.HasPrefix(e.Key, "usance:total:") }
 
 func (e *Event) invalid() bool {
 	return e.Invalid != "" || e.Quantity > 1_000_000_000_000

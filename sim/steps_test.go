@@ -32,6 +32,7 @@ var steps = []step{
 	{40, (*run).stepEvents},
 	{6, (*run).stepConcurrent},
 	{10, (*run).stepVoid},
+	{7, (*run).stepTotals},
 	{8, (*run).stepFold},
 	{5, (*run).stepPartialFold},
 	{4, (*run).stepRecalculate},
