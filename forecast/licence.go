@@ -167,8 +167,8 @@ func (f *Forecaster) Forecast(r Request) (Forecast, error) {
 	left := min(MaxDays, int(periods[len(periods)-1].End-today))
 	h := history{r.Days, int(r.Start.Weekday()), int(today - r.Period.Start)}
 	o := f.outlook(h, left, method, p)
-	out.Status = StatusOK
-	if len(r.Days) < youngDays {
+	out.Status, out.DaysUsed = StatusOK, o.days
+	if o.days < youngDays {
 		out.Status, out.Method = StatusPooled, Auto
 	}
 	out.Path = o.path(today, left, r.levels())

@@ -28,6 +28,12 @@ type history struct {
 	elapsed int // days that the current period has run
 }
 
+// present is the part of a history that tells how it goes on.
+func (h history) present() history {
+	start := regime(h.days)
+	return history{h.days[start:], (h.weekday + start) % 7, h.elapsed}
+}
+
 // An outlook is what is expected of the days from an origin on, for sums of any
 // of them. It is read before its forecaster makes the next one.
 type outlook struct {
@@ -35,6 +41,7 @@ type outlook struct {
 	prior  *Prior
 	method Method
 	young  young
+	days   int     // days looked at
 	left   int     // days ahead
 	next   int     // weekday of the first day ahead
 	by     float64 // the measure of the series' own forecast; 0 without one
@@ -48,8 +55,11 @@ type outlook struct {
 
 // outlook forecasts left days after a history that is not empty.
 func (f *Forecaster) outlook(h history, left int, method Method, p *Prior) *outlook {
+	if method == Auto || method == "" {
+		h = h.present()
+	}
 	n := len(h.days)
-	o := &outlook{f: f, prior: p, method: method, left: left, next: (h.weekday + n) % 7}
+	o := &outlook{f: f, prior: p, method: method, days: n, left: left, next: (h.weekday + n) % 7}
 	if n < grownUp {
 		o.young = look(h.days, p, h.weekday, make([]float64, 0, n))
 	}
