@@ -132,24 +132,27 @@ func (o *outlook) spreadOver(used float64, from, to int, scale float64, k logs) 
 		path := o.f.engine.end()[from:to]
 		if from == 0 && o.part.share > 0 {
 			rest := path[0] / max(sumOf(path), tiny)
-			scale = o.part.scale(to, scale, o.f.law.scale[max(0, to-2)], rest, o.by, k)
+			scale = o.part.scale(to, scale, o.f.law.scale[max(0, to-2)], rest, meanOf(path), o.by, k)
 		}
 		grown = newTotal(used, days*o.by, meanOf(path), scale, &o.spread, k)
 	}
 	if y := o.young; y.mean > 0 {
 		w := o.prior.weight(o.next+from, to-from)
+		whole := w
 		if from == 0 {
 			w -= min(o.part.share+o.part.counted/y.mean/o.prior.Weekday[o.next], 1) * o.prior.Weekday[o.next]
 		}
+		// In the measure of whole days, of which a part may be over.
+		mean := fromLog(o.prior.center(y)) * w / whole
 		size := o.prior.size(y, to-from)
 		if from == 0 && o.part.share > 0 {
 			rest := (1 - o.part.share) * o.prior.Weekday[o.next] / w
-			size = o.part.scale(to, size, o.prior.size(y, max(1, to-1)), rest, y.mean*w/days, sumLogs)
+			size = o.part.scale(to, size, o.prior.size(y, max(1, to-1)), rest, mean, y.mean*whole/days, sumLogs)
 		}
 		if from > 0 {
 			size *= laterWindow
 		}
-		young = newTotal(used, y.mean*w, fromLog(o.prior.center(y)), size, &o.prior.Young[step(y.elapsed)], sumLogs)
+		young = newTotal(used, y.mean*whole, mean, size, &o.prior.Young[step(y.elapsed)], sumLogs)
 	}
 	if o.own == 0 || o.by == 0 {
 		young.Used, young.open = used, true

@@ -189,17 +189,16 @@ func (l *Learner) Add(days []float64, weekday int) {
 		}
 	}
 	cut := max(0, len(days)-maxDays)
-	days = slices.Clone(days[cut:])
+	days = days[cut:]
+	z := make([]float64, len(days))
 	for i, v := range days {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			v = 0
-			if i >= 7 {
-				v = days[i-7]
-			}
+		if isGap(v) {
+			z[i] = fill(days, z, i)
+			continue
 		}
-		days[i] = min(max(0, v), huge)
+		z[i] = min(max(0, v), huge)
 	}
-	l.series = append(l.series, learned{days, (weekday + cut) % 7})
+	l.series = append(l.series, learned{z, (weekday + cut) % 7})
 }
 
 // Prior gives what the series show, shrunk to the defaults where they are few.

@@ -113,20 +113,16 @@ func (f *Forecaster) measure(y []float64) (z []float64, by float64) {
 	y = y[start:]
 	f.buf = grow(f.buf, len(y))
 	z = f.buf
-	sum, count, last := 0.0, 0.0, 0.0
+	sum, count := 0.0, 0.0
 	for i, v := range y {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			// What was on the same weekday before, else the day before.
-			if i >= 7 {
-				last = z[i-7]
-			}
-			z[i] = last
+		if isGap(v) {
+			z[i] = fill(y, z, i)
 			continue
 		}
 		if v = min(max(0, v), huge); v < tiny {
 			v = 0
 		}
-		z[i], last = v, v
+		z[i] = v
 		sum += v
 		count++
 	}
@@ -138,6 +134,37 @@ func (f *Forecaster) measure(y []float64) (z []float64, by float64) {
 		z[i] = math.Round(v/by*(1<<32)) / (1 << 32)
 	}
 	return z, by
+}
+
+func isGap(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }
+
+// fill gives what a gap in y at i is taken for, z being y before it without gaps: the
+// median of the last four known values at distances of a week, lest one odd day be
+// copied into every week of a long gap; that of the last seven known ones where there
+// are not two such; 0 where nothing is known.
+func fill(y, z []float64, i int) float64 {
+	var last [7]float64
+	k := 0
+	for j := i - 7; j >= 0 && k < 4; j -= 7 {
+		if !isGap(y[j]) {
+			last[k] = z[j]
+			k++
+		}
+	}
+	if k >= 2 {
+		return medianOf(last[:k])
+	}
+	k = 0
+	for j := i - 1; j >= 0 && k < len(last); j-- {
+		if !isGap(y[j]) {
+			last[k] = z[j]
+			k++
+		}
+	}
+	if k == 0 {
+		return 0
+	}
+	return medianOf(last[:k])
 }
 
 // knownCycles are the lengths that Cycles tries, and companions the longer cycle

@@ -28,7 +28,7 @@ func (r Request) partOfToday() (p partDay, used float64) {
 	}
 	p.shut = r.Shut
 	past = past[max(0, len(past)-28*24):]
-	all, days := 0.0, len(past)/24
+	days := len(past) / 24
 	p.after, p.whole = make([]float64, days), make([]float64, days)
 	for i, v := range past {
 		d := i / 24
@@ -36,13 +36,38 @@ func (r Request) partOfToday() (p partDay, used float64) {
 		if i%24 >= n {
 			p.after[d] += max(0, v)
 		}
-		all += max(0, v)
 	}
-	before := all - sumOf(p.after)
+	before, all := p.usually()
 	// Two days on which the hours are alike keep few days from deciding.
 	even := 2 * max(all/max(1, float64(days)), used, tiny)
 	p.share = (before + even*float64(n)/24) / (all + even)
 	return p, used
+}
+
+// heaviest is how many times the median day's use a day counts at most.
+const heaviest = 3.0
+
+// usually sums up what the days past brought before this hour, and in all; a day that
+// brought far more than the others counts for no more than a large one.
+func (p *partDay) usually() (before, all float64) {
+	var some []float64
+	for _, v := range p.whole {
+		if v > 0 {
+			some = append(some, v)
+		}
+	}
+	if len(some) == 0 {
+		return 0, 0
+	}
+	most := heaviest * medianOf(some)
+	for d, v := range p.whole {
+		if v > 0 {
+			w := min(1, most/v)
+			before += w * (v - p.after[d])
+			all += w * v
+		}
+	}
+	return before, all
 }
 
 // partly says that some hours of the first day are over: the rest of it goes on
@@ -103,8 +128,9 @@ func (o *outlook) rarely(p partDay, used float64) {
 // between those of whole days; of a single one, how unevenly use falls into the
 // hours of days past comes on top of it, and of what makes one day differ from
 // another, that part counts less which today has shown already. (Were use a
-// Poisson process, this would be its spread.)
-func (p *partDay) scale(days int, whole, fewer, rest, by float64, k logs) float64 {
+// Poisson process, this would be its spread.) All errors are differences on the scale
+// k, on which the little that is left of a day cannot differ by as much as a day can.
+func (p *partDay) scale(days int, whole, fewer, rest, mean, by float64, k logs) float64 {
 	s := p.share
 	if s <= 0 || by <= 0 {
 		return whole
@@ -116,16 +142,22 @@ func (p *partDay) scale(days int, whole, fewer, rest, by float64, k logs) float6
 			n++
 		}
 	}
+	// A share of the whole day's mean comes to less on the scale.
+	left := mean * rest * float64(days)
+	all := left / (1 - s)
+	less := (all + float64(k)) / (left + float64(k))
 	// With few days to tell, as a Poisson process would have it.
 	first := whole
 	if days > 1 {
 		first = fewer
 	}
 	const guess = 2
-	uneven = (uneven + guess*first*math.Sqrt(s/(1-s))) / (n + guess)
+	binomial := math.Sqrt(s*(1-s)) * less
+	uneven = (uneven + guess*first*binomial) / (n + guess)
 	if days == 1 {
-		noise := min(whole*whole, uneven*uneven*(1-s)/s)
-		return math.Sqrt((1-s)*(1-s)*(whole*whole-noise) + noise + (2-s)*uneven*uneven)
+		noise := min(whole*whole, uneven*uneven/(binomial*binomial))
+		part := (1 - s) * less
+		return math.Sqrt(part*part*((1-s)*(1-s)*(whole*whole-noise)+noise) + (2-s)*uneven*uneven)
 	}
 	return max(math.Pow(fewer, s)*math.Pow(whole, 1-s), rest*uneven)
 }
