@@ -36,6 +36,7 @@ type APIKey struct {
 	CreatedAt  time.Time  `json:"createdAt"`
 	ExpiresAt  *time.Time `json:"expiresAt,omitempty"`
 	RevokedAt  *time.Time `json:"revokedAt,omitempty"`
+	ReplacedBy string     `json:"replacedBy,omitempty"` // id of the key that a rotation made in its place
 	LastUsedAt *time.Time `json:"lastUsedAt,omitempty"` // by any node, a minute late at most
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -69,6 +70,84 @@ func TestRotationWithoutAFailedRequest(t *testing.T) {
 	}
 	if r := s.admin("GET", "/v1/licenses/lic_1/usage", ""); r.at("allTime", "quantity") != float64(sent.Load()) {
 		t.Errorf("%d were sent; %s", sent.Load(), r.body)
+	}
+}
+
+// A rotation whose answer was lost is asked for again: the new key lives as long
+// as the first was made for, and the one that nobody has the secret of ends with
+// the overlap, as does the old one.
+func TestRotationAskedForAgain(t *testing.T) {
+	for _, c := range []struct {
+		what, expires string
+		ends          any // of what each rotation makes, from then
+	}{
+		{"without an end", "", nil},
+		{"made for thirty days", `,"expiresAt":"2024-11-11T12:00:00Z"`, 30 * 24 * time.Hour},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			s := newServer(t)
+			made := s.admin("POST", "/v1/keys", `{"role":"ingest"`+c.expires+`}`)
+			id := made.at("key", "id").(string)
+			rotate := func() (secret, made string) {
+				t.Helper()
+				r := s.admin("POST", "/v1/keys/"+id+"/rotate", `{"overlapSeconds":60}`)
+				want := c.ends
+				if d, ok := want.(time.Duration); ok {
+					want = s.clock().Add(d).Format(time.RFC3339)
+				}
+				if r.status != 200 || r.at("key", "expiresAt") != want {
+					t.Errorf("%d %s, want one that ends at %v", r.status, r.body, want)
+				}
+				return r.at("secret").(string), r.at("key", "id").(string)
+			}
+			good := func(want bool, secrets ...string) {
+				t.Helper()
+				for i, secret := range secrets {
+					if r := s.send("GET", "/v1/keys/self", secret, ""); (r.status == 200) != want {
+						t.Errorf("key %d: %d %s", i, r.status, r.body)
+					}
+				}
+			}
+			old := made.at("secret").(string)
+			first, _ := rotate()
+			s.advance(10 * time.Second)
+			second, _ := rotate()
+			s.advance(10 * time.Second)
+			third, last := rotate()
+			good(true, old, first, second, third)
+			s.advance(41 * time.Second)
+			good(false, old) // its end stays where the first rotation set it
+			good(true, third)
+			s.advance(time.Minute)
+			good(false, old, first, second)
+			good(true, third)
+			// The old one is past rotating; the answer names the one to rotate.
+			r := s.send("POST", "/v1/keys/"+id+"/rotate", adminKey, `{}`)
+			if r.status != 409 || !strings.Contains(r.body, last) {
+				t.Errorf("%d %s, want the id %s", r.status, r.body, last)
+			}
+			s.admin("POST", "/v1/keys/"+last+"/revoke", "")
+			good(false, third)
+		})
+	}
+}
+
+// Rotating a key of which a later one is in use already, at once because it
+// leaked, ends them all.
+func TestRotationOfAllThatCameAfter(t *testing.T) {
+	s := newServer(t)
+	made := s.admin("POST", "/v1/keys", `{"role":"ingest"}`)
+	old := "/v1/keys/" + made.at("key", "id").(string) + "/rotate"
+	first := s.admin("POST", old, `{"overlapSeconds":3600}`)
+	second := s.admin("POST", "/v1/keys/"+first.at("key", "id").(string)+"/rotate", `{"overlapSeconds":3600}`)
+	third := s.admin("POST", old, `{"overlapSeconds":0}`)
+	for i, r := range []reply{made, first, second} {
+		if got := s.send("GET", "/v1/keys/self", r.at("secret").(string), ""); got.status != 401 {
+			t.Errorf("key %d: %d %s", i, got.status, got.body)
+		}
+	}
+	if got := s.send("GET", "/v1/keys/self", third.at("secret").(string), ""); got.status != 200 {
+		t.Errorf("%d %s", got.status, got.body)
 	}
 }
 

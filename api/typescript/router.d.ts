@@ -34,6 +34,7 @@ export interface APIKey {
   licenseIds?: string[];
   name?: string;
   partyId?: string;
+  replacedBy?: string;
   revokedAt?: string;
   role: "admin" | "brand" | "creator" | "ingest";
   scopes?: string[];
@@ -521,6 +522,7 @@ export interface Key {
   licenseIds?: string[];
   name?: string;
   partyId?: string;
+  replacedBy?: string;
   revokedAt?: string;
   role: "admin" | "brand" | "creator" | "ingest";
   scopes?: string[];

@@ -99,7 +99,7 @@ func (c keysRotateCmd) Run(ctx context.Context, p *program) error {
 			return err
 		}
 		p.showKey(out)
-		p.printf("The old key goes on for %s.\n", c.Overlap)
+		p.printf("The old key goes on for %s, or until its own end where that comes first.\n", c.Overlap)
 		return nil
 	})
 }

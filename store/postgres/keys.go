@@ -10,12 +10,12 @@ import (
 	"github.com/usance/usance/store/snapshot"
 )
 
-const keyColumns = `k.id, k.name, k.role, k.party_id, k.brand_ids, k.license_ids, k.scopes, k.hash, k.created_at, k.expires_at, k.revoked_at,
+const keyColumns = `k.id, k.name, k.role, k.party_id, k.brand_ids, k.license_ids, k.scopes, k.hash, k.created_at, k.expires_at, k.revoked_at, k.replaced_by,
 	(SELECT u.used_at FROM api_keys_used u WHERE u.key_id = k.id)`
 
 func scanKey(r *rows, k *usance.APIKey) error {
 	return r.Scan(&k.ID, intoText(&k.Name), &k.Role, intoText(&k.PartyID), &k.BrandIDs, &k.LicenseIDs, &k.Scopes,
-		&k.Hash, &k.CreatedAt, &k.ExpiresAt, &k.RevokedAt, &k.LastUsedAt)
+		&k.Hash, &k.CreatedAt, &k.ExpiresAt, &k.RevokedAt, intoText(&k.ReplacedBy), &k.LastUsedAt)
 }
 
 // APIKeyByHash finds a key by the SHA-256 of its secret.
@@ -77,13 +77,14 @@ func (t *tx) PutAPIKey(ctx context.Context, k usance.APIKey) error {
 			return err
 		}
 	}
-	_, err := t.exec(ctx, `INSERT INTO api_keys (id, name, role, party_id, brand_ids, license_ids, scopes, hash, created_at, expires_at, revoked_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+	_, err := t.exec(ctx, `INSERT INTO api_keys (id, name, role, party_id, brand_ids, license_ids, scopes, hash, created_at, expires_at, revoked_at, replaced_by)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 		ON CONFLICT (id) DO UPDATE SET name = excluded.name, role = excluded.role, party_id = excluded.party_id,
 			brand_ids = excluded.brand_ids, license_ids = excluded.license_ids, scopes = excluded.scopes, hash = excluded.hash,
-			created_at = excluded.created_at, expires_at = excluded.expires_at, revoked_at = excluded.revoked_at`,
+			created_at = excluded.created_at, expires_at = excluded.expires_at, revoked_at = excluded.revoked_at,
+			replaced_by = excluded.replaced_by`,
 		k.ID, text(k.Name), string(k.Role), text(k.PartyID), lists[0], lists[1], lists[2], k.Hash,
-		k.CreatedAt, k.ExpiresAt, k.RevokedAt)
+		k.CreatedAt, k.ExpiresAt, k.RevokedAt, text(k.ReplacedBy))
 	if err != nil {
 		return err
 	}

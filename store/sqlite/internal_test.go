@@ -217,8 +217,10 @@ func TestGroupsOfBefore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if undone, err := s.Migrations().Down(ctx); err != nil || undone != "20261130000003_fewer_groups" {
-		t.Fatal(undone, err)
+	for undone := ""; undone != "20261130000003_fewer_groups"; {
+		if undone, err = s.Migrations().Down(ctx); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if _, err := s.db.ExecContext(ctx, `UPDATE pending_batches SET license_group = 1000`); err != nil {
 		t.Fatal(err)

@@ -119,13 +119,14 @@ func TestNoDatabase(t *testing.T) {
 }
 
 const (
-	first  = "20241012000001_add_license_usage_tracking"
-	second = "20261124000001_add_license_usage_backfills"
-	third  = "20261124000002_add_api_key_use"
-	fourth = "20261124000003_add_foresight"
-	fifth  = "20261124000004_add_job_runs"
-	sixth  = "20261130000001_ease_folding"
-	last   = "20261130000003_fewer_groups"
+	first   = "20241012000001_add_license_usage_tracking"
+	second  = "20261124000001_add_license_usage_backfills"
+	third   = "20261124000002_add_api_key_use"
+	fourth  = "20261124000003_add_foresight"
+	fifth   = "20261124000004_add_job_runs"
+	sixth   = "20261130000001_ease_folding"
+	seventh = "20261130000003_fewer_groups"
+	last    = "20261130000004_add_key_successors"
 )
 
 func TestMigrations(t *testing.T) {
@@ -167,11 +168,11 @@ func TestMigrations(t *testing.T) {
 	}
 	check("left as it is", true)
 	applied, err := m.Up(ctx)
-	do("Up", applied, err, []string{first, second, third, fourth, fifth, sixth, last})
+	do("Up", applied, err, []string{first, second, third, fourth, fifth, sixth, seventh, last})
 	check("up", false)
 	applied, err = m.Up(ctx)
 	do("Up again", applied, err, []string(nil))
-	for _, want := range []string{last, sixth, fifth, fourth, third, second, first} {
+	for _, want := range []string{last, seventh, sixth, fifth, fourth, third, second, first} {
 		undone, err := m.Down(ctx)
 		do("Down", undone, err, want)
 	}
@@ -182,7 +183,7 @@ func TestMigrations(t *testing.T) {
 		t.Errorf("Resolve of what is not applied: %v", err)
 	}
 	applied, err = m.Up(ctx)
-	do("Up once more", applied, err, []string{first, second, third, fourth, fifth, sixth, last})
+	do("Up once more", applied, err, []string{first, second, third, fourth, fifth, sixth, seventh, last})
 	if err := m.Resolve(ctx, "20200101000000_none"); usance.ErrorCode(err) != usance.CodeNotFound {
 		t.Errorf("Resolve of nothing: %v", err)
 	}

@@ -123,7 +123,7 @@ func testActivity(t *testing.T, s usance.Store) {
 func testKeys(t *testing.T, s usance.Store) {
 	ctx := t.Context()
 	whole := usance.APIKey{ID: "k1", Name: "Key", Role: usance.RoleIngest, PartyID: "p", BrandIDs: []string{"b2", "b1"}, LicenseIDs: []string{"l1"},
-		Scopes: []string{usance.ScopeBackdate}, Hash: bytes.Repeat([]byte{0, 255}, 16), CreatedAt: now, ExpiresAt: ptr(now.Add(time.Hour)), RevokedAt: ptr(now.Add(time.Minute)), LastUsedAt: ptr(now.Add(time.Second))}
+		Scopes: []string{usance.ScopeBackdate}, Hash: bytes.Repeat([]byte{0, 255}, 16), CreatedAt: now, ExpiresAt: ptr(now.Add(time.Hour)), RevokedAt: ptr(now.Add(time.Minute)), ReplacedBy: "k3", LastUsedAt: ptr(now.Add(time.Second))}
 	full(t, whole)
 	bare := usance.APIKey{ID: "k2", Role: usance.RoleAdmin, Hash: bytes.Repeat([]byte{1}, 32), CreatedAt: now}
 	version := func() int64 {
