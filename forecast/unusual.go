@@ -20,6 +20,8 @@ type Recent struct {
 	Today []float64
 	// Sources are what each named source brought on the days of Hours.
 	Sources []map[string]float64
+	// Events is how many the last of Days had; 0 where that is not known.
+	Events float64
 }
 
 // An Anomaly is use that is not as it was.
@@ -69,6 +71,8 @@ const (
 // with weekday and trend taken out, so that what happened once neither hides
 // what comes later nor makes what is usual look unusual; and by what the series
 // itself does now and then: use that comes in lumps has lumps.
+// Where few days had use, or none before, it is what is out of all proportion that
+// is told, and what carries nearly all of a day of many events.
 func Unusual(r Recent) []Anomaly {
 	n := len(r.Days)
 	if n < fewestDays+1 {
@@ -81,9 +85,6 @@ func Unusual(r Recent) []Anomaly {
 	u := unusual{Recent: r}
 	u.base(n - 1)
 	u.lumps()
-	if u.active < 10 {
-		return nil
-	}
 	var out []Anomaly
 	add := func(a *Anomaly) {
 		if a == nil {
@@ -98,6 +99,12 @@ func Unusual(r Recent) []Anomaly {
 			}
 		}
 		out = append(out, *a)
+	}
+	if u.active < seldomDays {
+		add(u.outsized())
+		add(u.burst())
+		add(u.newcomer())
+		return out
 	}
 	add(u.day())
 	add(u.same())
@@ -410,22 +417,14 @@ func (u *unusual) shares(share float64, before []float64) bool {
 
 // hourShare looks for an hour that carried most of yesterday.
 func (u *unusual) hourShare() *Anomaly {
-	top := func(d [24]float64) (hour int, share, sum float64) {
-		for h, v := range d {
-			if sum += v; v > d[hour] {
-				hour = h
-			}
-		}
-		return hour, d[hour] / sum, sum
-	}
 	yesterday := u.Hours[len(u.Hours)-1]
-	hour, share, sum := top(yesterday)
+	hour, share, sum := topHour(yesterday)
 	if !(share >= concentrated) || sum < u.enough(fewestShared, fewestShares) || sum < u.expected/2 {
 		return nil
 	}
 	var before []float64
 	for _, d := range u.Hours[:len(u.Hours)-1] {
-		if _, s, all := top(d); all >= fewestUnits {
+		if _, s, all := topHour(d); all >= fewestUnits {
 			before = append(before, s)
 		}
 	}
@@ -437,37 +436,36 @@ func (u *unusual) hourShare() *Anomaly {
 
 // source looks for a source that carried most of yesterday and did not before.
 func (u *unusual) source() *Anomaly {
-	if len(u.Sources) < fewestDays || len(u.Sources) != len(u.Hours) {
+	name, share, before := u.topSource()
+	yesterday := u.Days[len(u.Days)-1]
+	if share < fromSource || yesterday < u.enough(fewestShared, fewestShares) || share*yesterday < u.expected/2 || !u.shares(share, before) {
 		return nil
+	}
+	return concentration(share, sortedQuantile(before, 0.5), -1, name)
+}
+
+// topSource gives the source that carried most of yesterday, its share, and those
+// that it had of days before with some use.
+func (u *unusual) topSource() (name string, share float64, before []float64) {
+	if len(u.Sources) < fewestDays || len(u.Sources) != len(u.Hours) {
+		return "", 0, nil
 	}
 	days := u.Days[len(u.Days)-len(u.Sources):]
 	last := len(days) - 1
-	if days[last] < u.enough(fewestShared, fewestShares) {
-		return nil
+	if !(days[last] > 0) {
+		return "", 0, nil
 	}
-	type part struct {
-		name  string
-		share float64
-	}
-	var top part
-	for name, v := range u.Sources[last] {
-		if s := v / days[last]; s > top.share || s == top.share && name < top.name {
-			top = part{name, s}
+	for source, v := range u.Sources[last] {
+		if s := v / days[last]; s > share || s == share && source < name {
+			name, share = source, s
 		}
 	}
-	if top.share < fromSource || top.share*days[last] < u.expected/2 {
-		return nil
-	}
-	var before []float64
 	for i := range last {
 		if days[i] >= fewestUnits {
-			before = append(before, u.Sources[i][top.name]/days[i])
+			before = append(before, u.Sources[i][name]/days[i])
 		}
 	}
-	if !u.shares(top.share, before) {
-		return nil
-	}
-	return concentration(top.share, sortedQuantile(before, 0.5), -1, top.name)
+	return name, share, before
 }
 
 // OfSession is the anomaly of a session that carried so large a share of

@@ -24,14 +24,6 @@ const (
 	maxTypes     = 10 // of a licence, those with the most use
 	// quietDays is for how long a kind is not told again, unless it gets graver.
 	quietDays = 3
-
-	// Sessions of a day are counted by the runs in the first hours after it, up to
-	// hour sessionHours of the next day, where the day had so many events, and given
-	// up on days with more than so many.
-	sessionHours     = 3
-	minSessionEvents = 50
-	maxSessionEvents = 200_000
-	sessionShare     = 0.5
 )
 
 // Detect looks through the use of every licence for what is unusual and raises
@@ -260,6 +252,7 @@ func (r *recent) alerts(ctx context.Context, v usance.View) (out []usance.Alert,
 			in.Today = t.today[:min(r.over, 24)]
 		}
 		if hours := min(known, unusualHours); hours > away {
+			in.Events = float64(t.events[unusualHours-1-away])
 			in.Hours, in.Sources = t.hours[unusualHours-hours:unusualHours-away], t.sources[unusualHours-hours:unusualHours-away]
 		}
 		for _, a := range forecast.Unusual(in) {
@@ -267,13 +260,14 @@ func (r *recent) alerts(ctx context.Context, v usance.View) (out []usance.Alert,
 			out = append(out, r.alert(name, a, t))
 		}
 	}
-	session, err := r.session(ctx, v)
+	sessions, err := r.sessions(ctx, v)
 	if err != nil {
 		return nil, err
 	}
-	if session != nil {
-		out = append(out, r.alert(usance.AllTypes, *session, nil))
+	for _, a := range sessions { // which says more than that it was within an hour
+		out = slices.DeleteFunc(out, func(b usance.Alert) bool { return b.Kind == a.Kind && b.UsageType == a.UsageType })
 	}
+	out = append(out, sessions...)
 	if out, err = r.unheld(ctx, v, out); err != nil {
 		return nil, err
 	}
@@ -402,67 +396,11 @@ func reason(usageType string, date usance.Date, a forecast.Anomaly) string {
 	case a.Session:
 		return fmt.Sprintf("one session carried %.0f %% of the %s %s", 100*a.Actual, what, when)
 	case a.Hour >= 0:
-		return fmt.Sprintf("%.0f %% of the day's %s came %s, where the busiest hour usually has %.0f %%", 100*a.Actual, what, when, 100*a.Expected)
+		came := fmt.Sprintf("%.0f %% of the day's %s came %s", 100*a.Actual, what, when)
+		if a.Expected == 0 {
+			return came
+		}
+		return came + fmt.Sprintf(", where the busiest hour usually has %.0f %%", 100*a.Expected)
 	}
 	return fmt.Sprintf("%s carried %.0f %% of the %s %s, where %.0f %% is usual", usance.Clip(a.Source), 100*a.Actual, what, when, 100*a.Expected)
-}
-
-// session looks for one that carried most of yesterday, where events are many
-// for the sessions that they are of. Sessions are known by their hash alone.
-func (r *recent) session(ctx context.Context, v usance.View) (*forecast.Anomaly, error) {
-	yesterday := r.today - 1
-	if r.over > sessionHours || r.events < minSessionEvents || r.events > maxSessionEvents || r.first > r.today-14 {
-		return nil, nil
-	}
-	perDay := make(map[usance.Date]float64)
-	err := v.DaySessions(ctx, r.license.ID, r.today-15, r.today, func(d usance.Date, s *usance.Sessions) error {
-		perDay[d] = float64(s.Estimate())
-		return nil
-	})
-	if err != nil || perDay[yesterday] < 1 {
-		return nil, err
-	}
-	events := make(map[usance.Date]float64)
-	for _, t := range r.types {
-		for i, n := range t.events {
-			events[r.today-unusualHours+usance.Date(i)] += float64(n)
-		}
-	}
-	var before []float64
-	for d, n := range perDay {
-		if d != yesterday && n >= 1 && events[d] > 0 {
-			before = append(before, events[d]/n)
-		}
-	}
-	if len(before) < 5 {
-		return nil, nil
-	}
-	slices.Sort(before)
-	if events[yesterday]/perDay[yesterday] < 2*before[len(before)/2] {
-		return nil, nil
-	}
-	bySession := make(map[uint64]int64)
-	sum := int64(0)
-	count := func(e *usance.Event) error {
-		sum += e.Quantity
-		if e.SessionHash != 0 {
-			bySession[e.SessionHash] += e.Quantity
-		}
-		return nil
-	}
-	if err := v.Folded(ctx, r.license.ID, yesterday, r.today, count); err != nil {
-		return nil, err
-	}
-	if err := v.Tail(ctx, r.license.ID, yesterday, r.today, count); err != nil {
-		return nil, err
-	}
-	top := int64(0)
-	for _, n := range bySession {
-		top = max(top, n)
-	}
-	if sum <= 0 || float64(top) < sessionShare*float64(sum) {
-		return nil, nil
-	}
-	a := forecast.OfSession(float64(top) / float64(sum))
-	return &a, nil
 }

@@ -132,3 +132,67 @@ func TestARunOverLicencesGoesOn(t *testing.T) {
 	}
 	f.detect(0)
 }
+
+// What is out of all proportion is told though few days had use: of a licence that is
+// used now and then, and of a usage type that was never used before on one that is
+// used each day.
+func TestAbuseOfWhatIsSeldomUsedIsTold(t *testing.T) {
+	f := newFixture(t)
+	f.license("l")
+	f.busy("l")
+	f.license("seldom")
+	for d := day("2024-08-10"); d < day("2024-10-06"); d += 7 {
+		f.rows("seldom", "view", d, d+1, func(_ usance.Date, hour int) int64 { return map[bool]int64{true: 3}[hour == 9] })
+	}
+	night := func(license, usageType string, n int, quantity int64, session func(i int) uint64) {
+		var events []usance.Event
+		for i := range n {
+			events = append(events, usance.Event{
+				LicenseID: license, UsageType: usageType, Quantity: quantity, OccurredAt: f.now, LocalDate: day("2024-10-07"), HourSlot: 4, SessionHash: session(i),
+			})
+		}
+		f.events(events...)
+	}
+	one := func(int) uint64 { return 7 }
+	f.now = time.Date(2024, 10, 8, 0, 15, 0, 0, time.UTC)
+	night("l", "download", 400, 2, one)
+	night("seldom", "view", 400, 100, one)
+	if n, err := f.Detect(t.Context()); n != 3 || err != nil {
+		t.Errorf("%d alerts, %v", n, err)
+	}
+	session := f.alerts("l")
+	if len(session) != 1 || session[0].Kind != usance.AlertConcentration || session[0].UsageType != "download" || session[0].Quantity != 800 ||
+		session[0].Reason != "one session carried 100 % of the download usage on 2024-10-07" {
+		t.Errorf("%+v", session)
+	}
+	kinds := make(map[usance.AlertKind]usance.Alert)
+	for _, a := range f.alerts("seldom") {
+		kinds[a.Kind] = a
+	}
+	if a := kinds[usance.AlertSpike]; a.Severity != usance.SeverityCritical || a.Quantity != 40_000 ||
+		!strings.Contains(a.Reason, "view usage came to 40000 on 2024-10-07, where about 3 was to be expected") {
+		t.Errorf("%+v", kinds)
+	}
+	if _, ok := kinds[usance.AlertConcentration]; !ok || len(kinds) != 2 {
+		t.Errorf("%+v", kinds)
+	}
+	// Each is told once, and an integration whose sessions are all one no more this month.
+	f.now = f.now.Add(time.Hour)
+	f.detect(0)
+}
+
+// Of a new type with many events, by many sessions all day long, nothing is told.
+func TestANewTypeThatIsUsedIsNotTold(t *testing.T) {
+	f := newFixture(t)
+	f.license("l")
+	f.busy("l")
+	f.now = time.Date(2024, 10, 8, 0, 15, 0, 0, time.UTC)
+	var events []usance.Event
+	for i := range 600 {
+		events = append(events, usance.Event{
+			LicenseID: "l", UsageType: "download", Quantity: 1, OccurredAt: f.now, LocalDate: day("2024-10-07"), HourSlot: 6 + i%15, SessionHash: uint64(1 + i/3),
+		})
+	}
+	f.events(events...)
+	f.detect(0)
+}
