@@ -128,17 +128,34 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	return m.report, m.end(ctx)
 }
 
+// letsGo is how long PostgreSQL may take to notice that a move which was cut off
+// has left.
+const letsGo = 10 * time.Second
+
+// alone makes this the one move into the database, until its connection ends.
+func (m *mover) alone(ctx context.Context) error {
+	for deadline := time.Now().Add(letsGo); ; {
+		var alone bool
+		if err := m.to.QueryRow(ctx, `SELECT pg_try_advisory_lock(hashtext('usance move'))`).Scan(&alone); err != nil || alone {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return usance.NewError(usance.CodeConflict, "another move into the database is under way")
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
 // mayBegin tells whether this very move has begun, and refuses what would mix the
 // store with anything else. Nothing is changed yet: a database that is no place
 // to move into is left as it is, without a schema.
 func (m *mover) mayBegin(ctx context.Context, source []byte) (begun bool, err error) {
-	// One at a time, until the connection ends.
-	var alone bool
-	if err := m.to.QueryRow(ctx, `SELECT pg_try_advisory_lock(hashtext('usance move'))`).Scan(&alone); err != nil {
+	if err := m.alone(ctx); err != nil {
 		return false, err
-	}
-	if !alone {
-		return false, usance.NewError(usance.CodeConflict, "another move into the database is under way")
 	}
 	var made, adopted bool
 	// As the first migration decides it.
