@@ -102,9 +102,6 @@ type ForecastScore struct {
 // Key names the forecast.
 func (f *Forecast) Key() ForecastKey { return ForecastKey{f.PeriodEnd, f.LicenseID, f.ID} }
 
-// LeadDays is how many days, the one it was made on included, were to come.
-func (f *Forecast) LeadDays() int { return int(f.PeriodEnd - f.ForecastDate) }
-
 // Against scores the forecast by what was used in its period.
 func (f *Forecast) Against(actual int64, at time.Time) ForecastScore {
 	return f.against(actual, false, at)

@@ -73,9 +73,6 @@ func anchored(t PeriodType, d Date, anchorDay, months int) Period {
 // Next gives the period that begins where p ends; the total period is its own.
 func (p Period) Next(anchorDay int) Period { return PeriodOf(p.Type, p.End, anchorDay) }
 
-// Prev gives the period that ends where p begins; the total period is its own.
-func (p Period) Prev(anchorDay int) Period { return PeriodOf(p.Type, p.Start-1, anchorDay) }
-
 // Contains tells whether the local date d lies in p.
 func (p Period) Contains(d Date) bool { return p.Start <= d && d < p.End }
 

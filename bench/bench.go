@@ -46,7 +46,6 @@ type rawEngine interface {
 	// write inserts rows in transactions of the size given, and tells how long
 	// that took until the last was durable, and this process's processor time.
 	write(ctx context.Context, src *source, rows, perCommit int) (took, cpu time.Duration, err error)
-	count(ctx context.Context) (int, error)
 	close() error
 }
 

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"path/filepath"
 	"testing"
 	"time"
@@ -42,10 +43,22 @@ func writesAllRows(t *testing.T, o Options, licenses []string) {
 			t.Fatal(err)
 		}
 		want += c.rows
-		if got, err := e.count(t.Context()); err != nil || got != want {
+		if got, err := count(t.Context(), e); err != nil || got != want {
 			t.Fatalf("%d rows after writing %d (%v)", got, want, err)
 		}
 	}
+}
+
+// count tells how many rows there are: what was written is there.
+func count(ctx context.Context, e rawEngine) (n int, err error) {
+	const rows = `SELECT count(*) FROM license_usage_events`
+	switch e := e.(type) {
+	case *sqliteEngine:
+		err = e.conn.QueryRowContext(ctx, rows).Scan(&n)
+	case *postgresEngine:
+		err = e.conns[0].QueryRow(ctx, rows).Scan(&n)
+	}
+	return n, err
 }
 
 // What is loaded is whole: rollups are their events, and counters their rollups.

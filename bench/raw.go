@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -147,13 +146,4 @@ func makeRows(src *source, n int) []any {
 			e.Platform, e.DeviceType, e.GeographicLocation, e.Referrer, nil, nil)
 	}
 	return args
-}
-
-// count tells how many rows there are: what was written is there.
-func (e *sqliteEngine) count(ctx context.Context) (n int, err error) {
-	err = e.conn.QueryRowContext(ctx, `SELECT count(*) FROM license_usage_events`).Scan(&n)
-	if err != nil {
-		err = fmt.Errorf("counting rows: %w", err)
-	}
-	return n, err
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -87,12 +86,4 @@ func (e *postgresEngine) write(ctx context.Context, src *source, rows, perCommit
 	}
 	running.Wait()
 	return time.Since(start), ownCPU() - used, errors.Join(errs...)
-}
-
-func (e *postgresEngine) count(ctx context.Context) (n int, err error) {
-	err = e.conns[0].QueryRow(ctx, `SELECT count(*) FROM license_usage_events`).Scan(&n)
-	if err != nil {
-		err = fmt.Errorf("counting rows: %w", err)
-	}
-	return n, err
 }
