@@ -114,6 +114,9 @@ func (f *Folder) seal(ctx context.Context, days []usance.Day, out *Retention) er
 		}
 		whole = append(whole, d)
 	}
+	if len(whole) == 0 {
+		return nil
+	}
 	err = f.store.Update(ctx, usance.Locks{Exclusive: licensesOfDays(whole)}, func(tx usance.Tx) error {
 		return tx.SealDays(ctx, whole)
 	})

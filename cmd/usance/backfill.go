@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -89,12 +90,13 @@ const (
 	maxShown        = 5
 )
 
-// maxTotals bounds the totals of a request.
+// maxTotals bounds the totals of a request, well below the 10,000 that the server
+// takes: an answer lost costs little, and progress is seen.
 const maxTotals = 1000
 
 // Run backfills.
 func (c *backfillCmd) Run(ctx context.Context, p *program) error {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if c.Raw {
 		return c.rebuild(ctx, p)

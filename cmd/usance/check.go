@@ -213,8 +213,8 @@ func (c *checklist) stages(ctx context.Context, cfg config, how opening) {
 	if how.serving && cfg.DatabaseURLPooled != "" {
 		c.ok("pooler", "leads to the same database")
 	}
-	keys, _, err := s.store.APIKeys(ctx, usance.Page{Limit: 1000})
-	if c.judge("admin key", err, "%s, %s", keySource(cfg), howMany(len(keys))) && first {
+	keys, err := countKeys(ctx, s.store, time.Now())
+	if c.judge("admin key", err, "%s, %s", keySource(cfg), howMany(keys)) && first {
 		c.note("admin key", "none is set; the first start makes one and prints it")
 	}
 	c.judge("test event", s.ingest.SelfTest(ctx), "counted in a transaction that was rolled back")
@@ -225,6 +225,22 @@ func (c *checklist) stages(ctx context.Context, cfg config, how opening) {
 	c.judge("job health", s.jobs.Health(ctx), "no job failed last or is overdue")
 	if err := s.close(); err != nil {
 		c.fault("closing", "%v", err)
+	}
+}
+
+// countKeys counts the keys that open something now.
+func countKeys(ctx context.Context, s usance.Store, now time.Time) (n int, err error) {
+	for p := (usance.Page{Limit: 1000}); ; {
+		var keys []usance.APIKey
+		keys, p.Cursor, err = s.APIKeys(ctx, p)
+		for _, k := range keys {
+			if k.RevokedAt == nil && (k.ExpiresAt == nil || now.Before(*k.ExpiresAt)) {
+				n++
+			}
+		}
+		if err != nil || p.Cursor == "" {
+			return n, err
+		}
 	}
 }
 

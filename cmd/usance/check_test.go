@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -9,7 +10,41 @@ import (
 	"time"
 
 	"github.com/usance/usance"
+	"github.com/usance/usance/store/storetest"
 )
+
+// Keys that open nothing any more are not counted, and no page is the end of it.
+func TestCheckCountsTheKeysInForce(t *testing.T) {
+	t.Parallel()
+	s := storetest.Open(t, "sqlite")
+	defer s.Close()
+	now := time.Now()
+	before, after := now.Add(-time.Hour), now.Add(time.Hour)
+	const many = 1500
+	err := s.Update(t.Context(), usance.Locks{}, func(tx usance.Tx) error {
+		for i := range many {
+			k := usance.APIKey{ID: fmt.Sprintf("k%04d", i), Role: usance.RoleAdmin, Hash: fmt.Append(nil, i), CreatedAt: before}
+			switch i % 3 {
+			case 0:
+				k.RevokedAt = &before
+			case 1:
+				k.ExpiresAt = &before
+			default:
+				k.ExpiresAt = &after
+			}
+			if err := tx.PutAPIKey(t.Context(), k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := countKeys(t.Context(), s, now); err != nil || n != many/3 {
+		t.Errorf("%d keys, %v; want %d", n, err, many/3)
+	}
+}
 
 // The checklist finds jobs of a running server that failed or do not run.
 func TestCheckLooksAtTheJobsOfARunningServer(t *testing.T) {
