@@ -42,7 +42,7 @@ type APIKey struct {
 
 // Validate checks that the key is bound as its role demands.
 func (k *APIKey) Validate() error {
-	if err := validateText("name", k.Name, 200); err != nil {
+	if err := validateText("name", k.Name, MaxNameRunes); err != nil {
 		return err
 	}
 	if err := ValidateWord("role", k.Role, Roles); err != nil {

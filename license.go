@@ -79,7 +79,7 @@ func (l *License) Validate() error {
 			return err
 		}
 	}
-	if err := validateText("name", l.Name, 200); err != nil {
+	if err := validateText("name", l.Name, MaxNameRunes); err != nil {
 		return err
 	}
 	if err := ValidateWord("status", l.Status, LicenseStatuses); err != nil {

@@ -238,8 +238,8 @@ func (a *api) wrap(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
 		r = r.WithContext(context.WithValue(r.Context(), requestIDKey, id))
-		started := &startedWriter{ResponseWriter: w}
-		w = started
+		answer := &answerWriter{ResponseWriter: w, status: http.StatusOK}
+		w = answer
 		defer func() {
 			v := recover()
 			if v == nil {
@@ -249,7 +249,7 @@ func (a *api) wrap(next http.Handler) http.Handler {
 				panic(v)
 			}
 			a.log.Error("request panicked", "panic", v, "requestId", id, "stack", string(debug.Stack()))
-			if started.begun {
+			if answer.begun {
 				panic(http.ErrAbortHandler) // a second answer cannot follow half of one
 			}
 			a.fail(w, r, "", usance.NewError(usance.CodeInternal, "something went wrong on the server; its log has the cause under the request id"), nil)
@@ -258,24 +258,27 @@ func (a *api) wrap(next http.Handler) http.Handler {
 	})
 }
 
-// startedWriter knows whether an answer has begun.
-type startedWriter struct {
+// answerWriter knows whether an answer has begun, and with what status.
+type answerWriter struct {
 	http.ResponseWriter
-	begun bool
+	status int
+	begun  bool
 }
 
-func (w *startedWriter) WriteHeader(status int) {
-	w.begun = true
+func (w *answerWriter) WriteHeader(status int) {
+	if !w.begun {
+		w.status, w.begun = status, true
+	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
-func (w *startedWriter) Write(b []byte) (int, error) {
+func (w *answerWriter) Write(b []byte) (int, error) {
 	w.begun = true
 	return w.ResponseWriter.Write(b)
 }
 
-// Unwrap lets handlers reach the connection.
-func (w *startedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+// Unwrap lets http.ResponseController reach the connection.
+func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // plainID tells whether a caller's request id may be logged and sent back.
 func plainID(id string) bool {
@@ -290,16 +293,17 @@ func plainID(id string) bool {
 	return true
 }
 
-// observed counts and times an operation's requests, and makes spans of them.
+// observed counts and times an operation's requests, and makes spans of them; they
+// come by wrap.
 func (a *api) observed(name string, next http.HandlerFunc) http.HandlerFunc {
 	seconds := a.seconds.WithLabelValues(name)
 	return func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		s := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		s := w.(*answerWriter)
 		r, end := r, func(int) {}
 		returned := false
 		defer func() {
-			if !returned && !s.wrote {
+			if !returned && !s.begun {
 				s.status = http.StatusInternalServerError // wrap answers the panic
 			}
 			took := time.Since(start)
@@ -310,31 +314,10 @@ func (a *api) observed(name string, next http.HandlerFunc) http.HandlerFunc {
 				slog.Duration("took", took), slog.String("requestId", requestID(r.Context())))
 		}()
 		r, end = a.span(name, r, start)
-		next(s, r)
+		next(w, r)
 		returned = true
 	}
 }
-
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-	wrote  bool
-}
-
-func (s *statusWriter) WriteHeader(status int) {
-	if !s.wrote {
-		s.status, s.wrote = status, true
-	}
-	s.ResponseWriter.WriteHeader(status)
-}
-
-func (s *statusWriter) Write(b []byte) (int, error) {
-	s.wrote = true
-	return s.ResponseWriter.Write(b)
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
 // Authenticate finds the principal of a request, or answers UNAUTHORIZED; or
 // RATE_LIMITED when too many without a good key came from where it comes from.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	_ "embed"
 	"html/template"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -83,7 +84,7 @@ func (a *api) docsPage() []byte {
 // fieldOrder gives the input's fields as the struct orders them.
 func fieldOrder(o *operation) []string {
 	var out []string
-	for _, sf := range visibleFields(o.schemaIn()) {
+	for _, sf := range reflect.VisibleFields(o.schemaIn()) {
 		name, _, _ := strings.Cut(sf.Tag.Get("json"), ",")
 		if name != "" && name != "-" {
 			out = append(out, name)

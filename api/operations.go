@@ -361,7 +361,4 @@ func (a *api) usageOperations() []*operation {
 	}
 }
 
-// visibleFields gives the fields of an input in the order of the struct.
-func visibleFields(t reflect.Type) []reflect.StructField { return reflect.VisibleFields(t) }
-
 func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }

@@ -154,6 +154,9 @@ func (t *tx) insertEvents(ctx context.Context, query string, rows int, events []
 	return first, err
 }
 
+// idArg is where appendEvent puts the event's id, when args are empty.
+const idArg = 8
+
 func appendEvent(args []any, e *usance.Event) []any {
 	key, long := storedKey(e.IdempotencyKey)
 	var voidOf any

@@ -28,7 +28,7 @@ func (t *tx) PutEvidence(ctx context.Context, rows []usance.Evidence) error {
 			for i := range rows {
 				r := &rows[i]
 				args = appendEvent(args[:0], &r.Event)
-				args[8] = r.ID.String() // text here: the table is small and read by people
+				args[idArg] = r.ID.String() // text here: the table is small and read by people
 				args = append(args, string(r.Status), string(r.Code), text(r.ThresholdID), r.Attempts, r.FirstAt.UnixMicro(), r.LastAt.UnixMicro())
 				if _, err := s.ExecContext(ctx, args...); err != nil {
 					return err
