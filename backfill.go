@@ -16,7 +16,7 @@ type DailyTotal struct {
 	Quantity     int64  `json:"quantity"`     // units, 0 to 10^12; 0 takes an earlier total of the day back
 	RevenueCents int64  `json:"revenueCents"` // cents, 0 to 10^12
 	Events       int64  `json:"events"`       // that the total is the sum of, when known; kept as metadata
-	Source       string `json:"source"`       // where it came from, at most 255 characters; see Former
+	Source       string `json:"source"`       // where it came from, at most 255 characters; see FormerTotal.Elsewhere
 	Line         int64  `json:"line"`         // of the source
 }
 

@@ -9,8 +9,9 @@
 // This package holds the nouns of that, one file each, with their validation
 // and their arithmetic, and the contract that a Store must hold to (store.go).
 // It does no I/O of its own, has no clock and starts no goroutine: what must be
-// read or written goes through the contract, which two functions here do
-// because several stages need the same of it, Recount and Consequences.Write.
+// read or written goes through the contract, which a few functions here do
+// because several stages need the same of it: Recount, CheckCounters, CheckStrays,
+// MendCounters and Consequences.Write.
 //
 // Each step of an event's way is a package that imports this one and no other
 // step: ingest, fold, query, billing; catalog changes what events are judged

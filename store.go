@@ -55,7 +55,7 @@ type Store interface {
 
 // Locks names licences whose groups a transaction locks before all else.
 // Shared: it adds usage. Exclusive: it changes facts that usage is judged by,
-// or must see all that was counted.
+// or must see all that was counted. Lazy is of the commit, not of a lock.
 type Locks struct {
 	Shared    []string
 	Exclusive []string
@@ -303,12 +303,14 @@ func GroupOf(licenseID string, groups int) int {
 
 // StoreStatus is the state of counting as a whole.
 type StoreStatus struct {
-	PendingBatches int64                   `json:"pendingBatches"`
-	PendingEvents  int64                   `json:"pendingEvents"`
-	OldestPending  time.Time               `json:"oldestPending,omitzero"`
-	TrackedActive  int64                   `json:"activeLicensesTracked"` // ACTIVE licences with tracking enabled
-	EventsLastDay  int64                   `json:"eventsLastDay"`         // received on the last UTC day that any was received on
-	Overages       map[OverageStatus]int64 `json:"overages"`
+	PendingBatches int64     `json:"pendingBatches"`
+	PendingEvents  int64     `json:"pendingEvents"`
+	OldestPending  time.Time `json:"oldestPending,omitzero"`
+	TrackedActive  int64     `json:"activeLicensesTracked"` // ACTIVE licences with tracking enabled
+	// EventsLatestDay is how many events were received on the last UTC day on which
+	// any was; Activity counts those of the last 24 hours.
+	EventsLatestDay int64                   `json:"eventsLatestDay"`
+	Overages        map[OverageStatus]int64 `json:"overages"`
 }
 
 // LimitView reads thresholds and what follows from them.

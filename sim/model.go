@@ -1,7 +1,7 @@
 // Package sim proves the stages by simulation: seeded schedules of clients,
 // folds, corrections and crashes run against a real store, and every answer
 // and every row is compared with the model here. The model is what the
-// rules say (DESIGN.md, testdata/rules), in as few words as possible: it keeps
+// rules say (docs, testdata/rules), in as few words as possible: it keeps
 // every event for ever, has no transaction, no fold and no cache, and adds up
 // from scratch whatever is asked. It imports nothing of the product.
 //

@@ -68,7 +68,7 @@ export interface Activity {
 export interface AggregationStatus {
   activeLicensesTracked: number;
   cache: CacheStatus;
-  eventsLastDay: number;
+  eventsLatestDay: number;
   foldLagSeconds: number;
   oldestPending?: string;
   overages: { [key: string]: number };

@@ -346,7 +346,7 @@ func (v *viewer) View(_ context.Context, fn func(usance.View) error) error {
 func TestStoreMetrics(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 1, 0, 1, 0, 0, time.UTC)
-	v := &viewer{status: usance.StoreStatus{PendingBatches: 2, PendingEvents: 30, OldestPending: now.Add(-time.Minute), TrackedActive: 7, EventsLastDay: 99,
+	v := &viewer{status: usance.StoreStatus{PendingBatches: 2, PendingEvents: 30, OldestPending: now.Add(-time.Minute), TrackedActive: 7, EventsLatestDay: 99,
 		Overages: map[usance.OverageStatus]int64{usance.OverageApproved: 3}}}
 	m := newStoreMetrics(v, func() time.Time { return now }, slog.New(slog.DiscardHandler))
 	registry := prometheus.NewRegistry()

@@ -74,7 +74,7 @@ func (m *storeMetrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(m.up, 1)
 	gauge(m.tracked, float64(s.TrackedActive))
-	gauge(m.today, float64(s.EventsLastDay))
+	gauge(m.today, float64(s.EventsLatestDay))
 	gauge(m.pendingBatches, float64(s.PendingBatches))
 	gauge(m.pendingEvents, float64(s.PendingEvents))
 	age := 0.0

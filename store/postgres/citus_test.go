@@ -104,7 +104,7 @@ func TestDistributeWhatIsThereOnCitus(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if n := int64(len(licenses)); st.EventsLastDay != 3*n || st.TrackedActive != n || st.PendingEvents < 3*n {
+			if n := int64(len(licenses)); st.EventsLatestDay != 3*n || st.TrackedActive != n || st.PendingEvents < 3*n {
 				t.Errorf("%s: %+v", what, st)
 			}
 			for _, id := range licenses {

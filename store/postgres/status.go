@@ -18,7 +18,7 @@ func (v *view) Status(ctx context.Context) (usance.StoreStatus, error) {
 	_, err = v.one(ctx, `SELECT
 		(SELECT count(*) FROM license_usage_licenses WHERE status = 'ACTIVE' AND usage_tracking_enabled AND deleted_at IS NULL),
 		coalesce((SELECT sum(events) FROM license_usage_received WHERE day = (SELECT max(day) FROM license_usage_received)), 0)::bigint`, nil,
-		&st.TrackedActive, &st.EventsLastDay)
+		&st.TrackedActive, &st.EventsLatestDay)
 	if err != nil {
 		return st, err
 	}

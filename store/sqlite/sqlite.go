@@ -3,7 +3,7 @@
 //
 // One connection writes, each transaction taken with BEGIN IMMEDIATE, so that
 // writers stand in line in Go rather than fail in SQLite; that line is also the
-// lock that the storage contract speaks of, so Locks are not looked at. Other
+// lock that the storage contract speaks of, so the licences of Locks are not looked at. Other
 // connections read, each View being one read transaction, that is one snapshot
 // of the write-ahead log. A commit is on the disk when Update returns
 // (synchronous=FULL).

@@ -23,7 +23,7 @@ func (v *view) Status(ctx context.Context) (usance.StoreStatus, error) {
 	_, err = v.one(ctx, `SELECT
 		(`+countTracked+`),
 		coalesce((SELECT events FROM license_usage_received ORDER BY day DESC LIMIT 1), 0)`, nil,
-		&st.TrackedActive, &st.EventsLastDay)
+		&st.TrackedActive, &st.EventsLatestDay)
 	if err != nil {
 		return st, err
 	}

@@ -48,7 +48,7 @@ func testStatus(t *testing.T, s usance.Store) {
 	update(t, s, func(tx usance.Tx) error {
 		return tx.AddEvents(ctx, []usance.Batch{{ID: id(101), At: now.Add(-time.Minute), Events: []usance.Event{event("l1", 3, today-5), event("l1", 4, today)}}})
 	})
-	want := usance.StoreStatus{PendingBatches: 3, PendingEvents: 4, OldestPending: now.Add(-time.Minute), TrackedActive: 1, EventsLastDay: 3,
+	want := usance.StoreStatus{PendingBatches: 3, PendingEvents: 4, OldestPending: now.Add(-time.Minute), TrackedActive: 1, EventsLatestDay: 3,
 		Overages: map[usance.OverageStatus]int64{usance.OverageDetected: 2, usance.OverageWaived: 1}}
 	equal(t, "Status", status(), want)
 	equal(t, "LastReceived of many", last(), event("l1", 4, today).ReceivedAt)
