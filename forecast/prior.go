@@ -59,17 +59,35 @@ type young struct {
 	elapsed  int
 }
 
+// idleDay is the weight of a weekday under which its use tells nothing of other days.
+const idleDay = 0.25
+
 // look reads the first days, with the days' weights taken out; buf is scratch.
 func look(days []float64, p *Prior, weekday int, buf []float64) young {
 	buf = buf[:0]
+	y := young{}
+	sum, weights := 0.0, 0.0
 	for i, v := range days {
-		if !math.IsNaN(v) {
-			buf = append(buf, min(max(0, v), huge)/p.Weekday[(weekday+i)%7])
+		if math.IsNaN(v) {
+			continue
+		}
+		v = min(max(0, v), huge)
+		w := p.Weekday[(weekday+i)%7]
+		y.elapsed++
+		sum += v
+		weights += w
+		if w >= idleDay {
+			buf = append(buf, v/w)
 		}
 	}
-	y := young{elapsed: len(buf), mean: meanOf(buf)}
+	// A ratio of sums, not a mean of ratios: on weekdays that bring next to nothing a
+	// ratio is nothing or anything.
+	y.mean = sum / max(weights, idleDay*float64(y.elapsed), tiny)
 	if y.mean < tiny {
 		return young{}
+	}
+	if len(buf) == 0 {
+		buf = append(buf, y.mean)
 	}
 	last := meanOf(buf[max(0, len(buf)-3):])
 	wild, log := 0.0, 0.0
@@ -122,7 +140,10 @@ func (p *Prior) size(y young, lead int) float64 {
 	for i, f := range sizeOf(y, lead) {
 		s += p.Size[i] * f
 	}
-	return min(max(math.Exp(s), 0.02), 2)
+	// What was learned of shorter windows says too little of longer ones: even were the
+	// days independent of each other, no less could be wrong.
+	alone := math.Exp(y.wild) * math.Sqrt(1/float64(y.elapsed)+1/float64(lead))
+	return min(max(math.Exp(s), 0.9*alone, 0.02), 2)
 }
 
 // weight gives the sum of the days' weights from weekday on.
@@ -212,7 +233,8 @@ func (l *Learner) Prior() *Prior {
 	return &p
 }
 
-// weekdays averages the logarithms of what the days are worth in each series.
+// weekdays averages what the days are worth in each series: shares of its mean day, so
+// that days on which nobody has use are worth nothing.
 func (l *Learner) weekdays(p *Prior) {
 	var sum [7]float64
 	weeks := 0.0
@@ -233,13 +255,13 @@ func (l *Learner) weekdays(p *Prior) {
 			by[(s.weekday+at+i)%7] += min(v/mean, 4)
 		}
 		for i, v := range by {
-			sum[i] += toLog(v/float64(n/7)) * math.Sqrt(float64(n/7))
+			sum[i] += v / float64(n/7) * math.Sqrt(float64(n/7))
 		}
 		weeks += math.Sqrt(float64(n / 7))
 	}
 	total := 0.0
 	for i, v := range sum {
-		p.Weekday[i] = math.Exp((v + 8*toLog(1)) / (weeks + 8))
+		p.Weekday[i] = (v + 8) / (weeks + 8)
 		total += p.Weekday[i]
 	}
 	for i := range p.Weekday {
@@ -380,6 +402,10 @@ func solve(a [][]float64, v []float64) bool {
 	return true
 }
 
+// untried is how much wider the spread is for a number of first days that no series
+// was old enough to try.
+const untried = 1.15
+
 // sizes learns how large the errors are that the rules leave, and their spread.
 func (p *Prior) sizes(cases []lesson) {
 	const k = sizeTerms
@@ -426,6 +452,11 @@ func (p *Prior) sizes(cases []lesson) {
 	for i, z := range by {
 		slices.Sort(z)
 		p.Young[i] = blend(z, &all, 200)
+		if len(z) == 0 {
+			for j := range p.Young[i] {
+				p.Young[i][j] *= untried
+			}
+		}
 	}
 }
 
