@@ -114,6 +114,17 @@ func (f *Forecast) AgainstHeld(actual int64, at time.Time) ForecastScore {
 	return f.against(actual, true, at)
 }
 
+// AgainstCut scores the forecast of a period in a part of which the licence counted no
+// usage: more than actual might have been used otherwise. So what was forecast above it
+// is taken for right, and whether the limit was passed is told only if it was.
+func (f *Forecast) AgainstCut(actual int64, at time.Time) ForecastScore {
+	s := f.against(actual, true, at)
+	if actual <= f.LimitQuantity {
+		s.Breached, s.BrierScore = nil, nil
+	}
+	return s
+}
+
 func (f *Forecast) against(actual int64, held bool, at time.Time) ForecastScore {
 	lower, median, upper := f.LowerBound, f.PredictedQuantity, f.UpperBound
 	if held {

@@ -69,6 +69,7 @@ func (w *Watch) Score(ctx context.Context) (scored int, err error) {
 func (w *Watch) scores(ctx context.Context, v usance.View, rows []usance.Forecast, now time.Time, unread map[string]error) (out []usance.ScoredForecast, err error) {
 	var days []usance.Rollup
 	var last *usance.Forecast
+	var history *history
 	closed := false
 	ids := make([]string, len(rows))
 	for i := range rows {
@@ -84,10 +85,14 @@ func (w *Watch) scores(ctx context.Context, v usance.View, rows []usance.Forecas
 		if last == nil || last.LicenseID != f.LicenseID || last.PeriodStart != f.PeriodStart || last.PeriodEnd != f.PeriodEnd {
 			last, closed = f, false
 			zone := time.UTC // of a licence that is gone for good
+			history = nil
 			if l, err := v.License(ctx, f.LicenseID); err == nil {
 				if zone, _, _, err = l.Term(); err != nil {
 					unread[f.LicenseID] = err
 					continue
+				}
+				if history, err = readHistory(ctx, v, &l); err != nil {
+					return nil, err
 				}
 			} else if usance.ErrorCode(err) != usance.CodeLicenseNotFound {
 				return nil, err
@@ -113,6 +118,8 @@ func (w *Watch) scores(ctx context.Context, v usance.View, rows []usance.Forecas
 			return nil, err
 		} else if held {
 			score = f.AgainstHeld(actual, now)
+		} else if history.cut(f) {
+			score = f.AgainstCut(actual, now)
 		}
 		out = append(out, usance.ScoredForecast{ForecastKey: f.Key(), ForecastScore: score})
 	}
