@@ -12,8 +12,8 @@ import (
 //
 // anew says that the threshold is new, or its limit: all its levels are open
 // again, but in periods that keep terms of their own, and the highest that is
-// reached alerts at once.
-func Recount(ctx context.Context, tx Tx, l *License, t *Threshold, from, to Date, anew bool, m Moment) (int, error) {
+// reached alerts at once. by is for the audit rows of the overages that change.
+func Recount(ctx context.Context, tx Tx, l *License, t *Threshold, from, to Date, anew bool, m Moment, by Cause) (int, error) {
 	stored, err := tx.CountersOf(ctx, l.ID, t.ID)
 	if err != nil {
 		return 0, err
@@ -78,7 +78,9 @@ func Recount(ctx context.Context, tx Tx, l *License, t *Threshold, from, to Date
 		if err != nil {
 			return 0, err
 		}
-		out.Add(before, v, l.Currency)
+		if err := out.Add(before, v, l.Currency, by); err != nil {
+			return 0, err
+		}
 	}
 	return changed, out.Write(ctx, tx)
 }

@@ -239,7 +239,7 @@ func (s *script) threshold(ctx context.Context, name, licenseID, body string) er
 // events sends lines of the form LICENSE TYPE QUANTITY [key=K] [at=T] [revenue=C]
 // separated by commas, as one request.
 func (s *script) events(ctx context.Context, words []string, verb string) ([]string, error) {
-	req := ingest.Request{Atomic: verb == "atomic", Backdate: verb == "late"}
+	req := ingest.Request{Atomic: verb == "atomic", Backdate: verb == "late", Actor: "script"}
 	for _, one := range strings.Split(strings.Join(words, " "), ",") {
 		f := strings.Fields(one)
 		n, err := strconv.ParseInt(f[2], 10, 64)

@@ -250,6 +250,7 @@ type Verdict struct {
 	Counter Counter  // with its level moved
 	Alerts  []Alert  // without ids; none for a level alerted before
 	Overage *Overage // the revision to write, if any changed; a zero ID means a new row
+	Former  *Overage // what Overage rewrites; nil for a new row
 	// Warned tells that the threshold's lastWarningLevel and lastWarningAt move.
 	Warned bool
 }
@@ -275,7 +276,9 @@ func (t *Threshold) Judge(c Counter, revisions []Overage, m Moment) (Verdict, er
 	if err != nil {
 		return v, err
 	}
-	v.Overage = o
+	if v.Overage = o; o != nil && !o.ID.IsZero() {
+		v.Former, _ = partOf(revisions)
+	}
 	if o != nil && len(revisions) == 0 && o.OverageQuantity > 0 && c.State == CounterOpen {
 		v.Alerts = append(v.Alerts, t.alert(AlertOverage, 0, &c, m.Now))
 	}

@@ -215,6 +215,71 @@ func TestEveryChangeIsAudited(t *testing.T) {
 	}
 }
 
+// An overage grows without a row while its period is open. Whatever else changes
+// it leaves one: another price, usage that comes after the period was closed, and
+// what is taken back of that.
+func TestOverageChangesAreAudited(t *testing.T) {
+	s := newServer(t)
+	s.license("lic_1")
+	sender := s.admin("POST", "/v1/keys", `{"role":"ingest","scopes":["backdate"]}`)
+	other := s.admin("POST", "/v1/keys", `{"role":"ingest","scopes":["backdate"]}`)
+	threshold := s.admin("POST", "/v1/thresholds",
+		`{"licenseId":"lic_1","usageType":"view","periodType":"monthly","limitQuantity":2,"allowOverage":true,"overageRateCents":10}`).at("id").(string)
+	track := func(by reply, key string, quantity int) {
+		t.Helper()
+		r := s.send("POST", "/v1/events", by.at("secret").(string), fmt.Sprintf(
+			`{"licenseId":"lic_1","usageType":"view","quantity":%d,"idempotencyKey":%q,"occurredAt":"2024-10-12T11:00:00Z"}`, quantity, key))
+		if r.status != 200 || r.at("tracked") != true {
+			t.Fatalf("%d %s", r.status, r.body)
+		}
+	}
+	seen := make(map[string]bool)
+	left := func(what string, want ...string) {
+		t.Helper()
+		s.advance(time.Second)
+		var got []string
+		r := s.admin("GET", "/v1/audit?limit=1000", "")
+		for i := 0; r.at("data", i) != nil; i++ {
+			row := func(path ...any) any { return r.at(append([]any{"data", i}, path...)...) }
+			if id := row("id").(string); seen[id] || !strings.HasPrefix(row("action").(string), "overage.") {
+				continue
+			} else {
+				seen[id] = true
+			}
+			got = append(got, fmt.Sprintf("%v by %v of %v: %v to %v (%v)", row("action"), row("actor"), row("licenseId"),
+				row("before", "calculatedFeeCents"), row("after", "calculatedFeeCents"), row("reason")))
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s left %q, want %q", what, got, want)
+		}
+	}
+	track(sender, "1", 10)
+	track(sender, "2", 1)
+	left("usage of the open period")
+	s.admin("POST", "/v1/events/void", `{"licenseId":"lic_1","idempotencyKey":"2","reason":"because"}`)
+	left("a void in the open period")
+	s.admin("PATCH", "/v1/thresholds/"+threshold, `{"overageRateCents":5}`)
+	left("another price", "overage.update by bootstrap of lic_1: 80 to 40 (threshold.update: the fee goes from 80 to 40 cents)")
+	s.admin("PATCH", "/v1/thresholds/"+threshold, `{"warningLevels":[60]}`)
+	left("what moves no fee")
+	s.advance(30 * 24 * time.Hour)
+	s.admin("POST", "/v1/jobs/checkUsageThresholds/run", "")
+	left("the close", "overage.settle by job:checkUsageThresholds of lic_1: 40 to 40 (<nil>)")
+
+	track(sender, "3", 2)
+	left("late usage", fmt.Sprintf("overage.create by %v of lic_1: <nil> to 10 (after the period was closed (events 1, units 2): the fee goes from 0 to 10 cents)", sender.at("key", "id")))
+	track(other, "4", 1)
+	left("late usage of another key", fmt.Sprintf("overage.update by %v of lic_1: 10 to 15 (after the period was closed (events 1, units 1): the fee goes from 10 to 15 cents)", other.at("key", "id")))
+	track(other, "4", 1)
+	left("a retry")
+	s.admin("POST", "/v1/events/void", `{"licenseId":"lic_1","idempotencyKey":"3","reason":"because"}`)
+	left("a void of what came late", "overage.update by bootstrap of lic_1: 15 to 5 (after the period was closed (events 1, units -2): the fee goes from 15 to 5 cents)")
+	s.admin("POST", "/v1/recalculate", `{"licenseId":"lic_1","startDate":"2024-10-01","endDate":"2024-10-31"}`)
+	left("a recalculation that changes nothing")
+}
+
 // A state in the audit trail reads as the answer to the change did, whichever
 // stage wrote the row.
 func TestAuditRowsReadAsAnswers(t *testing.T) {

@@ -33,7 +33,7 @@ func (a *api) count(ctx context.Context, p access.Principal, b *batch) ([]usance
 	if err := a.hide(ctx, p, b); err != nil {
 		return nil, err
 	}
-	results, err := a.d.Ingest.Track(ctx, ingest.Request{Events: b.events, Errors: b.errs, Atomic: b.atomic, Backdate: p.MayBackdate()})
+	results, err := a.d.Ingest.Track(ctx, ingest.Request{Events: b.events, Errors: b.errs, Atomic: b.atomic, Backdate: p.MayBackdate(), Actor: p.ID()})
 	var failed *usance.Error
 	if results != nil && errors.As(err, &failed) { // a part of the batch was counted
 		return nil, &resultsError{Results: results, Err: failed}

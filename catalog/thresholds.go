@@ -54,7 +54,7 @@ func (c *Catalog) CreateThreshold(ctx context.Context, t usance.Threshold, actor
 			t.ID, t.CreatedAt, t.Epoch = old.ID, old.CreatedAt, old.Epoch+1
 			action, before = "threshold.revive", *old
 		}
-		if err := c.enforce(ctx, tx, l, &t, nil, all, m); err != nil {
+		if err := c.enforce(ctx, tx, l, &t, nil, all, m, usance.Cause{Actor: actor, Reason: action}); err != nil {
 			return err
 		}
 		if t, err = tx.Threshold(ctx, t.ID); err != nil { // with the level it has reached
@@ -116,15 +116,16 @@ func (c *Catalog) UpdateThreshold(ctx context.Context, id string, body []byte, a
 		if err := c.keepTerms(ctx, tx, l, &old, m); err != nil {
 			return err
 		}
+		by := usance.Cause{Actor: actor, Reason: "threshold.update"}
 		switch {
 		case !t.IsActive && old.IsActive:
 			t.RetiredAt = &m.Now
 			err = c.freeze(ctx, tx, &old, &t, m)
 		case t.IsActive && (!old.IsActive || t.Kind() != old.Kind()):
-			err = c.enforce(ctx, tx, l, &t, &old, all, m)
+			err = c.enforce(ctx, tx, l, &t, &old, all, m, by)
 		case t.IsActive:
 			if err = tx.PutThreshold(ctx, t); err == nil {
-				_, err = usance.Recount(ctx, tx, l, &t, t.EffectiveFrom, usance.MaxDate, t.Epoch != old.Epoch, m)
+				_, err = usance.Recount(ctx, tx, l, &t, t.EffectiveFrom, usance.MaxDate, t.Epoch != old.Epoch, m, by)
 			}
 		default:
 			err = tx.PutThreshold(ctx, t)
@@ -171,7 +172,7 @@ func (c *Catalog) change(ctx context.Context, licenseID string, fn func(context.
 // begins, opens counters that a retirement froze, and counts what is there. old
 // is what it was before, if it was: one that is in force cannot wait for a later
 // period.
-func (c *Catalog) enforce(ctx context.Context, tx usance.Tx, l *usance.License, t, old *usance.Threshold, all []usance.Threshold, m usance.Moment) error {
+func (c *Catalog) enforce(ctx context.Context, tx usance.Tx, l *usance.License, t, old *usance.Threshold, all []usance.Threshold, m usance.Moment, by usance.Cause) error {
 	today := usance.DateOf(m.Now, m.Zone)
 	t.RetiredAt = nil
 	t.EffectiveFrom = usance.PeriodOf(t.PeriodType, today, l.BillingAnchorDay).Start
@@ -215,7 +216,7 @@ func (c *Catalog) enforce(ctx context.Context, tx usance.Tx, l *usance.License, 
 			return err
 		}
 	}
-	_, err = usance.Recount(ctx, tx, l, t, t.EffectiveFrom, usance.MaxDate, old == nil || t.Epoch != old.Epoch, m)
+	_, err = usance.Recount(ctx, tx, l, t, t.EffectiveFrom, usance.MaxDate, old == nil || t.Epoch != old.Epoch, m, by)
 	return err
 }
 

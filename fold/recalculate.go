@@ -75,7 +75,7 @@ func (f *Folder) recount(ctx context.Context, tx usance.Tx, licenseID string, fr
 		if err != nil {
 			return 0, err
 		}
-		n, err := usance.Recount(ctx, tx, l, t, from, to, false, m)
+		n, err := usance.Recount(ctx, tx, l, t, from, to, false, m, usance.Cause{Actor: actor, Reason: "usage.recalculate"})
 		if err != nil {
 			return 0, err
 		}

@@ -60,6 +60,9 @@ type Request struct {
 	Atomic bool
 	// Backdate allows events older than the late grace.
 	Backdate bool
+	// Actor is the key that sends, for the audit trail: of what the events make of
+	// overages whose period is closed.
+	Actor string
 }
 
 // Ingester groups requests and commits them. Its methods may be called at once
@@ -86,6 +89,7 @@ type request struct {
 	lane    int
 	shard   int // of all its licences; 0: of several
 	atomic  bool
+	actor   string
 	results []usance.Result
 	done    chan error
 	span    trace.SpanContext // that it is part of
@@ -158,7 +162,7 @@ func (in *Ingester) Track(ctx context.Context, req Request) ([]usance.Result, er
 	if len(req.Events) > usance.MaxBatch {
 		return nil, usance.NewError(usance.CodeTooLarge, "a request holds at most %d events; send several, or NDJSON", usance.MaxBatch)
 	}
-	r := &request{atomic: req.Atomic, items: make([]item, len(req.Events))}
+	r := &request{atomic: req.Atomic, actor: req.Actor, items: make([]item, len(req.Events))}
 	now := in.o.Now().UTC().Truncate(time.Microsecond)
 	for i := range req.Events {
 		it := &r.items[i]

@@ -49,7 +49,7 @@ func (in *Ingester) divide(r *request) []*request {
 		lane := in.laneOf(r.items[i].event.LicenseID)
 		part := byLane[lane]
 		if part == nil {
-			part = &request{lane: lane, items: make([]item, 0, fair), places: make([]int, 0, fair), done: make(chan error, 1)}
+			part = &request{lane: lane, actor: r.actor, items: make([]item, 0, fair), places: make([]int, 0, fair), done: make(chan error, 1)}
 			byLane[lane] = part
 			parts = append(parts, part)
 		}
@@ -67,7 +67,7 @@ func (in *Ingester) divideByShard(r *request) (parts []*request) {
 		shard := in.shards.Of(id)
 		part := byShard[shard]
 		if part == nil {
-			part = &request{lane: in.laneOf(id), shard: shard, done: make(chan error, 1)}
+			part = &request{lane: in.laneOf(id), shard: shard, actor: r.actor, done: make(chan error, 1)}
 			byShard[shard] = part
 			parts = append(parts, part)
 		}

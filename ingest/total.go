@@ -275,7 +275,7 @@ func (in *Ingester) totalRequest(t *usance.DailyTotal, d *totalDay, out *usance.
 		return nil
 	}
 	now := in.o.Now().UTC().Truncate(time.Microsecond)
-	r := &request{}
+	r := &request{actor: actor}
 	add := func(e usance.Event, audit *usance.AuditEntry) {
 		e.ID, e.ReceivedAt = usance.NewID(now), now
 		r.items = append(r.items, item{event: e, backdate: true, audit: audit})

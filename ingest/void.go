@@ -36,7 +36,7 @@ func (in *Ingester) Void(ctx context.Context, v VoidRequest) (usance.Result, err
 		return usance.Result{}, usance.NewError(usance.CodeConflict, "the event is itself a void; send a new event to count the usage again")
 	}
 	now := in.o.Now().UTC().Truncate(time.Microsecond)
-	r := &request{items: []item{{event: original.Void(), backdate: true}}}
+	r := &request{actor: v.Actor, items: []item{{event: original.Void(), backdate: true}}}
 	e := &r.items[0].event
 	e.ID, e.ReceivedAt = usance.NewID(now), now
 	audit := usance.NewAuditEntry(now, v.Actor, "event.void", original.ID.String())

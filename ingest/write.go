@@ -169,6 +169,7 @@ func (g *group) follow(ctx context.Context, tx usance.Tx, after []usance.Counter
 	if err != nil {
 		return err
 	}
+	causes := g.causes(after)
 	var out usance.Consequences
 	for i := range after {
 		c := g.counters[after[i].CounterKey]
@@ -180,10 +181,62 @@ func (g *group) follow(ctx context.Context, tx usance.Tx, after []usance.Counter
 		if err != nil {
 			return err
 		}
-		out.Add(after[i], v, c.facts.License.Currency)
+		if err := out.Add(after[i], v, c.facts.License.Currency, causes[after[i].CounterKey]...); err != nil {
+			return err
+		}
 	}
 	g.alerts = len(out.Alerts)
 	return out.Write(ctx, tx)
+}
+
+// causes tells who moved the counters whose period is closed, and by how much,
+// in the order in which they asked: what that makes of overages is for the audit
+// trail. Those of open periods only count on, and are not looked at.
+func (g *group) causes(after []usance.Counter) map[usance.CounterKey][]usance.Cause {
+	type late struct {
+		actor            string
+		events, quantity int64
+	}
+	var moved map[usance.CounterKey][]late
+	for i := range after {
+		if after[i].State == usance.CounterClosed {
+			if moved == nil {
+				moved = make(map[usance.CounterKey][]late)
+			}
+			moved[after[i].CounterKey] = nil
+		}
+	}
+	if moved == nil {
+		return nil
+	}
+	for _, r := range g.requests {
+		for i := range r.items {
+			if res := &r.results[i]; res.Status != usance.StatusCounted || res.Error != nil || res.Duplicate {
+				continue
+			}
+			e := &r.items[i].event
+			for _, c := range g.countersOf(g.facts[e.LicenseID], e.UsageType, e.LocalDate) {
+				of, closed := moved[c.key]
+				if !closed {
+					continue
+				}
+				at := slices.IndexFunc(of, func(l late) bool { return l.actor == r.actor })
+				if at < 0 {
+					at, of = len(of), append(of, late{actor: r.actor})
+				}
+				of[at].events++
+				of[at].quantity += e.Quantity
+				moved[c.key] = of
+			}
+		}
+	}
+	out := make(map[usance.CounterKey][]usance.Cause, len(moved))
+	for key, of := range moved {
+		for _, l := range of {
+			out[key] = append(out[key], usance.Cause{Actor: l.actor, Reason: fmt.Sprintf("after the period was closed (events %d, units %d)", l.events, l.quantity)})
+		}
+	}
+	return out
 }
 
 // revisions reads the overage rows of the counters that may have any: rated

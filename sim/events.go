@@ -241,6 +241,6 @@ func (m *Model) follow(now time.Time, counted map[*Event]bool) {
 		// What stays below the limit of an open period moves no overage.
 		terms, quantity := t.TermsOf(c), t.Quantity(c)
 		above := terms.kind() == rated && max(quantity, quantity-by[c]) > terms.withGrace()
-		m.consequences(now, t, c, above || c.State == "closed")
+		m.consequences(now, t, c, above || c.State == "closed", true)
 	}
 }

@@ -88,8 +88,9 @@ func (t *Threshold) reached(quantity, limit int64) (level int) {
 	return level
 }
 
-// consequences are what follows when a counter has, or may have, changed.
-func (m *Model) consequences(now time.Time, t *Threshold, c *Counter, overage bool) {
+// consequences are what follows when a counter has, or may have, changed: by
+// counting, or since it is counted or judged anew.
+func (m *Model) consequences(now time.Time, t *Threshold, c *Counter, overage, counting bool) {
 	terms, quantity := t.TermsOf(c), t.Quantity(c)
 	raise := func(kind string, level int) {
 		if key := (AlertKey{t.ID, c.Start, kind, level, t.Epoch}); m.Alerts[key] == (Alert{}) {
@@ -127,7 +128,8 @@ func (m *Model) consequences(now time.Time, t *Threshold, c *Counter, overage bo
 		fee += worth(append(settled, &Overage{Terms: *terms}), units) - terms.fee(units)
 	}
 	units -= billed
-	if growing == nil {
+	fresh := growing == nil
+	if fresh {
 		if units == 0 && fee == 0 {
 			return
 		}
@@ -137,7 +139,16 @@ func (m *Model) consequences(now time.Time, t *Threshold, c *Counter, overage bo
 		growing = &Overage{Revision: len(c.Overages) + 1, Status: "DETECTED", SettleAt: t.settleAt(now, c).Add(m.Grace)}
 		c.Overages = append(c.Overages, growing)
 	}
+	was := *growing
 	growing.Quantity, growing.Fee, growing.Actual, growing.Terms = units, fee, quantity, *terms
+	was.Terms.Allow = terms.Allow // which no overage holds
+	switch {
+	case counting && c.State == "open":
+	case fresh:
+		t.License.Audit["overage.create"]++
+	case was.Quantity != units || was.Fee != fee || was.Actual != quantity || !was.Terms.equal(terms):
+		t.License.Audit["overage.update"]++
+	}
 }
 
 // worth is what the first units of a total cost after the given revisions. It
@@ -339,7 +350,7 @@ func (m *Model) recount(now time.Time, t *Threshold, anew bool) {
 		if anew && c.Terms == nil {
 			c.Level = 0
 		}
-		m.consequences(now, t, c, true)
+		m.consequences(now, t, c, true, false)
 	}
 }
 
@@ -348,7 +359,7 @@ func (m *Model) Recalculate(now time.Time, l *License, from, to Day) {
 	for _, t := range l.Thresholds {
 		for _, c := range t.Counters {
 			if c.moves() && c.End > from && c.Start < to {
-				m.consequences(now, t, c, true)
+				m.consequences(now, t, c, true, false)
 			}
 		}
 	}

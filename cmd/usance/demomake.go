@@ -173,7 +173,7 @@ func (m *demoMaker) send(ctx context.Context, until time.Time) error {
 		n++
 	}
 	for batch := range slices.Chunk(m.queue[:n], usance.MaxBatch) {
-		results, err := m.s.ingest.Track(ctx, ingest.Request{Events: batch, Backdate: true})
+		results, err := m.s.ingest.Track(ctx, ingest.Request{Events: batch, Backdate: true, Actor: access.BootstrapKeyID})
 		if err != nil {
 			return err
 		}
