@@ -203,7 +203,8 @@ func (l *limits) announce(h http.Header, p access.Principal) {
 
 // client gives the address that a request came from, as far as the proxies in
 // front can be believed, as the name of a bucket: an IPv6 network of 64 bits is
-// one client. It is "" where there is no bound: on this machine.
+// one client. What a proxy says and cannot be read is one client behind it. It is
+// "" where there is no bound: on this machine.
 func (l *limits) client(r *http.Request) string {
 	if l.addresses == nil {
 		return ""
@@ -215,11 +216,15 @@ func (l *limits) client(r *http.Request) string {
 	addr := from.Addr().Unmap().WithZone("")
 	forwarded := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(forwarded) - 1; i >= 0 && l.isProxy(addr); i-- {
-		next, err := netip.ParseAddr(strings.TrimSpace(forwarded[i]))
-		if err != nil {
-			break // what is before was written by whoever wrote this
+		said := strings.TrimSpace(forwarded[i])
+		if said == "" {
+			continue // nothing: the proxy itself asks
 		}
-		addr = next.Unmap().WithZone("")
+		next, err := parseForwarded(said)
+		if err != nil { // what is before was written by whoever wrote this
+			return "behind " + addr.String()
+		}
+		addr = next
 	}
 	switch {
 	case addr.IsLoopback():
@@ -229,6 +234,17 @@ func (l *limits) client(r *http.Request) string {
 		return network.String()
 	}
 	return addr.String()
+}
+
+// parseForwarded reads an address as proxies write it: some add the port.
+func parseForwarded(s string) (netip.Addr, error) {
+	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
+	if err != nil {
+		var with netip.AddrPort
+		with, err = netip.ParseAddrPort(s)
+		addr = with.Addr()
+	}
+	return addr.Unmap().WithZone(""), err
 }
 
 func (l *limits) isProxy(addr netip.Addr) bool {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/usance/usance"
 )
 
 // eventsOf makes a JSON array of n events with keys of their own.
@@ -102,6 +104,33 @@ func TestEventsOfAKeyAreLimited(t *testing.T) {
 	}
 }
 
+// Daily totals take as much as events do.
+func TestTotalsOfAKeyAreLimited(t *testing.T) {
+	s := newServer(t, RateLimits{Events: 500})
+	s.license("lic_1")
+	day, _ := usance.ParseDate("2020-01-01")
+	totals := func(n int) string {
+		var b strings.Builder
+		for range n {
+			fmt.Fprintf(&b, `,{"date":%q,"usageType":"view","quantity":4}`, day)
+			day++
+		}
+		return `{"licenseId":"lic_1","totals":[` + b.String()[1:] + `]}`
+	}
+	for range 30 { // all but a few of the 10,000 that the bucket holds
+		if r := s.send("POST", "/v1/backfill", adminKey, totals(50)); r.status != 200 {
+			t.Fatalf("%d %s", r.status, r.body)
+		}
+	}
+	if r := s.send("POST", "/v1/events", adminKey, eventsOf("a", 8490)); r.status != 200 {
+		t.Fatalf("%d %.300s", r.status, r.body)
+	}
+	s.wantLimited("totals", s.send("POST", "/v1/backfill", adminKey, totals(11)), "1")
+	if r := s.send("POST", "/v1/backfill", adminKey, totals(10)); r.status != 200 {
+		t.Errorf("what fits: %d %s", r.status, r.body)
+	}
+}
+
 // A stream is slowed down, not refused.
 func TestStreamsAreSlowedDown(t *testing.T) {
 	s := newServer(t, RateLimits{Events: 10_000})
@@ -164,6 +193,20 @@ func TestBadKeysOfAnAddressAreLimited(t *testing.T) {
 	}
 }
 
+// A proxy on this machine has no bound, but its clients do, however it names them.
+func TestBadKeysBehindALocalProxyAreLimited(t *testing.T) {
+	here := netip.MustParsePrefix("127.0.0.0/8")
+	for what, name := range map[string]string{"with a port": "192.0.2.1:%d", "an IPv6 address": "[2001:db8::1]:%d", "no address": "client%d"} {
+		s := newServer(t, RateLimits{Refused: 60, Proxies: []netip.Prefix{here}})
+		for i := range 60 {
+			if r := s.send("GET", "/v1/keys/self", "usk_wrong", "", "X-Forwarded-For: "+fmt.Sprintf(name, 1000+i)); r.status != 401 {
+				t.Fatalf("%s: %d %s", what, r.status, r.body)
+			}
+		}
+		s.wantLimited(what, s.send("GET", "/v1/keys/self", "usk_wrong", "", "X-Forwarded-For: "+fmt.Sprintf(name, 999)), "1")
+	}
+}
+
 func TestClientAddress(t *testing.T) {
 	l := limits{addresses: new(buckets), proxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}}
 	for _, tt := range []struct{ remote, forwarded, want string }{
@@ -174,8 +217,11 @@ func TestClientAddress(t *testing.T) {
 		{"10.0.0.1:999", "198.51.100.1", "198.51.100.1"},
 		{"10.0.0.1:999", "1.1.1.1, 198.51.100.1,10.0.0.2", "198.51.100.1"},
 		{"10.0.0.1:999", "", "10.0.0.1"},
-		{"10.0.0.1:999", "rubbish", "10.0.0.1"},
-		{"10.0.0.1:999", "198.51.100.1, rubbish, 10.0.0.2", "10.0.0.2"},
+		{"10.0.0.1:999", "rubbish", "behind 10.0.0.1"},
+		{"10.0.0.1:999", "198.51.100.1, rubbish, 10.0.0.2", "behind 10.0.0.2"},
+		{"10.0.0.1:999", "198.51.100.1:1234", "198.51.100.1"},
+		{"10.0.0.1:999", "[2001:db8:1:2::9]:1234", "2001:db8:1:2::/64"},
+		{"10.0.0.1:999", "[2001:db8:1:2::9]", "2001:db8:1:2::/64"},
 		{"[::ffff:10.0.0.1]:999", "::ffff:198.51.100.1", "198.51.100.1"},
 		{"[fd00::1]:999", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"},
 		{"[2001:db8:1:2::9%eth0]:999", "", "2001:db8:1:2::/64"},
