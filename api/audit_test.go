@@ -241,11 +241,11 @@ func TestOverageChangesAreAudited(t *testing.T) {
 		r := s.admin("GET", "/v1/audit?limit=1000", "")
 		for i := 0; r.at("data", i) != nil; i++ {
 			row := func(path ...any) any { return r.at(append([]any{"data", i}, path...)...) }
-			if id := row("id").(string); seen[id] || !strings.HasPrefix(row("action").(string), "overage.") {
+			id := row("id").(string)
+			if seen[id] || !strings.HasPrefix(row("action").(string), "overage.") {
 				continue
-			} else {
-				seen[id] = true
 			}
+			seen[id] = true
 			got = append(got, fmt.Sprintf("%v by %v of %v: %v to %v (%v)", row("action"), row("actor"), row("licenseId"),
 				row("before", "calculatedFeeCents"), row("after", "calculatedFeeCents"), row("reason")))
 		}
