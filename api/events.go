@@ -80,7 +80,7 @@ func decodeEvents(body []byte) (*batch, error) {
 func decodeEvent(v []byte) (e usance.Event, refused *usance.Error, err error) {
 	d := newEventDecoder(v)
 	if d.PeekKind() != '{' {
-		if _, err := d.ReadValue(); err != nil && err != io.EOF {
+		if err := d.skip(); err != nil && err != io.EOF {
 			return e, nil, jsonFault(err)
 		}
 		return e, nil, usance.Invalid("", "an event must be a JSON object")
@@ -107,6 +107,15 @@ func newEventDecoder(body []byte) *eventDecoder {
 	return &eventDecoder{Decoder: jsontext.NewDecoder(bytes.NewBuffer(body)), size: len(body)}
 }
 
+// skip reads past what is no event, and may be nested without end.
+func (d *eventDecoder) skip() error {
+	v, err := d.ReadValue()
+	if err == nil {
+		err = checkDepth(v)
+	}
+	return err
+}
+
 // list reads an array of events.
 func (d *eventDecoder) list(b *batch) error {
 	if _, err := d.ReadToken(); err != nil {
@@ -130,7 +139,7 @@ func (d *eventDecoder) list(b *batch) error {
 			}
 			b.refuse(refused)
 		default:
-			if _, err := d.ReadValue(); err != nil {
+			if err := d.skip(); err != nil {
 				return jsonFault(err)
 			}
 			if len(b.events) == usance.MaxBatch {
@@ -218,7 +227,10 @@ func (d *eventDecoder) members(e *usance.Event, other func(name []byte) (bool, e
 		if set == nil {
 			unknown = usance.Clip(string(name))
 		}
-		v, err := d.ReadValue()
+		v, err := d.ReadValue() // metadata, which alone may be nested, is looked at when it is set
+		if set == nil && err == nil {
+			err = checkDepth(v)
+		}
 		if err != nil {
 			return refused, jsonFault(err)
 		}

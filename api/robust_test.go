@@ -221,6 +221,9 @@ func TestBadInput(t *testing.T) {
 		{"recalculate", "POST", "/v1/recalculate", `{"licenseId":"lic_123","startDate":"2024-01-01","endDate":"2099-01-01"}`, 400, "endDate"},
 		{"role", "POST", "/v1/keys", `{"role":"root"}`, 400, "role"},
 		{"overlap", "POST", "/v1/keys/x/rotate", `{"overlapSeconds":-1}`, 400, "overlapSeconds"},
+		{"nested event", "POST", "/v1/events", strings.Repeat("[", 66) + strings.Repeat("]", 66), 400, ""},
+		{"nested without end", "POST", "/v1/events", strings.Repeat("[", 100_000), 400, ""},
+		{"nested field", "POST", "/v1/events", `{"licenseId":"lic_123","usageType":"view","own":` + strings.Repeat("[", 65) + strings.Repeat("]", 65) + `}`, 400, ""},
 		// Routes.
 		{"no such path", "GET", "/v1/nothing", "", 404, ""},
 		{"no such method", "DELETE", "/v1/events", "", 405, ""},

@@ -22,6 +22,9 @@ func adminKey(c config) (key string, isNew bool, err error) {
 	if c.AdminKey != "" {
 		return string(c.AdminKey), false, nil
 	}
+	if err := dropUnfinishedKeys(c); err != nil {
+		return "", false, err
+	}
 	key, err = readAdminKey(c)
 	if err != nil || key != "" {
 		return key, false, err
@@ -60,6 +63,22 @@ func writeAdminKey(c config, key string) error {
 		return err
 	}
 	return os.Rename(tmp.Name(), filepath.Join(c.folder(), adminKeyFile))
+}
+
+// dropUnfinishedKeys removes the keys that a process wrote which was killed before
+// it could put them in force. Only one has the data folder as it starts.
+func dropUnfinishedKeys(c config) error {
+	files, err := os.ReadDir(c.folder())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, f := range files {
+		n, ours := strings.CutPrefix(f.Name(), adminKeyFile+".")
+		if ours && n != "" && strings.Trim(n, "0123456789") == "" && f.Type().IsRegular() {
+			err = errors.Join(err, os.Remove(filepath.Join(c.folder(), f.Name())))
+		}
+	}
+	return err
 }
 
 // hasAdminKey tells whether a key is kept in the data folder.

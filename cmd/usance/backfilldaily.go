@@ -78,7 +78,7 @@ func meanings(header []string, renamed map[string]string, ignored []string, fiel
 			continue
 		}
 		if !known {
-			fault("the column %q is not known; say what it is with --map NAME=%[1]s, or leave it out with --ignore %[1]s", column)
+			fault("the column %q is not known; say what it is with --map NAME=%[2]s, or leave it out with --ignore %[2]s", column, columnNames([]string{column}))
 			continue
 		}
 		out[i] = field
@@ -147,7 +147,7 @@ func newDailyColumns(header []string, renamed map[string]string, ignored []strin
 	}
 	one := typeColumns{"", slices.Index(names, "quantity"), slices.Index(names, "revenueCents"), slices.Index(names, "events")}
 	numbers := one.quantity >= 0 || one.revenue >= 0 || one.events >= 0
-	have := "the columns are " + strings.Join(header, ", ")
+	have := "the columns are " + columnNames(header)
 	switch {
 	case d.date < 0:
 		return nil, fmt.Errorf("there is no column date; name it with --map date=NAME (%s)", have)

@@ -5,9 +5,59 @@ import (
 	"compress/gzip"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
+
+// Two backfills with one checkpoint are kept apart, and what a killed one left is
+// taken over.
+func TestBackfillsOfOneCheckpoint(t *testing.T) {
+	t.Parallel()
+	path := write(t, "daily.csv", "licenseId,date,view\nl,2024-10-01,5\n")
+	release, err := holdCheckpoint(path + ".checkpoint")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBooks()
+	if r, _, err := runBackfill(t, b, "--daily", path); err == nil || !strings.Contains(err.Error(), "another backfill is at work") || r.Sent != 0 {
+		t.Errorf("beside another: %+v, %v", r, err)
+	}
+	if r, _, err := runBackfill(t, b, "--daily", path, "--dry-run"); err != nil || r.WouldSend != 1 {
+		t.Errorf("a dry run beside another: %+v, %v", r, err)
+	}
+	if err := release(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path+".checkpoint.lock", nil, 0o600); err != nil { // as a killed one leaves it
+		t.Fatal(err)
+	}
+	if r, _, err := runBackfill(t, b, "--daily", path); err != nil || r.New != 1 {
+		t.Errorf("behind another: %+v, %v", r, err)
+	}
+	if left, err := filepath.Glob(path + ".*"); err != nil || len(left) > 0 {
+		t.Errorf("it leaves %v, %v", left, err)
+	}
+}
+
+// What is no CSV of ours is told in letters that a terminal shows.
+func TestBackfillShowsNoControlCharacters(t *testing.T) {
+	t.Parallel()
+	for what, c := range map[string]struct{ text, want string }{
+		"UTF-16":             {"\xff\xfel\x00,\x00d\x00", "is UTF-16; write it as UTF-8"},
+		"control characters": {"a\x1b[2J,view\nb,5\n", `--ignore "a\x1b[2J"`},
+		"no UTF-8":           {"caf\xe9,view\nb,5\n", `--ignore "caf\xe9"`},
+		"known to --ignore":  {"a\x1b[2J,view\nb,5\n", `(the columns are "a\x1b[2J", view)`},
+	} {
+		args := []string{"--daily", write(t, "daily.csv", c.text)}
+		if strings.HasPrefix(what, "known") {
+			args = append(args, "--ignore", "a\x1b[2J")
+		}
+		if _, _, err := runBackfill(t, newBooks(), args...); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s", what, err, c.want)
+		}
+	}
+}
 
 // A file of rejects that somebody changed or moved since is left alone, and
 // the backfill goes on; one that nobody touched is gone on with.

@@ -18,7 +18,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/usance/usance"
 )
@@ -129,6 +132,8 @@ func (in *inputFile) look() error {
 	first, _ := b.Peek(512)
 	text := bytes.TrimLeft(bytes.TrimPrefix(first, []byte("\ufeff")), " \t\r\n")
 	switch {
+	case bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")):
+		return fmt.Errorf("%s is UTF-16; write it as UTF-8, as iconv -f UTF-16 -t UTF-8 does", in.path)
 	case len(text) == 0:
 		return fmt.Errorf("%s is empty", in.path)
 	case text[0] == '[':
@@ -154,6 +159,20 @@ func (in *inputFile) look() error {
 	in.begin.Offset = in.csv.InputOffset()
 	in.begin.Line = in.lines.before(in.begin.Offset)
 	return nil
+}
+
+// columnNames lists columns for people. A name that is not made of what can be
+// printed, such as those of a file that is no CSV at all, is escaped: a terminal
+// would take it for commands.
+func columnNames(names []string) string {
+	var out []string
+	for _, n := range names {
+		if !utf8.ValidString(n) || strings.ContainsFunc(n, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			n = strconv.Quote(n)
+		}
+		out = append(out, n)
+	}
+	return strings.Join(out, ", ")
 }
 
 // open starts reading at a position. A packed file is unpacked from its start.

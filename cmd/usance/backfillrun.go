@@ -94,6 +94,11 @@ func (b *backfill) run(ctx context.Context) (err error) {
 	defer func() { b.report.ReadBytes = b.in.read() }()
 	defer func() { err = errors.Join(err, b.rejects.close()) }()
 	if !b.dry {
+		release, held := holdCheckpoint(b.path)
+		if held != nil {
+			return held
+		}
+		defer func() { err = errors.Join(err, release()) }()
 		if err := b.resume(ctx); err != nil {
 			return err
 		}

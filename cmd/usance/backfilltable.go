@@ -246,7 +246,7 @@ func (in *inputTable) find(ctx context.Context, c *backfillCmd, b *backfill) err
 	}
 	for _, column := range c.Ignore {
 		if !slices.Contains(names, column) {
-			return fmt.Errorf("--ignore names a column %q that is not there; there are %s", column, strings.Join(names, ", "))
+			return fmt.Errorf("--ignore names a column %q that is not there; there are %s", column, columnNames(names))
 		}
 	}
 	// What only tells rows apart need not be left out by hand.
@@ -316,7 +316,7 @@ func (in *inputTable) understand(c *backfillCmd, b *backfill) (err error) {
 	if err != nil {
 		return err
 	}
-	have := "the columns are " + strings.Join(in.header, ", ")
+	have := "the columns are " + columnNames(in.header)
 	if in.when = slices.Index(names, "occurredAt"); in.when < 0 {
 		return fmt.Errorf("there is no column occurredAt; name it with --map occurredAt=NAME (%s)", have)
 	}

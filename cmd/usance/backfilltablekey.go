@@ -23,7 +23,7 @@ import (
 func (in *inputTable) keyOf(ctx context.Context, oid string, columns, named []string) (key []string, proven bool, err error) {
 	for _, n := range named {
 		if !slices.Contains(columns, n) {
-			return nil, false, fmt.Errorf("--row-key names a column %q that is not there; there are %s", n, strings.Join(columns, ", "))
+			return nil, false, fmt.Errorf("--row-key names a column %q that is not there; there are %s", n, columnNames(columns))
 		}
 	}
 	rows, err := in.rows(ctx, `SELECT k.n, a.attname FROM (
@@ -47,7 +47,7 @@ func (in *inputTable) keyOf(ctx context.Context, oid string, columns, named []st
 			return slices.Equal(slices.Sorted(slices.Values(k)), slices.Sorted(slices.Values(named)))
 		}), nil
 	case len(keys) == 0:
-		return nil, false, fmt.Errorf("it has no primary key; say what tells its rows apart with --row-key, one column or several, none of them empty (the columns are %s)", strings.Join(columns, ", "))
+		return nil, false, fmt.Errorf("it has no primary key; say what tells its rows apart with --row-key, one column or several, none of them empty (the columns are %s)", columnNames(columns))
 	}
 	return keys[0], true, nil
 }

@@ -10,6 +10,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -94,6 +97,32 @@ func TestRateLimitSettings(t *testing.T) {
 	}
 	if got := ask("GET", "/v1/keys/self", s.adminKey, "198.51.100.2", ""); got != 200 {
 		t.Errorf("another client of the proxy: %d", got)
+	}
+}
+
+// A key that a killed rotation wrote and did not put in force is gone with the
+// next start; nothing else is.
+func TestUnfinishedAdminKeys(t *testing.T) {
+	t.Parallel()
+	c := config{DataDir: t.TempDir()}
+	for _, name := range []string{adminKeyFile + ".1234", adminKeyFile + ".old", adminKeyFile + "."} {
+		if err := os.WriteFile(filepath.Join(c.folder(), name), []byte("a key that is long enough\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	key, isNew, err := adminKey(c)
+	if err != nil || !isNew {
+		t.Fatal(isNew, err)
+	}
+	if again, isNew, err := adminKey(c); err != nil || isNew || again != key {
+		t.Error(isNew, err)
+	}
+	left, err := filepath.Glob(filepath.Join(c.folder(), "*"))
+	for i := range left {
+		left[i] = filepath.Base(left[i])
+	}
+	if want := []string{"admin.key", "admin.key.", "admin.key.old"}; err != nil || !slices.Equal(left, want) {
+		t.Errorf("%v %v, want %v", left, err, want)
 	}
 }
 
