@@ -45,8 +45,13 @@ type Store interface {
 	// A read that fails as a fault may leave the snapshot unfit for others.
 	Together(ctx context.Context, fn func(ctx context.Context) error) error
 
-	// Ping tells whether the store answers.
+	// Ping tells whether the store answers, and refuses with ErrKeyIndex in the
+	// error when nothing keeps events from being counted twice.
 	Ping(ctx context.Context) error
+	// CheckSchema compares the tables, views and indexes with those that the
+	// program's migrations make, and changes nothing. It means nothing while one is
+	// pending.
+	CheckSchema(ctx context.Context) ([]SchemaFault, error)
 	// Secret gives the store's own random bytes of that name, made on first
 	// use and the same ever after: the key of session hashes, for one.
 	Secret(ctx context.Context, name string) ([]byte, error)

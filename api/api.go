@@ -49,7 +49,7 @@ import (
 )
 
 // Store is what the API itself asks of the store: snapshots for listings, and
-// for queries that are asked together, the keys to list, whether the store answers, and transactions for the writes that
+// for queries that are asked together, the keys to list, whether the store answers and is whole, and transactions for the writes that
 // no stage makes: that an alert was acknowledged, and the audit rows of that, of
 // what is done to jobs, and of the rotation of the admin key.
 type Store interface {
@@ -58,6 +58,7 @@ type Store interface {
 	usance.KeyStore
 	Together(ctx context.Context, fn func(ctx context.Context) error) error
 	Ping(ctx context.Context) error
+	CheckSchema(ctx context.Context) ([]usance.SchemaFault, error)
 }
 
 // Deps are the stages that the API speaks for. All but Metrics, Logger, Now and
@@ -478,6 +479,9 @@ func (a *api) ready(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
 	switch err := a.d.Store.Ping(ctx); {
+	case errors.Is(err, usance.ErrKeyIndex):
+		a.log.Error("not ready", "cause", err, "requestId", requestID(r.Context()))
+		writeText(w, http.StatusServiceUnavailable, "the index that keeps events from being counted twice is missing; see the server's log\n")
 	case err != nil:
 		a.log.Warn("not ready", "cause", err, "requestId", requestID(r.Context()))
 		writeText(w, http.StatusServiceUnavailable, "the store does not answer\n")

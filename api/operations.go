@@ -67,6 +67,11 @@ type OfLicense struct {
 
 func (in *OfLicense) target() target { return target{license: in.LicenseID} }
 
+// SchemaState is what of the database is not as it must be.
+type SchemaState struct {
+	Faults []usance.SchemaFault `json:"faults" doc:"Empty when all is there."`
+}
+
 func (a *api) eventOperations() []*operation {
 	return []*operation{
 		op(operation{
@@ -104,6 +109,15 @@ func (a *api) eventOperations() []*operation {
 			detail:  "The event goes the whole way of every event in one transaction that is rolled back: nothing of it is kept.",
 			example: `{}`,
 		}, nil, func(ctx context.Context, _ *Call, _ *none) (none, error) { return none{}, a.d.Ingest.SelfTest(ctx) }),
+		op(operation{
+			name: "usage.checkSchema", kind: isQuery, method: "GET", path: "/v1/schema", need: access.ReadAll, tag: tagEvents,
+			summary: "Compare the database's tables, views and indexes with those that it must have",
+			detail:  "Names what is missing, or is another one, and the statement or migration that makes it again. Changes nothing.",
+			example: `{}`,
+		}, nil, func(ctx context.Context, _ *Call, _ *none) (out SchemaState, err error) {
+			out.Faults, err = a.d.Store.CheckSchema(ctx)
+			return out, err
+		}),
 		op(operation{
 			name: "usage.listEvents", kind: isQuery, method: "GET", path: "/v1/licenses/{licenseId}/events", need: access.ReadEvents, tag: tagEvents,
 			summary: "List counted events and voids",

@@ -10,6 +10,7 @@ var operations = map[string]struct {
 	"usage.voidEvent":             {"POST", "/v1/events/void", false},
 	"usage.checkUsage":            {"POST", "/v1/check", true},
 	"usage.selfTest":              {"POST", "/v1/self-test", false},
+	"usage.checkSchema":           {"GET", "/v1/schema", true},
 	"usage.listEvents":            {"GET", "/v1/licenses/{licenseId}/events", true},
 	"usage.listEvidence":          {"GET", "/v1/licenses/{licenseId}/evidence", true},
 	"usage.getCurrentUsage":       {"GET", "/v1/licenses/{licenseId}/usage", true},

@@ -790,6 +790,19 @@ export interface Result {
   usage?: Usage[];
 }
 
+export interface SchemaFault {
+  fix: string;
+  kind: string;
+  name: string;
+  problem: string;
+  vital: boolean;
+}
+
+export interface SchemaState {
+  /** Empty when all is there. */
+  faults: SchemaFault[];
+}
+
 export interface Share {
   creatorId: string;
   from?: string;
@@ -1271,6 +1284,8 @@ export interface Procedures {
     }; output: Check; meta: object }>;
     /** Count a test event, and take it back. */
     selfTest: TRPCMutationProcedure<{ input: {} | void; output: None; meta: object }>;
+    /** Compare the database's tables, views and indexes with those that it must have. */
+    checkSchema: TRPCQueryProcedure<{ input: {} | void; output: SchemaState; meta: object }>;
     /** List counted events and voids. */
     listEvents: TRPCQueryProcedure<{ input: {
       /** nextCursor of the page before; empty for the first. */

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/usance/usance"
+	"github.com/usance/usance/api"
 	"github.com/usance/usance/jobs"
 )
 
@@ -157,6 +158,11 @@ func (c *checklist) database(ctx context.Context, p *program) {
 	}
 	c.ok("database", "%s opens", where)
 	current := c.migrations(ctx, store)
+	whole := true
+	if current {
+		faults, err := store.CheckSchema(ctx)
+		whole = c.schema(faults, err)
+	}
 	if err := store.Close(); err != nil {
 		c.fault("database", "%v", err)
 		return
@@ -165,7 +171,27 @@ func (c *checklist) database(ctx context.Context, p *program) {
 		c.note("test event", "not tried before the migrations are applied")
 		return
 	}
+	if !whole {
+		c.note("test event", "not tried: no server starts before the unique indexes are there")
+		return
+	}
 	c.stages(ctx, p.cfg, opening{current: true, serving: true})
+}
+
+// schema names what of the database is not as it must be, and tells whether a
+// server can start on it.
+func (c *checklist) schema(faults []usance.SchemaFault, err error) (whole bool) {
+	if err != nil {
+		c.fault("schema", "%v", err)
+		return true
+	}
+	for _, f := range faults {
+		c.fault("schema", "%s %s %s; %s", f.Kind, f.Name, f.Problem, f.Fix)
+	}
+	if len(faults) == 0 {
+		c.ok("schema", "every table, column, view and index is there")
+	}
+	return usance.RequireUnique(faults) == nil
 }
 
 func (c *checklist) migrations(ctx context.Context, store usance.Store) (current bool) {
@@ -282,6 +308,9 @@ func (c *checklist) running(ctx context.Context, r *remote) {
 		c.fault("API key", "is a key of role %s; the rest needs an admin's", self.Role)
 		return
 	}
+	var state api.SchemaState
+	err := r.call(ctx, "usage.checkSchema", nil, &state)
+	c.schema(state.Faults, err)
 	list, err := listJobs(ctx, r)
 	if c.judge("job schedule", err, "%d jobs", len(list)) {
 		c.jobs(list)

@@ -13,8 +13,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/usance/usance"
 	"github.com/usance/usance/access"
 	"github.com/usance/usance/client"
 	"github.com/usance/usance/store/sqlite"
@@ -30,6 +32,8 @@ type remote struct {
 	key   string
 	http  *http.Client
 	local *server // set when there is no other process
+
+	faults *lastFault // of the local server
 }
 
 // connect finds the server: USANCE_URL; else PostgreSQL, of which this process
@@ -62,7 +66,8 @@ func (p *program) connect(ctx context.Context) (*remote, error) {
 func (p *program) inProcess(ctx context.Context) (*remote, error) {
 	cfg := withKey(p.cfg)
 	cfg.DatabaseWait = 0 // who types a command is there to try again
-	s, err := newServer(ctx, cfg, slog.New(slog.DiscardHandler), time.Now, opening{current: true})
+	faults := new(lastFault)
+	s, err := newServer(ctx, cfg, slog.New(faults), time.Now, opening{current: true})
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +75,7 @@ func (p *program) inProcess(ctx context.Context) (*remote, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	return &remote{url: "http://usance.invalid", key: s.adminKey, http: &http.Client{Transport: direct{handler}}, local: s}, nil
+	return &remote{url: "http://usance.invalid", key: s.adminKey, http: &http.Client{Transport: direct{handler}}, local: s, faults: faults}, nil
 }
 
 // withKey gives a command that works in process an admin key of its own where
@@ -141,7 +146,47 @@ func (r *remote) close() error {
 
 // call carries out an operation by its name, such as keys.list.
 func (r *remote) call(ctx context.Context, operation string, in, out any) error {
-	return client.New(r.url, r.key, client.Options{HTTP: r.http, Patience: patienceOfCommands}).Do(ctx, operation, in, out)
+	err := client.New(r.url, r.key, client.Options{HTTP: r.http, Patience: patienceOfCommands}).Do(ctx, operation, in, out)
+	if usance.ErrorCode(err) == usance.CodeInternal && r.local != nil {
+		if cause := r.faults.take(); cause != "" {
+			return fmt.Errorf("%s: %s", operation, cause)
+		}
+	}
+	return err
+}
+
+// lastFault is a log that keeps nothing but the cause of the last failed request:
+// where no server runs there is no log that somebody could read it in.
+type lastFault struct{ cause atomic.Pointer[string] }
+
+// Enabled takes errors alone.
+func (l *lastFault) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= slog.LevelError
+}
+
+// Handle keeps the cause.
+func (l *lastFault) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "cause" || a.Key == "panic" {
+			text := a.Value.String()
+			l.cause.Store(&text)
+		}
+		return true
+	})
+	return nil
+}
+
+// WithAttrs adds nothing.
+func (l *lastFault) WithAttrs([]slog.Attr) slog.Handler { return l }
+
+// WithGroup adds nothing.
+func (l *lastFault) WithGroup(string) slog.Handler { return l }
+
+func (l *lastFault) take() string {
+	if cause := l.cause.Swap(nil); cause != nil {
+		return *cause
+	}
+	return ""
 }
 
 // get asks for a page that is no operation, and answers nothing but its failure.

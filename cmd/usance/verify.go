@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/usance/usance"
+	"github.com/usance/usance/api"
 	"github.com/usance/usance/fold"
 	"github.com/usance/usance/query"
 	"github.com/usance/usance/store/sqlite"
@@ -54,6 +55,7 @@ type findings struct {
 	asked    map[string][]time.Duration // by operation: how long questions took just now
 	accuracy []usance.ForecastAccuracy
 	books    []fold.Books
+	schema   []usance.SchemaFault
 	file     error // of the database file, when it was opened here
 	noFile   bool  // the data are in PostgreSQL
 }
@@ -140,6 +142,13 @@ func (c verifyCmd) find(ctx context.Context, r *remote) (*findings, error) {
 		if err := c.openBooks(ctx, r, f); err != nil {
 			return nil, err
 		}
+	}
+	if c.wants("file") {
+		var state api.SchemaState
+		if err := r.call(ctx, "usage.checkSchema", nil, &state); err != nil {
+			return nil, err
+		}
+		f.schema = state.Faults
 	}
 	if !f.serving && c.wants("file") {
 		if store, ok := r.local.store.(*sqlite.Store); ok {

@@ -146,6 +146,9 @@ func TestEachCheckFailsByItself(t *testing.T) {
 			f.metrics = scraped(t, map[string]string{`usance_http_requests_total{operation="b",status="503"}`: "11"})
 		}, "errors"},
 		{"the cache does not serve", func(f *findings) { f.status.Cache.HitPercent = 80 }, "cache"},
+		{"an index is missing", func(f *findings) {
+			f.schema = []usance.SchemaFault{{Kind: "index", Name: "x", Problem: "is missing", Fix: "make it"}}
+		}, "file: schema"},
 		{"a job is paused", func(f *findings) { job(f, jobCleanup).Paused = true }, "jobs: cleanupOldUsageEvents"},
 		{"a job is overdue", func(f *findings) { job(f, jobCleanup).NextRunAt = f.now.Add(-6 * time.Minute) }, "jobs: cleanupOldUsageEvents"},
 		{"a job failed", func(f *findings) { job(f, jobCleanup).LastError = "x" }, "jobs: cleanupOldUsageEvents"},
@@ -261,7 +264,7 @@ func TestVerify(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &answer); err != nil {
 		t.Fatalf("%v in %s", err, out)
 	}
-	if code != exitFault || answer.Failed != 3 || len(answer.Checks) != 5 || len(answer.Faults) != 3 || !strings.Contains(errOut, "3 of 5 checks failed") {
+	if code != exitFault || answer.Failed != 3 || len(answer.Checks) != 6 || len(answer.Faults) != 3 || !strings.Contains(errOut, "3 of 6 checks failed") {
 		t.Errorf("exit %d: %s\n%s", code, errOut, out)
 	}
 	again := startServer(t, dir)

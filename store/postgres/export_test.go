@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"math"
+
+	"github.com/usance/usance/store/schema"
 )
 
 // Setting is what a setting of the database is within a transaction of the store.
@@ -44,3 +46,18 @@ var TextWith = textWith
 
 // HashText is what Citus finds a licence's shard by.
 var HashText = hashText
+
+// Parts gives the tables and views of the current schema, but those of migrating,
+// and their indexes.
+func (s *Store) Parts(ctx context.Context) (out []schema.Part, err error) {
+	err = s.view(ctx, func(v *view) error {
+		names, err := all(ctx, v, `SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'v') AND relname <> $1`,
+			[]any{VersionTable}, func(r *rows, name *string) error { return r.Scan(name) })
+		if err != nil {
+			return err
+		}
+		out, err = v.parts(ctx, names)
+		return err
+	})
+	return out, err
+}

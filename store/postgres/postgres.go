@@ -127,6 +127,12 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	if err == nil {
 		err = s.findStamps(ctx)
 	}
+	if err == nil && !o.LeaveSchema {
+		var faults []usance.SchemaFault
+		if faults, err = s.CheckSchema(ctx); err == nil {
+			err = usance.RequireUnique(faults)
+		}
+	}
 	if err != nil {
 		_ = s.Close() // never fails
 		return nil, err
@@ -179,8 +185,10 @@ func (s *Store) Close() error {
 func (s *Store) Ping(ctx context.Context) error {
 	return s.view(ctx, func(v *view) error {
 		var n int64
-		_, err := v.one(ctx, `SELECT count(*) FROM api_keys_version`, nil, &n)
-		return err
+		if _, err := v.one(ctx, `SELECT count(*) FROM api_keys_version`, nil, &n); err != nil {
+			return err
+		}
+		return v.keyed(ctx)
 	})
 }
 

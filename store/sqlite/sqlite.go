@@ -185,6 +185,15 @@ func (s *Store) start(ctx context.Context, o Options) error {
 	if err := s.Migrations().Check(ctx, o.LeaveSchema, o.CurrentSchema); err != nil {
 		return err
 	}
+	if !o.LeaveSchema {
+		faults, err := s.CheckSchema(ctx)
+		if err == nil {
+			err = usance.RequireUnique(faults)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	c, err := s.connect(ctx, writerCache)
 	if err != nil {
 		return err
@@ -261,8 +270,12 @@ func (s *Store) Ping(ctx context.Context) error {
 		return err
 	}
 	return s.view(ctx, func(v *view) error {
-		var n int64
-		_, err := v.one(ctx, `SELECT count(*) FROM api_keys_version`, nil, &n)
+		var n, keyed int64
+		_, err := v.one(ctx, `SELECT count(*), (SELECT count(*) FROM pragma_index_list('license_usage_events') WHERE name = 'license_usage_events_key' AND "unique")
+			FROM api_keys_version`, nil, &n, &keyed)
+		if err == nil && keyed == 0 {
+			err = unavailable(usance.ErrKeyIndex, "the unique index license_usage_events_key is missing: retries would be counted again; usance check says how it is made")
+		}
 		return err
 	})
 }
