@@ -159,6 +159,53 @@ func TestBooks(t *testing.T) {
 	})
 	check(0)
 
+	overage := func(change func(o *usance.Overage)) {
+		t.Helper()
+		bend(func(tx usance.Tx) error {
+			rows, err := tx.Revisions(t.Context(), []usance.CounterKey{{LicenseID: "l", ThresholdID: priced.ID, PeriodStart: may}})
+			if err == nil {
+				change(&rows[0])
+				err = tx.PutOverages(t.Context(), rows)
+			}
+			return err
+		})
+	}
+	var kept usance.Overage
+	overage(func(o *usance.Overage) { kept = *o })
+	other, err := usance.ParseRate("7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for problem, change := range map[string]func(o *usance.Overage){
+		"(JUNK) is in a state that there is not":                                                                      func(o *usance.Overage) { o.Status = "JUNK" },
+		"(APPROVED) is settled, though its period goes on until 2026-06-01T00:00:00Z":                                 func(o *usance.Overage) { o.Status = usance.OverageApproved },
+		"(DETECTED) goes up for approval on 2028-11-18T00:00:00Z, which is due on 2026-07-02T00:00:00Z at the latest": func(o *usance.Overage) { o.SettleAt = time.Date(2028, 11, 18, 0, 0, 0, 0, time.UTC) },
+		"(DETECTED) is of usage type \"click\", its threshold is of \"view\"":                                         func(o *usance.Overage) { o.UsageType = "click" },
+		"(DETECTED) is in XXX, its licence is in USD":                                                                 func(o *usance.Overage) { o.Currency = "XXX" },
+		"(DETECTED) has another limit, grace or price than its counter is judged by":                                  func(o *usance.Overage) { o.OverageRateCents = &other },
+		"(DETECTED) says that its period is from 2026-05-01T00:00:00Z to 2026-06-09T00:00:00Z, by the licence's calendar it is from 2026-05-01T00:00:00Z to 2026-06-01T00:00:00Z": func(o *usance.Overage) { o.PeriodEnd = o.PeriodEnd.AddDate(0, 0, 8) },
+	} {
+		overage(change)
+		check(30, "overage l 2026-05-01 view "+priced.ID+" revision 1 "+problem)
+		overage(func(o *usance.Overage) { *o = kept })
+	}
+	check(0)
+
+	terms := func(of *usance.Terms) {
+		t.Helper()
+		bend(func(tx usance.Tx) error {
+			list, err := tx.LockCounters(t.Context(), []usance.CounterKey{{LicenseID: "l", ThresholdID: hard.ID, PeriodStart: total.PeriodStart}})
+			if err == nil {
+				list[0].Terms = of
+				err = tx.PutCounters(t.Context(), list)
+			}
+			return err
+		})
+	}
+	terms(&usance.Terms{})
+	check(30, "counter l 0001-01-01 all "+hard.ID+" the counter holds terms that no threshold can have: a limit of 0 units and a grace of 0 percent")
+	terms(nil)
+
 	// Pruned days are not compared, and said to be so.
 	k.now = k.now.AddDate(0, 0, 40)
 	if _, err := k.a.Retain(t.Context(), 30*24*time.Hour); err != nil {

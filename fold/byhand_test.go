@@ -135,7 +135,9 @@ func TestBooksNoticeWhatWasDoneByHand(t *testing.T) {
 		t.Errorf("of a settled row it is said: %s", fix)
 	}
 	overage(func(o *usance.Overage) { o.ActualQuantity = 50 })
-	check("a settled row that was put back")
+	check("a row settled by hand", "overage l "+monthly+"revision 1 (PENDING_APPROVAL) is settled, though its period goes on until 2026-06-01T00:00:00Z")
+	overage(func(o *usance.Overage) { o.Status = usance.OverageDetected })
+	check("a row that was put back")
 
 	// Rows that belong to nothing.
 	update(func(tx usance.Tx) error {
@@ -154,8 +156,8 @@ func TestBooksNoticeWhatWasDoneByHand(t *testing.T) {
 		}})
 	})
 	got, want := faults(), []string{
-		"overage l gone  2026-05-01 revision 1 (PENDING_APPROVAL, 40 units, 120 cents) is of a threshold that does not exist",
-		"overage l " + priced.ID + " monthly 2020-01-01 revision 1 (PENDING_APPROVAL, 40 units, 120 cents) is of a period that has no counter",
+		"overage l gone  2026-05-01 revision 1 (DETECTED, 40 units, 120 cents) is of a threshold that does not exist",
+		"overage l " + priced.ID + " monthly 2020-01-01 revision 1 (DETECTED, 40 units, 120 cents) is of a period that has no counter",
 		"counter l " + total.ID + " total 2026-05-01 the counter's period begins on 2026-05-01, by the licence's calendar it begins on 0001-01-01",
 	}
 	for _, w := range want {
