@@ -2,7 +2,6 @@ package postgres_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -167,7 +166,7 @@ func TestSchemaBesideAHostsLicenses(t *testing.T) {
 	}
 	_, err = c.Exec(t.Context(), `ALTER TABLE license_usage_terms DROP COLUMN timezone CASCADE`)
 	must(t, err)
-	faults, err = s.CheckSchema(context.Background())
+	faults, err = s.CheckSchema(t.Context())
 	must(t, err)
 	var names []string
 	for _, f := range faults {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/usance/usance"
 )
@@ -76,27 +77,18 @@ func (w *Part) columns(h *Part, steps []Migration) (out []usance.SchemaFault) {
 		if slices.Contains(h.Columns, column) {
 			continue
 		}
-		name, kind := split(column)
+		name, kind, _ := strings.Cut(column, " ")
 		f := usance.SchemaFault{Kind: "column", Name: w.Name + "." + name, Problem: "is missing", Fix: w.again(steps)}
 		if w.Kind == Table {
 			f.Fix = fmt.Sprintf("put the table back from a backup; usance migrate show %s prints how the column is made", maker(steps, w.Name, name))
 		}
-		if i := slices.IndexFunc(h.Columns, func(c string) bool { n, _ := split(c); return n == name }); i >= 0 {
-			_, other := split(h.Columns[i])
+		if i := slices.IndexFunc(h.Columns, func(c string) bool { return strings.HasPrefix(c, name+" ") }); i >= 0 {
+			_, other, _ := strings.Cut(h.Columns[i], " ")
 			f.Problem = fmt.Sprintf("is of type %s and must be of type %s", other, kind)
 		}
 		out = append(out, f)
 	}
 	return out
-}
-
-func split(column string) (name, kind string) {
-	for i := range len(column) {
-		if column[i] == ' ' {
-			return column[:i], column[i+1:]
-		}
-	}
-	return column, ""
 }
 
 // again says how a table or view is made again.

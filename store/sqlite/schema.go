@@ -38,7 +38,7 @@ var made = sync.OnceValues(func() ([]schema.Part, error) {
 		return nil, err
 	}
 	for _, step := range steps {
-		if _, err := db.Exec(step.SQL); err != nil {
+		if _, err := db.ExecContext(context.Background(), step.SQL); err != nil {
 			return nil, failure(err)
 		}
 	}
