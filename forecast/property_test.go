@@ -254,6 +254,7 @@ func FuzzForecast(f *testing.F) {
 // must be in order.
 func FuzzSeries(f *testing.F) {
 	f.Add([]byte{1, 2, 3}, uint8(7), uint8(10))
+	f.Add([]byte("0000000aa00700"), uint8(3), uint8(2)) // 1e160, then dozens
 	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 127}, uint8(0), uint8(1))
 	f.Fuzz(func(t *testing.T, data []byte, season, horizon uint8) {
 		var y []float64

@@ -71,6 +71,8 @@ func none(length int) bool { return length < 2 }
 const (
 	tiny = 1e-200
 	huge = 1e200
+	// farOut is the most that a value counts in measures, so that squares stay finite.
+	farOut = 1e60
 	// A series that began with that many zeros is looked at from its first use
 	// on, if that leaves it as many days.
 	idle = 28
@@ -131,7 +133,7 @@ func (f *Forecaster) measure(y []float64) (z []float64, by float64) {
 	// Rounded, so that a series and its multiple are the same to the last bit
 	// and every choice falls alike.
 	for i, v := range z {
-		z[i] = math.Round(v/by*(1<<32)) / (1 << 32)
+		z[i] = math.Round(min(v/by, farOut)*(1<<32)) / (1 << 32)
 	}
 	return z, by
 }
