@@ -142,6 +142,9 @@ func (l *law) hesitate(e *engine) float64 {
 		}
 		doubt += max(0, e.disagreement(back)-2*usual/float64(back))
 	}
+	if e.oddEnd {
+		doubt += oddEnd
+	}
 	for j := range l.scale {
 		l.scale[j] += doubt
 	}

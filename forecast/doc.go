@@ -24,6 +24,10 @@
 // probabilities come. That of a sum comes from the errors of sums, never from
 // adding up the intervals of days.
 //
+// A day far above all others counts as the largest that others bear out, in all of
+// this: one slip, or one campaign, is not what the next days are like. Another one may
+// come, which widens the tail, the less the further out it was.
+//
 // # What rests on what
 //
 // Under 14 days the answer is the prior's alone: the mean of the days so far,

@@ -8,6 +8,8 @@ import "math"
 type engine struct {
 	y []float64
 	h int
+	// oddEnd is a job's.
+	oddEnd bool
 	// logs are the series' logarithms, once they are asked for.
 	logs []float64
 	// zeros is the share of zeros in the series, and bySum that of the error of
@@ -237,11 +239,12 @@ type job struct {
 	method  Method
 	elapsed int  // values that a period has run, for pacing
 	sums    bool // sums of values are wanted rather than single ones
+	oddEnd  bool // the last value was far above all others
 }
 
 // run forecasts y.
 func (e *engine) run(y []float64, want job) {
-	e.y, e.h = y, want.horizon
+	e.y, e.h, e.oddEnd = y, want.horizon, want.oddEnd
 	e.used, e.members, e.logs = 0, e.members[:0], e.logs[:0]
 	e.zeros = 0
 	for _, v := range y {

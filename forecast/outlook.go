@@ -61,7 +61,7 @@ func (f *Forecaster) outlook(h history, left int, method Method, p *Prior) *outl
 	n := len(h.days)
 	o := &outlook{f: f, prior: p, method: method, days: n, left: left, next: (h.weekday + n) % 7}
 	if n < grownUp {
-		o.young = look(h.days, p, h.weekday, make([]float64, 0, n))
+		o.young = look(f.odd.held(h.days), p, h.weekday, make([]float64, 0, n))
 	}
 	if !slices.ContainsFunc(h.days, func(v float64) bool { return v >= tiny }) {
 		for _, v := range h.days {
@@ -84,7 +84,7 @@ func (f *Forecaster) outlook(h history, left int, method Method, p *Prior) *outl
 		return o
 	}
 	o.by = by
-	f.engine.run(z, job{dailyCycles, left, method, h.elapsed, true})
+	f.engine.run(z, job{dailyCycles, left, method, h.elapsed, true, f.odd.atEnd})
 	f.law.learn(&f.engine, true)
 	if auto := method == Auto || method == ""; auto && (f.engine.zeros > rarely || sumOf(f.engine.end()) <= 0) {
 		o.rare = &f.rare
@@ -135,6 +135,7 @@ func (o *outlook) spreadOver(used float64, from, to int, scale float64, k logs) 
 			scale = o.part.scale(to, scale, o.f.law.scale[max(0, to-2)], rest, meanOf(path), o.by, k)
 		}
 		grown = newTotal(used, days*o.by, meanOf(path), scale, &o.spread, k)
+		o.f.odd.another(&grown, days)
 	}
 	if y := o.young; y.mean > 0 {
 		w := o.prior.weight(o.next+from, to-from)
@@ -153,6 +154,7 @@ func (o *outlook) spreadOver(used float64, from, to int, scale float64, k logs) 
 			size *= laterWindow
 		}
 		young = newTotal(used, y.mean*whole, mean, size, &o.prior.Young[step(y.elapsed)], sumLogs)
+		o.f.odd.another(&young, days)
 	}
 	if o.own == 0 || o.by == 0 {
 		young.Used, young.open = used, true

@@ -170,6 +170,7 @@ func (p *Prior) unknown(days int) Total {
 // result.
 type Learner struct {
 	series []learned
+	odd    odd
 	seen   int
 	every  int
 }
@@ -219,7 +220,7 @@ func (l *Learner) Add(days []float64, weekday int) {
 		}
 		z[i] = min(max(0, v), huge)
 	}
-	l.series = append(l.series, learned{z, (weekday + cut) % 7})
+	l.series = append(l.series, learned{l.odd.held(z), (weekday + cut) % 7})
 }
 
 // Prior gives what the series show, shrunk to the defaults where they are few.

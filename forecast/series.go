@@ -12,6 +12,7 @@ type Forecaster struct {
 	law    law // of sums, or of what was asked for last
 	daily  law // of single values
 	rare   rare
+	odd    odd // of the series that was measured last
 	buf    []float64
 }
 
@@ -56,7 +57,7 @@ func (f *Forecaster) Series(y []float64, cycles []int, h int) Values {
 	if slices.ContainsFunc(cycles, none) {
 		cycles = slices.DeleteFunc(slices.Clone(cycles), none)
 	}
-	f.engine.run(z, job{cycles: cycles, horizon: h})
+	f.engine.run(z, job{cycles: cycles, horizon: h, oddEnd: f.odd.atEnd})
 	f.law.learn(&f.engine, false)
 	copy(v.path, f.engine.end())
 	copy(v.scale, f.law.scale)
@@ -98,8 +99,9 @@ func tamed(z []float64, mean float64) float64 {
 	return sum / float64(len(z))
 }
 
-// measure gives the part of y that is looked at, measured by its mean and with
-// its gaps filled, and the mean: 0 if there is none.
+// measure gives the part of y that is looked at, measured by its mean, with its
+// gaps filled and odd days held to what others bear out, and the mean: 0 if there is
+// none.
 func (f *Forecaster) measure(y []float64) (z []float64, by float64) {
 	if len(y) > maxPoints {
 		y = y[len(y)-maxPoints:]
@@ -113,6 +115,7 @@ func (f *Forecaster) measure(y []float64) (z []float64, by float64) {
 		start = first
 	}
 	y = y[start:]
+	f.odd.look(y)
 	f.buf = grow(f.buf, len(y))
 	z = f.buf
 	sum, count := 0.0, 0.0
@@ -124,6 +127,7 @@ func (f *Forecaster) measure(y []float64) (z []float64, by float64) {
 		if v = min(max(0, v), huge); v < tiny {
 			v = 0
 		}
+		v = f.odd.hold(i, v)
 		z[i] = v
 		sum += v
 		count++
