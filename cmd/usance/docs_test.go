@@ -286,7 +286,17 @@ func TestOperationsPage(t *testing.T) {
 			p.stop()
 			return said + p.run("# stop the server"+after)
 		}, says: "ok +file"},
+		{begins: "sqlite3 usance-data/usance.db \"DELETE", before: func() {
+			p.stop()
+			p.run("sqlite3 usance-data/usance.db .dump > whole.sql\n" +
+				"sqlite3 usance-data/usance.db 'DROP INDEX license_usage_events_key'\n" +
+				"grep '^INSERT INTO license_usage_events VALUES' whole.sql | sed 's/VALUES([0-9]*,/VALUES(NULL,/' | sqlite3 usance-data/usance.db\n" +
+				`! sqlite3 usance-data/usance.db "$(grep -o 'CREATE UNIQUE INDEX license_usage_events_key .*;' whole.sql)"`)
+		}, run: func(block string) string {
+			return p.run(block + "\n" + `sqlite3 usance-data/usance.db "$(grep -o 'CREATE UNIQUE INDEX license_usage_events_key .*;' whole.sql)" && usance check && usance verify --deep --only books`)
+		}, says: "ok +books: rollups"},
 		{begins: "curl", before: func() {
+			p.run("usance serve")
 			if said := count("d"); !strings.Contains(said, `"duplicate":true`) {
 				t.Errorf("after the rescue: %s", said)
 			}
