@@ -1,6 +1,9 @@
 package forecast
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 const (
 	// fewestUsed is how many days with use it takes to call one of them odd.
@@ -118,8 +121,8 @@ func (o *odd) largest(used []float64, k int) {
 // if it is but one, which may be a slip.
 func lasting(days []float64, most float64) int {
 	from, run := len(days), 0
-	for i := len(days) - 1; i >= 0; i-- {
-		if v := days[i]; v > most {
+	for i, v := range slices.Backward(days) {
+		if v > most {
 			from = i
 			run++
 		} else if v >= tiny {
