@@ -21,6 +21,7 @@ type law struct {
 	// typical is the mean of the scale that the errors have.
 	typical float64
 	seen    float64 // the share of the scale that rests on errors
+	exact   float64 // the probability that there is no error at all; 0 once there was one
 	counts  []float64
 	raw     []float64
 	pool    []float64
@@ -102,6 +103,10 @@ func (l *law) learn(e *engine, sums bool) {
 	}
 	l.smooth()
 	l.typical = meanOf(l.scale)
+	l.exact = 0
+	if n := float64(len(e.y)); back > 0 && l.typical < noError {
+		l.exact = n / (n + float64(h)) // Laplace's rule of succession, for the days ahead together
+	}
 	k := 0
 	for o := range back {
 		for j := range h {
@@ -127,6 +132,19 @@ func (l *law) learn(e *engine, sums bool) {
 // unseen is how large an error is that did not happen yet, and how often days
 // bring what none before them did: once in one more than there were.
 const unseen = 0.5
+
+// noError is a typical error that comes of rounding alone.
+const noError = 1e-9
+
+// meet gives a spread the sums that are met exactly, where there was never an error:
+// of use that is the same each day, a limit of just what it comes to is not passed.
+func (l *law) meet(spread *[grid]float64) {
+	for i, p := range probabilities {
+		if math.Abs(2*p-1) < l.exact {
+			spread[i] = 0
+		}
+	}
+}
 
 // hesitate widens the law by what its errors cannot know: that no error in few
 // days does not mean that none can come, and that the last days were odd, which no

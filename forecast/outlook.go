@@ -99,6 +99,7 @@ func (f *Forecaster) outlook(h history, left int, method Method, p *Prior) *outl
 			o.spread[i] = own*f.law.spread[i] + (1-own)*others
 		}
 	}
+	f.law.meet(&o.spread)
 	return o
 }
 
@@ -135,6 +136,7 @@ func (o *outlook) spreadOver(used float64, from, to int, scale float64, k logs) 
 			scale = o.part.scale(to, scale, o.f.law.scale[max(0, to-2)], rest, meanOf(path), o.by, k)
 		}
 		grown = newTotal(used, days*o.by, meanOf(path), scale, &o.spread, k)
+		grown.counts = o.f.law.exact > 0
 		o.f.odd.another(&grown, days)
 	}
 	if y := o.young; y.mean > 0 {
