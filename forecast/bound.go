@@ -17,8 +17,10 @@ type reach struct {
 const (
 	// fewestLevels is over how many values at least a level is taken for the drift.
 	fewestLevels = 7
-	// mostDrift is how much faster than it has moved a level may go on.
+	// mostDrift is how much faster than it has moved a level may go on; where few
+	// values tell how it has, no faster.
 	mostDrift = 2.0
+	few       = 4 // values in each of the two halves
 )
 
 // reaches notes for each origin what the view has seen there.
@@ -57,20 +59,24 @@ func (v *view) hold(p, x []float64, r *reach) {
 	if !beyond {
 		return
 	}
+	w := min(max(len(p), fewestLevels), len(x)/2)
 	if !r.known {
-		r.known, r.drift = true, v.drift(x, len(p))
+		r.known, r.drift = true, v.drift(x, w)
 	}
-	up, down := mostDrift*max(0, r.drift), mostDrift*min(0, r.drift)
+	up, down := max(0, r.drift), min(0, r.drift)
+	if w >= few {
+		up, down = mostDrift*up, mostDrift*down
+	}
 	for i, a := range p {
-		k := float64(i + 1)
+		k := float64(min(i+1, w)) // for no longer than it is known to have moved
 		p[i] = min(max(a, r.low+k*down), r.high+k*up)
 	}
 }
 
-// drift is a reach's.
-func (v *view) drift(x []float64, horizon int) float64 {
-	w := min(max(horizon, fewestLevels), len(x)/2)
-	if w == 0 {
+// drift is a reach's, over the last w values and the w before; one value and
+// another make no drift.
+func (v *view) drift(x []float64, w int) float64 {
+	if w < 2 {
 		return 0
 	}
 	n := len(x)

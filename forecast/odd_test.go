@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -82,6 +83,18 @@ func TestFewDaysAreNotSure(t *testing.T) {
 		v := new(Forecaster).Series(series(n, func(int) float64 { return 5 }), []int{7}, 3)
 		if got := (v.Quantile(0.975)[0] - v.Quantile(0.025)[0]) / 5; got < width {
 			t.Errorf("after %d days of 5, 95 %% lie within %.3f of it", n, got)
+		}
+	}
+}
+
+// A few values show no growth that could be carried on for long.
+func TestFewValuesDoNotExplode(t *testing.T) {
+	t.Parallel()
+	var f Forecaster
+	for _, y := range [][]float64{{10, 100}, {39, 444}, {7, 9, 12, 30, 31, 60}, {1, 10, 100, 1000}, {3, 2, 1, 5, 40}} {
+		out := f.Series(y, []int{7}, 28).Median()
+		if last, most := out[27], slices.Max(y); last > 10*most {
+			t.Errorf("after %v come %v, though no more than %v was seen", y, last, most)
 		}
 	}
 }
