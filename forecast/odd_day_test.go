@@ -150,3 +150,36 @@ func TestOddDaysAreFewAndFarOut(t *testing.T) {
 		t.Errorf("of 200 usual series %v have odd days", cut)
 	}
 }
+
+// What one licence's slip teaches widens no other's bounds.
+func TestASlipWidensNoOthers(t *testing.T) {
+	t.Parallel()
+	for _, known := range []int{8, 20} {
+		var without float64
+		for _, slip := range []float64{0, 1e4, 1e9} {
+			rng := rand.New(rand.NewPCG(1, 2))
+			days := func(n int) []float64 {
+				return series(n, func(int) float64 { return max(0, math.Round(100+10*rng.NormFloat64())) })
+			}
+			var l Learner
+			var quiet []float64
+			for range 40 {
+				quiet = days(known)
+				l.Add(quiet, 3)
+			}
+			grown := days(120)
+			if slip > 0 {
+				grown[100] = slip
+			}
+			l.Add(grown, 3)
+			total := new(Forecaster).outlook(history{quiet, 3, known}, 28, Auto, l.Prior()).total(0, 0, 28)
+			upper := total.Quantile(0.975)
+			if slip == 0 {
+				without = upper
+			}
+			if upper > 1.05*without {
+				t.Errorf("%d days, a slip of %g: up to %.0f, without it up to %.0f", known, slip, upper, without)
+			}
+		}
+	}
+}
