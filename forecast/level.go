@@ -70,6 +70,7 @@ func (m *again) emit(out []float64) {
 type average struct {
 	line
 	window int
+	method Method // what the window makes of it
 }
 
 func (*average) fit([]float64)     {}
@@ -262,12 +263,7 @@ func (*naive) name() Method { return Naive }
 
 func (*again) name() Method { return SeasonalNaive }
 
-func (m *average) name() Method {
-	if m.window == averageDays {
-		return MovingAverage
-	}
-	return Pacing
-}
+func (m *average) name() Method { return m.method }
 
 func (*straight) name() Method { return LinearRegression }
 

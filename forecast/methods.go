@@ -143,7 +143,7 @@ func (e *engine) single(method Method, lengths []int, elapsed int) {
 			e.add(plain, &e.naive)
 		}
 	case MovingAverage:
-		plain.average.window = averageDays
+		plain.average.window, plain.average.method = averageDays, MovingAverage
 		e.add(plain, &plain.average)
 	case TSB:
 		e.add(plain, &e.tsb)
@@ -179,7 +179,7 @@ func (e *engine) adjusted(method Method, v *view, lengths []int, elapsed int) {
 	case Theta:
 		e.add(v, &v.theta)
 	case Pacing:
-		v.average.window = max(1, min(elapsed, maxPace))
+		v.average.window, v.average.method = max(1, min(elapsed, maxPace)), Pacing
 		e.add(v, &v.average)
 	default:
 		e.add(v, &v.ses)

@@ -259,3 +259,18 @@ func TestSelection(t *testing.T) {
 		}
 	}
 }
+
+// The mean day of a period that has run for 28 days is its pace, as on any other day.
+func TestPacingIsNamed(t *testing.T) {
+	t.Parallel()
+	today := usance.MakeDate(2026, 3, 1)
+	for ran := 27; ran <= 29; ran++ {
+		out, err := new(Forecaster).Forecast(Request{
+			Start: today.AddDays(-90), Days: series(90, func(i int) float64 { return float64(10 + i%7) }), Method: Pacing,
+			Period: usance.Period{Type: usance.PeriodMonthly, Start: today.AddDays(-ran), End: today.AddDays(3)}, AnchorDay: 1,
+		})
+		if err != nil || len(out.Members) != 1 || out.Members[0].Method != Pacing {
+			t.Errorf("after %d days: %+v, %v", ran, out.Members, err)
+		}
+	}
+}
