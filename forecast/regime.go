@@ -84,12 +84,11 @@ func lnBeta(a, b float64) float64 {
 	return x + y - z
 }
 
-// share is the share of the days to come that are expected to have use, the last
-// one having been in the state given.
-func (c *chain) share(state int) float64 {
+// share is the share of the days after one with use that are expected to have some.
+func (c *chain) share() float64 {
 	begin := (c[0][1] + 0.5) / (c[0][0] + c[0][1] + 1)
 	stay := (c[1][1] + 0.5) / (c[1][0] + c[1][1] + 1)
-	p, sum := float64(state), 0.0
+	p, sum := 1.0, 0.0
 	for range soon {
 		p = p*stay + (1-p)*begin
 		sum += p
@@ -175,6 +174,9 @@ func afterPause(days []float64) (at int, ok bool) {
 	if found == 0 || seasonal(days, at, found) {
 		return 0, false
 	}
+	if idle < wait { // as of the last day with use: that the last days are a weekend tells nothing
+		days = days[:len(days)-idle]
+	}
 	var all, before chain
 	all.count(days)
 	before.count(days[:at])
@@ -184,17 +186,13 @@ func afterPause(days []float64) (at int, ok bool) {
 			known++
 		}
 	}
-	state := 1
-	if idle > 0 {
-		state = 0
-	}
 	var s split
 	s.judge(&all, &before, stateOf(days[at-1]), known)
 	if s.before[1] == [2]float64{} {
 		s.odds += firstUse
 	}
 	anew := 1 / (1 + math.Exp(-s.odds))
-	return at, anew*s.after.share(state)+(1-anew)*all.share(state) >= likely
+	return at, anew*s.after.share()+(1-anew)*all.share() >= likely
 }
 
 // seasonal tells a pause before the day at that came a year before as well, with use
