@@ -53,7 +53,7 @@ func writeAdminKey(c config, key string) error {
 	}
 	// Written whole or not at all: a crash in between must not leave a key that
 	// nobody has seen.
-	tmp, err := os.CreateTemp(c.folder(), adminKeyFile+".*") // mode 0600
+	tmp, err := os.CreateTemp(c.folder(), adminKeyFile+unfinished+"*") // mode 0600
 	if err != nil {
 		return err
 	}
@@ -65,6 +65,9 @@ func writeAdminKey(c config, key string) error {
 	return os.Rename(tmp.Name(), filepath.Join(c.folder(), adminKeyFile))
 }
 
+// unfinished follows the name of a key that is not in force yet.
+const unfinished = ".unfinished-"
+
 // dropUnfinishedKeys removes the keys that a process wrote which was killed before
 // it could put them in force. Only one has the data folder as it starts.
 func dropUnfinishedKeys(c config) error {
@@ -73,8 +76,7 @@ func dropUnfinishedKeys(c config) error {
 		return nil
 	}
 	for _, f := range files {
-		n, ours := strings.CutPrefix(f.Name(), adminKeyFile+".")
-		if ours && n != "" && strings.Trim(n, "0123456789") == "" && f.Type().IsRegular() {
+		if strings.HasPrefix(f.Name(), adminKeyFile+unfinished) && f.Type().IsRegular() {
 			err = errors.Join(err, os.Remove(filepath.Join(c.folder(), f.Name())))
 		}
 	}

@@ -105,7 +105,7 @@ func TestRateLimitSettings(t *testing.T) {
 func TestUnfinishedAdminKeys(t *testing.T) {
 	t.Parallel()
 	c := config{DataDir: t.TempDir()}
-	for _, name := range []string{adminKeyFile + ".1234", adminKeyFile + ".old", adminKeyFile + "."} {
+	for _, name := range []string{adminKeyFile + unfinished + "1234", adminKeyFile + ".20261130", adminKeyFile + "."} {
 		if err := os.WriteFile(filepath.Join(c.folder(), name), []byte("a key that is long enough\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -121,7 +121,7 @@ func TestUnfinishedAdminKeys(t *testing.T) {
 	for i := range left {
 		left[i] = filepath.Base(left[i])
 	}
-	if want := []string{"admin.key", "admin.key.", "admin.key.old"}; err != nil || !slices.Equal(left, want) {
+	if want := []string{"admin.key", "admin.key.", "admin.key.20261130"}; err != nil || !slices.Equal(left, want) {
 		t.Errorf("%v %v, want %v", left, err, want)
 	}
 }

@@ -100,11 +100,13 @@ func syncFile(path string) error {
 }
 
 // Check reads the whole file and tells whether it is a sound database.
-func (s *Store) Check(ctx context.Context) error { return check(ctx, s.db, "integrity_check") }
+func (s *Store) Check(ctx context.Context) error {
+	return s.view(ctx, func(v *view) error { return check(ctx, v.c.c, "integrity_check") })
+}
 
 // check carries out integrity_check, or quick_check, which leaves out whether
 // indexes hold what their tables do: those of a copy were just made.
-func check(ctx context.Context, db *sql.DB, how string) error {
+func check(ctx context.Context, db querier, how string) error {
 	var answer string
 	if err := db.QueryRowContext(ctx, "PRAGMA "+how+"(1)").Scan(&answer); err != nil {
 		return failure(err)

@@ -227,3 +227,52 @@ func TestFileThatIsGoneByALink(t *testing.T) {
 		t.Errorf("Ping: %v", err)
 	}
 }
+
+// What looks at the whole file opens no other one either, which would make an
+// empty database where the file was and remove the log that is beside it.
+func TestChecksOfAFileThatIsGone(t *testing.T) {
+	t.Parallel()
+	for name, ask := range map[string]func(*sqlite.Store) error{
+		"schema": func(s *sqlite.Store) error { _, err := s.CheckSchema(t.Context()); return err },
+		"file":   func(s *sqlite.Store) error { return s.Check(t.Context()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "usance.db")
+			s, err := sqlite.Open(t.Context(), path, sqlite.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 5 {
+				if err := add(t, s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.Rename(path, path+".away"); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Ping(t.Context()); usance.ErrorCode(err) != usance.CodeUnavailable { // which looks at once
+				t.Fatal(err)
+			}
+			if err := ask(s); usance.ErrorCode(err) != usance.CodeUnavailable {
+				t.Errorf("while the file is away: %v", err)
+			}
+			if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("another file was made: %v", err)
+			}
+			if err := os.Rename(path+".away", path); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if s, err = sqlite.Open(t.Context(), path, sqlite.Options{}); err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if n := tail(t, s); n != 5 {
+				t.Errorf("%d of 5 events are left", n)
+			}
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -13,16 +14,31 @@ import (
 
 // CheckSchema compares the file's tables, views and indexes with those that the
 // steps make.
-func (s *Store) CheckSchema(ctx context.Context) ([]usance.SchemaFault, error) {
+func (s *Store) CheckSchema(ctx context.Context) (out []usance.SchemaFault, err error) {
+	// Not on a connection of its own, which would open whatever has the file's name by now.
+	err = s.view(ctx, func(v *view) error {
+		out, err = s.compareSchema(ctx, v.c.c)
+		return err
+	})
+	return out, err
+}
+
+func (s *Store) compareSchema(ctx context.Context, db querier) ([]usance.SchemaFault, error) {
 	want, err := made()
 	if err != nil {
 		return nil, err
 	}
-	have, err := parts(ctx, s.db)
+	have, err := parts(ctx, db, want)
 	if err != nil {
 		return nil, failure(err)
 	}
 	return s.Migrations().Compare(want, have)
+}
+
+// querier is a database or a connection to it.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 // made gives what all steps make, in an empty database.
@@ -42,19 +58,17 @@ var made = sync.OnceValues(func() ([]schema.Part, error) {
 			return nil, failure(err)
 		}
 	}
-	out, err := parts(context.Background(), db)
+	out, err := parts(context.Background(), db, nil)
 	return out, failure(err)
 })
 
 // parts gives a database's tables, views and indexes, but those of other programs
 // and of SQLite itself, among them the indexes of a table's own constraints: those
-// cannot be dropped.
-func parts(ctx context.Context, db *sql.DB) ([]schema.Part, error) {
-	rows, err := db.QueryContext(ctx, `
-		SELECT m.type, m.name, m.tbl_name, coalesce(m.sql, ''), coalesce((
-			SELECT group_concat(name || ' ' || type, char(10)) FROM pragma_table_xinfo(m.name) WHERE m.type IN ('table', 'view')), '')
-		FROM sqlite_schema m WHERE m.type IN ('table', 'view', 'index') AND m.name NOT GLOB 'sqlite_*' AND m.name NOT GLOB 'goose_*'
-		ORDER BY m.type <> 'table', m.type, m.name`)
+// cannot be dropped. Where only some are wanted the columns of others are not looked
+// at: a view of another program may be of what is not there.
+func parts(ctx context.Context, db querier, wanted []schema.Part) ([]schema.Part, error) {
+	rows, err := db.QueryContext(ctx, `SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema
+		WHERE type IN ('table', 'view', 'index') AND name NOT GLOB 'sqlite_*' AND name NOT GLOB 'goose_*' ORDER BY type <> 'table', type, name`)
 	if err != nil {
 		return nil, err
 	}
@@ -62,20 +76,41 @@ func parts(ctx context.Context, db *sql.DB) ([]schema.Part, error) {
 	var out []schema.Part
 	for rows.Next() {
 		var p schema.Part
-		var statement, columns string
-		if err := rows.Scan(&p.Kind, &p.Name, &p.Of, &statement, &columns); err != nil {
+		var statement string
+		if err := rows.Scan(&p.Kind, &p.Name, &p.Of, &statement); err != nil {
 			return nil, err
 		}
 		if p.Kind == schema.Index {
 			p.Definition = normal(statement)
 			p.Unique = strings.HasPrefix(p.Definition, "create unique ")
 			p.Make = strings.Join(strings.Fields(statement), " ") + ";"
-		} else {
-			p.Of, p.Columns = "", strings.Split(columns, "\n")
+			out = append(out, p)
+			continue
 		}
-		out = append(out, p)
+		p.Of = ""
+		if wanted == nil || slices.ContainsFunc(wanted, func(w schema.Part) bool { return w.Kind == p.Kind && w.Name == p.Name }) {
+			out = append(out, p)
+		}
 	}
-	return out, rows.Err()
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	whole := out[:0]
+	for _, p := range out {
+		if p.Kind != schema.Index {
+			var columns string
+			err := db.QueryRowContext(ctx, `SELECT coalesce(group_concat(name || ' ' || type, char(10)), '') FROM pragma_table_xinfo(?)`, p.Name).Scan(&columns)
+			if err != nil && p.Kind == schema.View {
+				continue // of a table that is missing: so is the view
+			}
+			if err != nil {
+				return nil, err
+			}
+			p.Columns = strings.Split(columns, "\n")
+		}
+		whole = append(whole, p)
+	}
+	return whole, nil
 }
 
 var (

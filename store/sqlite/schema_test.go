@@ -44,6 +44,7 @@ func TestSchemaFaultsAreNamed(t *testing.T) {
 			Kind: "table", Name: "alert_reasons", Problem: "is missing",
 			Fix: "put it back from a backup; usance migrate show 20261124000003_add_foresight prints the statement that makes it, empty",
 		}},
+		{"another program's view", `CREATE VIEW report AS SELECT * FROM nowhere`, usance.SchemaFault{}},
 		{"column", `ALTER TABLE alert_reasons DROP COLUMN reason`, usance.SchemaFault{
 			Kind: "column", Name: "alert_reasons.reason", Problem: "is missing",
 			Fix: "put the table back from a backup; usance migrate show 20261124000003_add_foresight prints how the column is made",

@@ -186,7 +186,7 @@ func (s *Store) start(ctx context.Context, o Options) error {
 		return err
 	}
 	if !o.LeaveSchema {
-		faults, err := s.CheckSchema(ctx)
+		faults, err := s.compareSchema(ctx, s.db)
 		if err == nil {
 			err = usance.RequireUnique(faults)
 		}
