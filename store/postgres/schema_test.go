@@ -67,7 +67,8 @@ func TestSchemaFaultsAreNamed(t *testing.T) {
 		name, bend string
 		want       usance.SchemaFault
 	}{
-		{"nothing", `CREATE TABLE mine (id int); CREATE INDEX mine_too ON license_usage_events (quantity); ALTER TABLE brands ADD COLUMN mine text`, usance.SchemaFault{}},
+		{"nothing", `CREATE TABLE mine (id int); CREATE INDEX mine_too ON license_usage_events (quantity); ALTER TABLE brands ADD COLUMN mine text;
+			ALTER INDEX license_usage_events_pkey SET (fillfactor = 80); ALTER INDEX license_usage_events_day SET (fillfactor = 70)`, usance.SchemaFault{}},
 		{"index", `DROP INDEX license_usage_events_day`, usance.SchemaFault{
 			Kind: "index", Name: "license_usage_events_day", Problem: "of license_usage_events is missing",
 			Fix: "run: CREATE INDEX CONCURRENTLY license_usage_events_day ON license_usage_events USING btree (license_id, local_date, received_at);",
