@@ -17,6 +17,7 @@ import (
 	"github.com/usance/usance"
 	"github.com/usance/usance/api"
 	"github.com/usance/usance/jobs"
+	"github.com/usance/usance/store/sqlite"
 )
 
 type checkCmd struct {
@@ -140,6 +141,10 @@ func (c *checklist) database(ctx context.Context, p *program) {
 			return
 		}
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			if r, err := p.running(sqlite.ErrInUse); err == nil { // the file was taken away under a server
+				c.running(ctx, r)
+				return
+			}
 			c.note("database", "there is none at %s yet; the first start makes it", path)
 			c.throwAway(ctx, p)
 			return

@@ -278,7 +278,7 @@ func TestOperationsPage(t *testing.T) {
 			p.run("usance serve")
 			p.ask("PUT", "/v1/licenses/lic_123", `{"brandId":"b","assetId":"a","status":"ACTIVE"}`)
 			count("d")
-			p.run(`rm usance-data/usance.db; test "$(curl -sS -o /dev/null -w '%{http_code}' $URL/readyz)" = 503`)
+			p.run(`rm usance-data/usance.db; test "$(curl -sS -o /dev/null -w '%{http_code}' $URL/readyz)" = 503; ! usance check`)
 			p.words = strings.NewReplacer("$(pidof usance)", strconv.Itoa(p.node.Process.Pid))
 		}, run: func(block string) string {
 			before, after, _ := strings.Cut(block, "# stop the server")
