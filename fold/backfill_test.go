@@ -60,9 +60,9 @@ func (v *dyingView) Folded(ctx context.Context, licenseID string, from, to usanc
 }
 
 // process is a Backfiller at work, until it is stopped.
-func (k *kit) process(t *testing.T, d *dying, alone bool, ahead time.Duration) (b *fold.Backfiller, stop func()) {
+func (k *kit) process(t *testing.T, store fold.Store, alone bool, ahead time.Duration) (b *fold.Backfiller, stop func()) {
 	t.Helper()
-	b = fold.NewBackfiller(fold.New(d, fold.Options{Now: func() time.Time { return k.now.Add(ahead) }, Bite: 50}), alone)
+	b = fold.NewBackfiller(fold.New(store, fold.Options{Now: func() time.Time { return k.now.Add(ahead) }, Bite: 50}), alone)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -288,11 +288,8 @@ func TestBackfillOutlastsAnOutage(t *testing.T) {
 	k.spoil(t, "l", from+1)
 	bad := &failing{Store: k.store, day: from + 1, err: usance.NewError(usance.CodeUnavailable, "the database is restarting")}
 	bad.times.Store(1 << 30)
-	b := fold.NewBackfiller(fold.New(bad, fold.Options{Now: func() time.Time { return k.now }}), false)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { defer close(done); _ = b.Run(ctx) }()
-	defer func() { cancel(); <-done }()
+	b, stop := k.process(t, bad, false, 0)
+	defer stop()
 	if _, err := b.Start(t.Context(), "l", from, to, "test"); err != nil {
 		t.Fatal(err)
 	}
