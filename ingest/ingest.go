@@ -40,7 +40,7 @@ type Options struct {
 	Now        func() time.Time   // the clock; time.Now
 	LateGrace  time.Duration      // how far back an ordinary key may date an event; 24 h
 	GroupSize  int                // events of a group, about; 4,000
-	MaxWait    time.Duration      // how long a group waits for company under load; 1 ms
+	MaxWait    time.Duration      // how long a group waits for company under load; 2 ms
 	Queue      int                // events that may wait; 100,000
 	Lanes      int                // groups committed at once, which helps where the store takes several, each of licences of its own; 1, at most Groups
 	Shared     bool               // transactions meet others in the store: of other nodes, or, which follows from several, of other lanes
@@ -116,7 +116,7 @@ func New(store Store, o Options) *Ingester {
 		o.GroupSize = 4000
 	}
 	if o.MaxWait == 0 {
-		o.MaxWait = time.Millisecond
+		o.MaxWait = 2 * time.Millisecond
 	}
 	if o.Queue == 0 {
 		o.Queue = 100_000
