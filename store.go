@@ -1,8 +1,10 @@
 package usance
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -165,6 +167,32 @@ type Facts struct {
 	// ClosedTo bounds the closed days: none is at or after it. MinDate when
 	// there is none.
 	ClosedTo Date
+	// Fault says that a threshold's row cannot be read, which its own table allows
+	// whoever writes it by SQL: Thresholds lacks it, and nothing of the licence can
+	// be judged until it is mended. nil when all can.
+	Fault error
+}
+
+// Term is the licence's Term, or Fault.
+func (f *Facts) Term() (loc *time.Location, from, to time.Time, err error) {
+	if f.Fault != nil {
+		return nil, from, to, f.Fault
+	}
+	return f.License.Term()
+}
+
+// AddFault adds to the facts of a licence what the row of one of its thresholds
+// could not be read for. It gives the error back when it is not known whose it is.
+func AddFault(facts []Facts, licenseID string, err error) error {
+	i := slices.IndexFunc(facts, func(f Facts) bool { return f.License.ID == licenseID })
+	if i < 0 {
+		return err
+	}
+	if ErrorCode(err) != CodeConflict {
+		err = WrapError(err, CodeConflict, "the row of a threshold of licence %q cannot be read; put it right in license_usage_thresholds: %v", licenseID, err)
+	}
+	facts[i].Fault = cmp.Or(facts[i].Fault, err)
+	return nil
 }
 
 // LicenseFilter narrows a listing of licences; zero fields do not.

@@ -110,6 +110,16 @@ func (t *Threshold) Validate() error {
 	return nil
 }
 
+// Readable tells what is wrong with a threshold that a store has read: of a
+// period type that is none, whoever asks for a period would get no answer.
+func (t *Threshold) Readable() error {
+	if slices.Contains(PeriodTypes, t.PeriodType) {
+		return nil
+	}
+	return NewError(CodeConflict, "the threshold %s of licence %q holds the period type %q, which is none of %s; put it right in license_usage_thresholds",
+		t.ID, t.LicenseID, t.PeriodType, JoinWords(PeriodTypes))
+}
+
 // Clone is a deep copy.
 func (t *Threshold) Clone() Threshold {
 	out := *t

@@ -49,7 +49,7 @@ func (a *api) serveEvents(w http.ResponseWriter, r *http.Request) {
 	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if media == "application/x-ndjson" || media == "application/ndjson" || media == "application/jsonl" {
 		a.limits.announce(w.Header(), p)
-		a.serveLines(w, r, p)
+		a.serveLines(w, r)
 		return
 	}
 	if err := a.limits.open(r.Context(), p); err != nil {
@@ -127,7 +127,7 @@ const readerEnds = 100 * time.Millisecond
 // line for each in order while the stream goes on. When the answer ends before
 // the stream does, the last line's error says why, and what follows was not
 // counted.
-func (a *api) serveLines(w http.ResponseWriter, r *http.Request, p access.Principal) {
+func (a *api) serveLines(w http.ResponseWriter, r *http.Request) {
 	if atomic, err := atomicParam(r); err != nil || atomic {
 		if err == nil {
 			err = usance.Invalid("atomic", "a stream cannot be atomic; send an array of at most %d events", usance.MaxBatch)
@@ -170,7 +170,7 @@ func (a *api) serveLines(w http.ResponseWriter, r *http.Request, p access.Princi
 			_ = rc.SetReadDeadline(time.Now())
 		}
 	}()
-	if !a.countLines(ctx, p, chunks, readErr, answers) {
+	if !a.countLines(ctx, r, chunks, readErr, answers) {
 		giveUp()
 	}
 	answers.Close()
@@ -186,11 +186,19 @@ func (a *api) contain(ctx context.Context, fail func(error)) {
 }
 
 // countLines counts chunk by chunk and writes the answers; it tells whether it
-// came to the end of the stream.
-func (a *api) countLines(ctx context.Context, p access.Principal, chunks <-chan *batch, readErr <-chan error, answers io.Writer) bool {
+// came to the end of the stream. Each chunk is held against the key anew: one
+// that was revoked meanwhile counts nothing more.
+func (a *api) countLines(ctx context.Context, r *http.Request, chunks <-chan *batch, readErr <-chan error, answers io.Writer) bool {
 	out := bufio.NewWriterSize(answers, 64<<10)
 	for b := range chunks {
-		results, err := a.trackPatiently(ctx, p, b)
+		p, err := a.d.Access.Authenticate(ctx, r.Header.Get("Authorization"))
+		if err == nil {
+			err = access.Authorize(p, access.Track)
+		}
+		var results []usance.Result
+		if err == nil {
+			results, err = a.trackPatiently(ctx, p, b)
+		}
 		if err != nil {
 			e := outward(err)
 			logFault(ctx, a.log, "usage.trackEvents", e)

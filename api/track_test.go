@@ -329,45 +329,67 @@ func FuzzDecodeCloudEvents(f *testing.F) {
 	})
 }
 
-// A stream whose answer ends early says why, and holds nothing open.
-func TestLinesEndEarly(t *testing.T) {
-	s := newServer(t)
-	s.license("lic_123")
+// endsEarly sends a line, which is counted, and another after something happened:
+// the answer ends with why that one was not.
+func (s *server) endsEarly(key string, happens func(), code string) {
+	s.t.Helper()
 	pr, pw := io.Pipe()
+	defer pw.Close()
 	req, err := http.NewRequest("POST", s.URL+"/v1/events", pr)
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+adminKey)
+	req.Header.Set("Authorization", "Bearer "+key)
 	req.Header.Set("Content-Type", "application/x-ndjson")
 	go func() {
 		fmt.Fprintf(pw, `{"licenseId":"lic_123","usageType":"view","idempotencyKey":"s0"}`+"\n")
 	}()
 	res, err := s.Client().Do(req)
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
+	defer res.Body.Close()
 	in := bufio.NewReader(res.Body)
 	if line, err := in.ReadString('\n'); err != nil || !strings.Contains(line, "COUNTED") {
-		t.Fatalf("%s, %v", line, err)
+		s.t.Fatalf("%s, %v", line, err)
 	}
-	if err := s.a.d.Ingest.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	happens()
 	go func() {
 		fmt.Fprintf(pw, `{"licenseId":"lic_123","usageType":"view","idempotencyKey":"s1"}`+"\n")
 	}()
 	start := time.Now()
 	rest, _ := io.ReadAll(in)
-	if !strings.Contains(string(rest), `"UNAVAILABLE"`) || !strings.Contains(string(rest), `"idempotencyKey":"s1"`) {
-		t.Errorf("%s", rest)
+	if !strings.Contains(string(rest), code) || !strings.Contains(string(rest), `"idempotencyKey":"s1"`) {
+		s.t.Errorf("%s", rest)
 	}
 	if took := time.Since(start); took > 2*time.Minute {
-		t.Errorf("the answer ended after %s", took)
+		s.t.Errorf("the answer ended after %s", took)
 	}
-	pw.Close()
-	res.Body.Close()
+}
+
+// A stream whose answer ends early says why, and holds nothing open.
+func TestLinesEndEarly(t *testing.T) {
+	s := newServer(t)
+	s.license("lic_123")
+	s.endsEarly(adminKey, func() {
+		if err := s.a.d.Ingest.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}, `"UNAVAILABLE"`)
 	if r := s.send("GET", "/readyz", "", ""); r.status != 503 {
 		t.Errorf("ready while shutting down: %d", r.status)
+	}
+}
+
+// A key that is revoked counts nothing more, in a stream that is open either.
+func TestLinesOfARevokedKey(t *testing.T) {
+	s := newServer(t)
+	s.license("lic_123")
+	made := s.admin("POST", "/v1/keys", `{"role":"ingest"}`)
+	s.endsEarly(made.at("secret").(string), func() {
+		s.admin("POST", "/v1/keys/"+made.at("key", "id").(string)+"/revoke", "")
+	}, `"UNAUTHORIZED"`)
+	if r := s.admin("GET", "/v1/licenses/lic_123/usage", ""); r.at("allTime", "quantity") != float64(1) {
+		t.Errorf("usage: %s", r.body)
 	}
 }

@@ -149,7 +149,7 @@ func factsOf(facts []usance.Facts, licenseID string) *usance.Facts {
 // closeCounter closes one period, under its counter's lock, with the terms in
 // force at its end.
 func (b *Billing) closeCounter(ctx context.Context, f *usance.Facts, key usance.CounterKey, now time.Time) (done bool, err error) {
-	zone, _, _, err := f.License.Term()
+	zone, _, _, err := f.Term()
 	if err != nil {
 		return false, err
 	}

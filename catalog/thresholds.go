@@ -159,7 +159,7 @@ func (c *Catalog) change(ctx context.Context, licenseID string, fn func(context.
 			return usance.LicenseNotFound(licenseID)
 		}
 		l := &facts[0].License
-		zone, _, _, err := l.Term()
+		zone, _, _, err := facts[0].Term()
 		if err != nil {
 			return err
 		}

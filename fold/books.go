@@ -101,6 +101,11 @@ func (f *Folder) checkBooks(ctx context.Context, l *usance.License, days int) (B
 		if err != nil || len(facts) == 0 {
 			return err
 		}
+		if fault := facts[0].Fault; fault != nil {
+			b.add(Discrepancy{Kind: WrongLicense, LicenseID: l.ID, Problem: fmt.Sprintf("its counters and overages cannot be compared: %v", fault),
+				Fix: "put the row of license_usage_thresholds right, or back from a backup"})
+			return nil
+		}
 		for i := range facts[0].Thresholds {
 			t := &facts[0].Thresholds[i]
 			counters, overages, wrong, err := usance.CheckCounters(ctx, v, &facts[0].License, t, from, to, m)

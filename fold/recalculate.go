@@ -63,7 +63,7 @@ func (f *Folder) recount(ctx context.Context, tx usance.Tx, licenseID string, fr
 		return 0, usance.LicenseNotFound(licenseID)
 	}
 	l := &facts[0].License
-	zone, _, _, err := l.Term()
+	zone, _, _, err := facts[0].Term()
 	if err != nil {
 		return 0, err
 	}

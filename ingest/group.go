@@ -186,9 +186,9 @@ func (g *group) load(ctx context.Context, tx usance.View, ids []string) error {
 	}
 	for i := range rows {
 		f := &facts{Facts: rows[i]}
-		if f.zone, f.from, f.to, err = f.License.Term(); err != nil {
+		if f.zone, f.from, f.to, err = f.Term(); err != nil {
 			// A host's own UPDATE may leave such a row: its events alone wait for its mend.
-			f.fault = usance.WrapError(err, usance.CodeLicenseNotActive, "the licence holds a term or zone that cannot be read; put it right and send the event again")
+			f.fault = usance.WrapError(err, usance.CodeLicenseNotActive, "the licence holds a term, zone or threshold that cannot be read; put it right and send the event again")
 		}
 		g.facts[f.License.ID] = f
 	}

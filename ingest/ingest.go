@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -280,12 +281,24 @@ func (in *Ingester) settle(group []*request) {
 
 func (in *Ingester) try(group []*request) error {
 	ctx, end := in.within(group)
-	err := in.commit(ctx, group)
+	err := in.commitGuarded(ctx, group)
 	end(err)
 	if err != nil && len(group) == 1 {
 		in.o.Logger.ErrorContext(ctx, "ingest commit failed", "events", len(group[0].items), "error", err)
 	}
 	return err
+}
+
+// commitGuarded is commit, of which a panic is a failure: it is told of, and those
+// who wait have their answer, as in a handler of HTTP. What was written is undone.
+func (in *Ingester) commitGuarded(ctx context.Context, group []*request) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("ingest panicked: %v", p)
+			in.o.Logger.ErrorContext(ctx, "ingest panicked", "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	return in.commit(ctx, group)
 }
 
 func (in *Ingester) answer(group []*request, err error) {

@@ -362,3 +362,66 @@ func TestCheckRecordsNothing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A threshold that somebody wrote by SQL, and that is none, is the trouble of its
+// licence alone.
+func TestUnreadableThreshold(t *testing.T) {
+	k := newKit(t, ingest.Options{})
+	k.license(t, "good")
+	k.license(t, "bad")
+	th := k.threshold(t, usance.Threshold{LicenseID: "bad", UsageType: "view", PeriodType: usance.PeriodMonthly, Terms: usance.Terms{LimitQuantity: 10}})
+	put := func(p usance.PeriodType) {
+		t.Helper()
+		th.PeriodType = p
+		if err := k.store.Update(t.Context(), usance.Locks{}, func(tx usance.Tx) error { return tx.PutThreshold(t.Context(), th) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send := func(key string) []usance.Result {
+		t.Helper()
+		results, err := k.in.Track(t.Context(), ingest.Request{Events: []usance.Event{
+			{LicenseID: "good", UsageType: "view", IdempotencyKey: key}, {LicenseID: "bad", UsageType: "view", IdempotencyKey: key},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return results
+	}
+	put("MONTHLY")
+	if r := send("1"); !r[0].Tracked || r[1].Tracked || r[1].Error == nil || r[1].Error.Code != usance.CodeLicenseNotActive {
+		t.Errorf("%+v, want the first counted and the second refused", r)
+	}
+	put(usance.PeriodMonthly)
+	if r := send("1"); !r[0].Duplicate || !r[1].Tracked || r[1].Duplicate {
+		t.Errorf("mended: %+v, want the second counted", r)
+	}
+}
+
+// panicking is a store of which a transaction panics while it is armed.
+type panicking struct {
+	usance.Store
+	armed bool
+}
+
+func (p *panicking) Update(ctx context.Context, locks usance.Locks, fn func(usance.Tx) error) error {
+	if p.armed {
+		panic("no such thing")
+	}
+	return p.Store.Update(ctx, locks, fn)
+}
+
+// A panic is the request's failure, and not the end of the server.
+func TestPanicIsAnswered(t *testing.T) {
+	store := &panicking{Store: storetest.OpenOne(t)}
+	k := newKitOn(t, store, ingest.Options{})
+	k.license(t, "l")
+	event := ingest.Request{Events: []usance.Event{{LicenseID: "l", UsageType: "view", IdempotencyKey: "k"}}}
+	store.armed = true
+	if _, err := k.in.Track(t.Context(), event); usance.ErrorCode(err) != usance.CodeInternal {
+		t.Errorf("%v, want INTERNAL", err)
+	}
+	store.armed = false
+	if r, err := k.in.Track(t.Context(), event); err != nil || !r[0].Tracked || r[0].Duplicate {
+		t.Errorf("%+v, %v, want it counted", r, err)
+	}
+}

@@ -152,7 +152,7 @@ func readDays(ctx context.Context, v usance.View, licenseID string, totals []*us
 	if err != nil || len(facts) == 0 {
 		return out, err
 	}
-	zone, from, _, err := facts[0].License.Term()
+	zone, from, _, err := facts[0].Term()
 	if err != nil {
 		return out, nil //nolint:nilerr // judged with the event
 	}

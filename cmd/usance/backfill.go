@@ -27,7 +27,7 @@ type backfillCmd struct {
 	Raw        bool              `xor:"source" required:"" help:"Rebuild a licence's days from the stored raw events."`
 	License    string            `placeholder:"ID" help:"The licence of --raw, and of rows that name none."`
 	From       string            `placeholder:"DATE|URL" help:"First local day of --raw; or the database of --table, as postgres://user@host:5432/database. Its password is read as psql reads it, from ~/.pgpass or PGPASSWORD, unless the URL holds it: what stands on a command line, everybody on the machine can see."`
-	Source     string            `placeholder:"NAME" help:"Which database --table is of, where several have tables of that name; part of the keys of its rows."`
+	Source     string            `placeholder:"NAME" help:"Which database --table is of, where several have tables of that name, or which server a file of --events is of, where several write the same; part of the keys of rows that have none."`
 	To         string            `placeholder:"DATE" help:"Last local day of --raw, inclusive."`
 	As         string            `enum:",events,daily" default:"" placeholder:"events|daily" help:"What the rows of --table are; told by its name where that is events or daily_metrics."`
 	Since      *usance.Date      `placeholder:"DATE" help:"The first day of --table, by its column of the date or time."`
@@ -401,9 +401,9 @@ func (c *backfillCmd) how(id string) string {
 	for _, k := range slices.Sorted(maps.Keys(c.Map)) {
 		how = append(how, k+"="+c.Map[k])
 	}
-	how = append(how, c.Ignore...)
+	how = append(append(how, c.Ignore...), c.Source)
 	if c.Table != "" {
-		how = append(how, fmt.Sprint(c.Since, c.Until), c.Timezone, fmt.Sprint(c.RowKey), c.Source)
+		how = append(how, fmt.Sprint(c.Since, c.Until), c.Timezone, fmt.Sprint(c.RowKey))
 	}
 	return strings.Join(how, " ")
 }

@@ -261,6 +261,47 @@ func TestBackfillResumes(t *testing.T) {
 	}
 }
 
+// A file that was written since does not go on from the checkpoint, wherever in it
+// that was: what was answered before may be another row by now.
+func TestBackfillOfAChangedFile(t *testing.T) {
+	t.Parallel()
+	var text strings.Builder
+	text.WriteString("licenseId,date,view\n")
+	for i := range 20_000 {
+		fmt.Fprintf(&text, "l%d,2024-10-01,%d\n", i, 100)
+	}
+	path := write(t, "d.csv", text.String())
+	b := newBooks()
+	b.fail = 4001
+	if r, _, err := runBackfill(t, b, "--daily", path); err == nil || r.Rows < 10_000 {
+		t.Fatalf("broken off: %+v, %v", r, err)
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(text.String(), "l7001,2024-10-01,100", "l7001,2024-10-01,777", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.fail = 0
+	r, _, err := runBackfill(t, b, "--daily", path)
+	if got := b.totals["l7001 2024-10-01 view"].Quantity; err != nil || r.ResumedAt != 0 || got != 777 {
+		t.Errorf("%+v, %v: %d units, want the corrected 777", r, err, got)
+	}
+}
+
+// Servers that write the same are told apart by --source.
+func TestBackfillOfSeveralServers(t *testing.T) {
+	t.Parallel()
+	const text = `{"licenseId":"l","usageType":"view","occurredAt":"2024-10-01T00:00:00Z"}` + "\n"
+	b := newBooks()
+	for i, source := range []string{"", "host1", "host2", "host1"} {
+		args := []string{"--events", write(t, "e.ndjson", text)}
+		if source != "" {
+			args = append(args, "--source", source)
+		}
+		if r, _, err := runBackfill(t, b, args...); err != nil || len(b.events) != min(i+1, 3) {
+			t.Errorf("%q: %+v, %v, %d events are there", source, r, err, len(b.events))
+		}
+	}
+}
+
 // A backfill of which nothing was counted yet, since all so far was refused, goes on
 // where it was all the same, unless the server takes now what it refused.
 func TestBackfillResumesBehindRefusals(t *testing.T) {

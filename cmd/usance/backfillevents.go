@@ -43,16 +43,17 @@ type eventReader struct {
 	names    []string // what the columns hold
 	fallback string   // the licence where nothing names it
 	first    []byte   // the first record, which tells files apart
+	source   string   // which server's file it is, where several write the same
 }
 
-func newEventReader(in *inputFile, renamed map[string]string, ignored []string, license string) (*eventReader, error) {
-	r := &eventReader{fallback: license}
+func newEventReader(in *inputFile, c *backfillCmd) (*eventReader, error) {
+	r := &eventReader{fallback: c.License, source: c.Source}
 	var err error
 	if in.isJSON {
-		if len(renamed)+len(ignored) > 0 {
+		if len(c.Map)+len(c.Ignore) > 0 {
 			return nil, fmt.Errorf("--map and --ignore are of the columns of a CSV")
 		}
-	} else if r.names, err = eventColumns(in.header, renamed, ignored); err != nil {
+	} else if r.names, err = eventColumns(in.header, c.Map, c.Ignore); err != nil {
 		return nil, err
 	}
 	if err := in.start(context.Background(), position{}); err != nil {
@@ -79,7 +80,7 @@ func (r *record) bytes() []byte {
 }
 
 // event reads a record. One without a key is given that of its row in a table,
-// or one made of the file's first record, the line and what it holds: the same
+// or one made of the file's first record, the line, what it holds and --source: the same
 // whenever the file is read, also when it was moved, or has grown.
 func (er *eventReader) event(r record) (usance.Event, error) {
 	fe, err := er.decode(r)
@@ -100,6 +101,7 @@ func (er *eventReader) event(r record) (usance.Event, error) {
 		fmt.Fprintf(h, "%d\n%d\n%d\n", len(er.first), r.line, len(r.bytes()))
 		h.Write(er.first)
 		h.Write(r.bytes())
+		h.Write([]byte(er.source))
 		fe.IdempotencyKey = "backfill:" + hex.EncodeToString(h.Sum(nil)[:16])
 	}
 	e := usance.Event{

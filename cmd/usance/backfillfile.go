@@ -30,9 +30,9 @@ import (
 // event a line; plain or gzip. It can be read on from an offset of what it holds.
 type inputFile struct {
 	path  string
-	size  int64  // on the disk
-	about int64  // unpacked, as far as can be told
-	id    string // the same for the same content
+	size  int64 // on the disk
+	about int64 // unpacked, as far as can be told
+	id    fileID
 	count *byteCount
 
 	isJSON bool
@@ -59,7 +59,13 @@ func (in *inputFile) place() position { return in.at }
 func (in *inputFile) isPart(since position) bool { return in.at.Offset-since.Offset >= in.about/20 }
 
 // source names the file to the server: the same for the same content.
-func (in *inputFile) source() string { return filepath.Base(in.path) + " " + in.id }
+func (in *inputFile) source() string { return filepath.Base(in.path) + " " + in.id.Content }
+
+// fileID tells files apart.
+type fileID struct {
+	Stamp   string `json:"stamp,omitempty"`   // another one when the file was written
+	Content string `json:"content,omitempty"` // the same for the same content
+}
 
 // position is a place in a file, unpacked: behind so many bytes and lines; or in
 // a table: behind the row of a key, and so many rows.
@@ -101,26 +107,29 @@ func openInput(path string, bar *progress) (*inputFile, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	in := &inputFile{path: path, size: info.Size(), f: f, count: bar.add(info.Size())}
-	if in.id, err = in.fingerprint(); err == nil {
-		err = in.look()
-	}
-	if err != nil {
+	in.id.Stamp = fmt.Sprintf("%d %d", info.Size(), info.ModTime().UnixNano())
+	if err := in.look(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return in, nil
 }
 
-// fingerprint tells files apart without reading large ones whole.
-func (in *inputFile) fingerprint() (string, error) {
-	const part = 64 << 10
-	h := sha256.New()
-	h.Write(binary.LittleEndian.AppendUint64(nil, uint64(in.size)))
-	for _, from := range []int64{0, max(0, in.size-part)} {
-		if _, err := io.Copy(h, io.NewSectionReader(in.f, from, part)); err != nil {
-			return "", err
+// identify tells the file by all that it holds. It is not read whole again where
+// the checkpoint tells what it held, and it was not written since.
+func (in *inputFile) identify(checkpoint string) error {
+	if b, err := os.ReadFile(checkpoint); err == nil {
+		var of fileID
+		if json.Unmarshal(b, &of) == nil && of.Stamp == in.id.Stamp && of.Content != "" {
+			in.id = of
+			return nil
 		}
 	}
-	return hex.EncodeToString(h.Sum(nil)[:8]), nil
+	h := sha256.New()
+	if _, err := io.Copy(h, io.NewSectionReader(in.f, 0, in.size)); err != nil {
+		return err
+	}
+	in.id.Content = hex.EncodeToString(h.Sum(nil)[:8])
+	return nil
 }
 
 // look finds out the form, and reads the header of CSV.
@@ -185,7 +194,13 @@ func (in *inputFile) open(at position) error {
 	from := at.Offset
 	in.about = in.size
 	if packed {
-		from, in.about = 0, 8*in.size
+		// Its last four bytes are the size, of the last part if it has several, and
+		// without what passes 4 GiB.
+		var size [4]byte
+		if _, err := in.f.ReadAt(size[:], max(0, in.size-4)); err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		from, in.about = 0, max(in.size, int64(binary.LittleEndian.Uint32(size[:])))
 	}
 	if _, err := in.f.Seek(from, io.SeekStart); err != nil {
 		return err
@@ -336,7 +351,8 @@ const checkpointVersion = 1
 // backfill has come to its end.
 type checkpoint struct {
 	Version  int            `json:"version"`
-	Input    string         `json:"input"`   // its fingerprint, and how it is read
+	Input    string         `json:"input"` // what it holds, and how it is read
+	fileID                  // of a file
 	At       position       `json:"at"`      // all before is answered
 	Counted  *extent        `json:"last"`    // of the last record that was counted; nil when none was
 	Refused  *extent        `json:"refused"` // of the last record that the server refused

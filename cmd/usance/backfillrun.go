@@ -41,6 +41,7 @@ type backfill struct {
 	dry     bool
 	path    string // of the checkpoint
 	how     string
+	file    fileID // of the input, if it is one
 	rejects rejectFile
 
 	report backfillReport
@@ -79,13 +80,16 @@ func (b *backfill) ofFile(in *inputFile, c *backfillCmd) (err error) {
 		b.rejects.header = in.header
 		b.daily, err = newDailyColumns(in.header, c.Map, c.Ignore, c.License)
 	} else {
-		b.events, err = newEventReader(in, c.Map, c.Ignore, c.License)
+		b.events, err = newEventReader(in, c)
 	}
 	if err != nil {
 		return fmt.Errorf("%s line 1: %w", in.path, err)
 	}
-	b.in, b.how = in, c.how(in.id)
 	b.besides(filepath.Clean(in.path))
+	if err := in.identify(b.path); err != nil {
+		return err
+	}
+	b.in, b.how, b.file = in, c.how(in.id.Content), in.id
 	return nil
 }
 
@@ -152,7 +156,7 @@ func (b *backfill) resume(ctx context.Context) error {
 		b.kept, b.report = *c, c.Report
 		b.report.ResumedAt, b.report.ReadBytes, b.report.Error = c.At.Line, 0, ""
 	}
-	b.kept.Version, b.kept.Input = checkpointVersion, b.how
+	b.kept.Version, b.kept.Input, b.kept.fileID = checkpointVersion, b.how, b.file
 	goesOn, err := b.rejects.start(last, c == nil)
 	if err == nil && !goesOn && b.kept.Rejected > 0 {
 		b.note(fmt.Sprintf("what was refused before was kept in %s, which was moved or changed since and is left alone; what is refused from here on is kept in %s", c.Report.Rejects, b.rejects.path))

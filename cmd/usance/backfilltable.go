@@ -86,14 +86,19 @@ const readOnly = `BEGIN TRANSACTION READ ONLY; SET LOCAL client_encoding = 'UTF8
 // checkTable looks at what belongs to --table, and settles what its rows are.
 func (c *backfillCmd) checkTable() error {
 	isURL := strings.HasPrefix(c.From, "postgres://") || strings.HasPrefix(c.From, "postgresql://")
+	if !sourceName.MatchString(c.Source) {
+		return fmt.Errorf("--source must be at most 40 letters, digits, dots, dashes and underscores, not %q", c.Source)
+	}
 	if c.Table == "" {
 		switch {
+		case c.Source != "" && c.Events == "":
+			return errors.New("--source is of --events and --table")
 		case isURL:
 			return errors.New("--from names a database: say which of its tables with --table")
 		case c.From != "" || c.To != "":
 			return errors.New("--from and --to are of --raw; a file is backfilled whole")
-		case c.Since != nil || c.Until != nil || c.As != "" || c.Source != "" || len(c.RowKey) > 0 || c.Timezone != "UTC":
-			return errors.New("--since, --until, --as, --source, --row-key and --timezone are of --table")
+		case c.Since != nil || c.Until != nil || c.As != "" || len(c.RowKey) > 0 || c.Timezone != "UTC":
+			return errors.New("--since, --until, --as, --row-key and --timezone are of --table")
 		}
 		return nil
 	}
@@ -102,8 +107,6 @@ func (c *backfillCmd) checkTable() error {
 		return errors.New("--table needs the database: --from postgres://user@host:5432/database")
 	case c.To != "":
 		return errors.New("--to is of --raw; the last day of a table is named with --until")
-	case !sourceName.MatchString(c.Source):
-		return fmt.Errorf("--source must be at most 40 letters, digits, dots, dashes and underscores, not %q", c.Source)
 	case c.Since != nil && c.Until != nil && *c.Since > *c.Until:
 		return fmt.Errorf("--since %s lies after --until %s", c.Since, c.Until)
 	}

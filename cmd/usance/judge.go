@@ -49,9 +49,14 @@ func checkNames() []string {
 func (f *findings) judge(wants func(check string) bool) []measure {
 	var out []measure
 	for _, c := range checks {
-		if wants(c.name) {
-			out = append(out, c.judge(f)...)
+		if !wants(c.name) {
+			continue
 		}
+		if err := f.unasked[c.name]; err != nil {
+			out = append(out, held(c.name, "cannot be told", "an answer", false, err.Error()))
+			continue
+		}
+		out = append(out, c.judge(f)...)
 	}
 	return out
 }
@@ -303,7 +308,7 @@ func (f *findings) rightBooks() []measure {
 		held("books: overages", fmt.Sprintf("%d of %d rows, or their periods, differ from their counter", wrong[fold.WrongOverage], overages), "0 overages", wrong[fold.WrongOverage] == 0, fix),
 	}
 	if n := wrong[fold.WrongLicense]; n > 0 {
-		out = append(out, held("books: licences", fmt.Sprintf("%d cannot be compared", n), "0 licences", false, "put the time zones of the licences named below right"))
+		out = append(out, held("books: licences", fmt.Sprintf("%d cannot be compared", n), "0 licences", false, "put right what is named below of each"))
 	}
 	return out
 }

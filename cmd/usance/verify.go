@@ -56,8 +56,9 @@ type findings struct {
 	accuracy []usance.ForecastAccuracy
 	books    []fold.Books
 	schema   []usance.SchemaFault
-	file     error // of the database file, when it was opened here
-	noFile   bool  // the data are in PostgreSQL
+	file     error            // of the database file, when it was opened here
+	unasked  map[string]error // of checks whose question failed
+	noFile   bool             // the data are in PostgreSQL
 }
 
 // Run verifies a deployment that has been at work for a day: the checklist of
@@ -103,7 +104,7 @@ const probes = 10
 // find asks for all that the checks wanted are judged by. The metrics come
 // first, so that they do not tell of the questions asked here.
 func (c verifyCmd) find(ctx context.Context, r *remote) (*findings, error) {
-	f := &findings{now: time.Now(), serving: r.local == nil, asked: make(map[string][]time.Duration)}
+	f := &findings{now: time.Now(), serving: r.local == nil, asked: make(map[string][]time.Duration), unasked: make(map[string]error)}
 	if f.serving {
 		text, err := r.page(ctx, "/metrics")
 		if err != nil {
@@ -124,31 +125,19 @@ func (c verifyCmd) find(ctx context.Context, r *remote) (*findings, error) {
 	if f.jobs, err = listJobs(ctx, r); err != nil {
 		return nil, err
 	}
-	if c.wants("queries") {
-		if err := f.probe(ctx, r); err != nil {
+	for _, q := range []struct {
+		check string
+		ask   func(context.Context, *remote, *findings) error
+	}{{"queries", probe}, {"forecasts", askForecasts}, {"books", c.openBooks}, {"file", askSchema}} {
+		if !c.wants(q.check) {
+			continue
+		}
+		// Of a server that says what is wrong, the other checks may say why.
+		if err := q.ask(ctx, r, f); ctx.Err() != nil || usance.ErrorCode(err) == usance.CodeUnavailable {
 			return nil, err
+		} else if err != nil {
+			f.unasked[q.check] = err
 		}
-	}
-	if c.wants("forecasts") {
-		var accuracy struct {
-			ByLead []usance.ForecastAccuracy `json:"byLead"`
-		}
-		if err := r.call(ctx, "usage.getForecastAccuracy", nil, &accuracy); err != nil {
-			return nil, err
-		}
-		f.accuracy = accuracy.ByLead
-	}
-	if c.wants("books") {
-		if err := c.openBooks(ctx, r, f); err != nil {
-			return nil, err
-		}
-	}
-	if c.wants("file") {
-		var state api.SchemaState
-		if err := r.call(ctx, "usage.checkSchema", nil, &state); err != nil {
-			return nil, err
-		}
-		f.schema = state.Faults
 	}
 	if !f.serving && c.wants("file") {
 		if store, ok := r.local.store.(*sqlite.Store); ok {
@@ -169,7 +158,7 @@ var timed = map[string]struct {
 	"dailyAggregates": {"usage.getDailyAggregates", 100 * time.Millisecond},
 }
 
-func (f *findings) probe(ctx context.Context, r *remote) error {
+func probe(ctx context.Context, r *remote, f *findings) error {
 	var page struct {
 		Data []struct {
 			ID string `json:"id"`
@@ -190,6 +179,22 @@ func (f *findings) probe(ctx context.Context, r *remote) error {
 		}
 	}
 	return nil
+}
+
+func askForecasts(ctx context.Context, r *remote, f *findings) error {
+	var accuracy struct {
+		ByLead []usance.ForecastAccuracy `json:"byLead"`
+	}
+	err := r.call(ctx, "usage.getForecastAccuracy", nil, &accuracy)
+	f.accuracy = accuracy.ByLead
+	return err
+}
+
+func askSchema(ctx context.Context, r *remote, f *findings) error {
+	var state api.SchemaState
+	err := r.call(ctx, "usage.checkSchema", nil, &state)
+	f.schema = state.Faults
+	return err
 }
 
 func (c verifyCmd) openBooks(ctx context.Context, r *remote, f *findings) error {

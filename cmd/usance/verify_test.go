@@ -276,6 +276,16 @@ func TestVerify(t *testing.T) {
 	if code, out, _ := verified(t, dir, "--only", "books"); code != exitOK {
 		t.Errorf("once it was recalculated: exit %d\n%s", code, out)
 	}
+
+	// What one row does not tell leaves the rest to be told.
+	bend(t, path, `UPDATE license_usage_thresholds SET period_type = 'MONTHLY'`)
+	if code, out, _ := verified(t, dir, "--only", "books,file"); code != exitFault || !strings.Contains(out, "books: licences") || !strings.Contains(out, `the period type "MONTHLY"`) {
+		t.Errorf("with a threshold of no period: exit %d\n%s", code, out)
+	}
+	bend(t, path, `DROP INDEX license_usage_events_day`)
+	if code, out, _ := verified(t, dir, "--only", "books,file"); code != exitFault || !strings.Contains(out, "cannot be told") || !strings.Contains(out, "license_usage_events_day") {
+		t.Errorf("without an index: exit %d\n%s", code, out)
+	}
 }
 
 // bend changes a database file behind the program's back.

@@ -17,9 +17,12 @@ const thresholdColumns = `t.id, t.license_id, t.usage_type, t.period_type, t.lim
 	t.effective_from, t.retired_at, t.epoch, t.created_at, t.updated_at`
 
 func scanThreshold(r *rows, t *usance.Threshold) error {
-	return r.Scan(&t.ID, &t.LicenseID, &t.UsageType, &t.PeriodType, &t.LimitQuantity, &t.GracePercentage, &t.AllowOverage,
+	if err := r.Scan(&t.ID, &t.LicenseID, &t.UsageType, &t.PeriodType, &t.LimitQuantity, &t.GracePercentage, &t.AllowOverage,
 		toRate{&t.OverageRateCents}, &t.OverageTiers, &t.WarningLevels, &t.IsActive, &t.ByBrand, &t.LastWarningLevel, &t.LastWarningAt,
-		&t.EffectiveFrom, &t.RetiredAt, &t.Epoch, &t.CreatedAt, &t.UpdatedAt)
+		&t.EffectiveFrom, &t.RetiredAt, &t.Epoch, &t.CreatedAt, &t.UpdatedAt); err != nil {
+		return err
+	}
+	return t.Readable()
 }
 
 func (v *view) Threshold(ctx context.Context, id string) (usance.Threshold, error) {

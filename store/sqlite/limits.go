@@ -13,9 +13,12 @@ const thresholdColumns = `t.id, t.license_id, t.usage_type, t.period_type, t.lim
 	t.effective_from, t.retired_at, t.epoch, t.created_at, t.updated_at`
 
 func scanThreshold(rows *sql.Rows, t *usance.Threshold) error {
-	return rows.Scan(&t.ID, &t.LicenseID, &t.UsageType, &t.PeriodType, &t.LimitQuantity, &t.GracePercentage, &t.AllowOverage,
+	if err := rows.Scan(&t.ID, &t.LicenseID, &t.UsageType, &t.PeriodType, &t.LimitQuantity, &t.GracePercentage, &t.AllowOverage,
 		toRate{&t.OverageRateCents}, toJSON{&t.OverageTiers}, toJSON{&t.WarningLevels}, &t.IsActive, &t.ByBrand, &t.LastWarningLevel, toPtrTime{&t.LastWarningAt},
-		&t.EffectiveFrom, toPtrTime{&t.RetiredAt}, &t.Epoch, toTime{&t.CreatedAt}, toTime{&t.UpdatedAt})
+		&t.EffectiveFrom, toPtrTime{&t.RetiredAt}, &t.Epoch, toTime{&t.CreatedAt}, toTime{&t.UpdatedAt}); err != nil {
+		return err
+	}
+	return t.Readable()
 }
 
 func (v *view) Threshold(ctx context.Context, id string) (usance.Threshold, error) {

@@ -77,8 +77,14 @@ type Store struct {
 
 var _ usance.Store = (*Store)(nil)
 
-// maxRuns bounds how often Update runs its function before it gives up.
-const maxRuns = 10
+// maxRuns bounds how often Update runs its function before it gives up, and
+// maxBusy how often it asks for a file that another program holds, each time for
+// as long as busy_timeout: whoever waits for longer is served better by an error,
+// and /readyz by knowing of it.
+const (
+	maxRuns = 10
+	maxBusy = 3
+)
 
 // Open opens the file, making it and its folder when they do not exist, and
 // brings its schema up to date. It fails when another process has it open.
@@ -366,6 +372,9 @@ func (s *Store) run(ctx context.Context, lazy bool, fn func(*tx) error) error {
 	for run := 1; ; run++ {
 		err := s.updateOnce(ctx, lazy, fn)
 		if err == nil || !errors.Is(err, usance.ErrRetry) && !isBusy(err) {
+			return err
+		}
+		if run == maxBusy && isBusy(err) {
 			return err
 		}
 		if run == maxRuns {

@@ -318,3 +318,31 @@ func TestDailyAggregates(t *testing.T) {
 	}))
 	check("from rollups")
 }
+
+// A file that another program keeps locked is not waited for as long as for
+// transactions that are met: whoever waits is told of it.
+func TestFileHeldByAnother(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "usance.db")
+	s := openAt(t, path)
+	other, err := raw(t, path).Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if _, err := other.ExecContext(t.Context(), "BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	put := func() error {
+		return s.Update(t.Context(), usance.Locks{}, func(tx usance.Tx) error { return tx.PutBrand(t.Context(), usance.Brand{ID: "b"}) })
+	}
+	if err := put(); usance.ErrorCode(err) != usance.CodeUnavailable || !strings.Contains(err.Error(), "another program holds the database file") {
+		t.Errorf("%v, want what is in the way", err)
+	}
+	if _, err := other.ExecContext(t.Context(), "ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	if err := put(); err != nil {
+		t.Errorf("once it is let go: %v", err)
+	}
+}

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -134,6 +135,59 @@ func testFacts(t *testing.T, s usance.Store) {
 			{License: deleted, ClosedTo: today - 9},
 			{License: license("l3", "brand", "asset"), Thresholds: thresholds[2:], ClosedTo: usance.MinDate},
 		})
+		return err
+	})
+}
+
+// testUnreadable has a threshold that somebody wrote by SQL: it is nobody's but its
+// licence's trouble.
+func testUnreadable(t *testing.T, s usance.Store) {
+	ctx := t.Context()
+	putLicenses(t, s, "l1", "l2")
+	good, other, bad := threshold("t1", "l1"), threshold("t2", "l2"), threshold("t3", "l2")
+	bad.PeriodType = "MONTHLY"
+	update(t, s, func(tx usance.Tx) error {
+		for _, h := range []usance.Threshold{good, other, bad} {
+			if err := tx.PutThreshold(ctx, h); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	told := func(what string, err error) {
+		t.Helper()
+		if usance.ErrorCode(err) != usance.CodeConflict || !strings.Contains(err.Error(), "t3") || !strings.Contains(err.Error(), `"MONTHLY"`) {
+			t.Errorf("%s: %v, want one that names the row and what is wrong with it", what, err)
+		}
+	}
+	check := func(what string, v usance.View) error {
+		facts, err := v.Facts(ctx, []string{"l1", "l2"})
+		if err != nil {
+			return err
+		}
+		equal(t, what+": thresholds that can be read", [][]usance.Threshold{facts[0].Thresholds, facts[1].Thresholds}, [][]usance.Threshold{{good}, {other}})
+		if facts[0].Fault != nil {
+			t.Errorf("%s: %v for a licence whose thresholds are right", what, facts[0].Fault)
+		}
+		_, _, _, err = facts[1].Term()
+		told(what+": the licence's facts", err)
+		return nil
+	}
+	view(t, s, func(v usance.View) error {
+		_, err := v.Threshold(ctx, "t3")
+		told("the threshold", err)
+		return check("view", v)
+	})
+	for _, what := range []string{"read", "kept"} {
+		update(t, s, func(tx usance.Tx) error { return check(what, tx) })
+	}
+	bad.PeriodType = usance.PeriodMonthly
+	update(t, s, func(tx usance.Tx) error { return tx.PutThreshold(ctx, bad) })
+	update(t, s, func(tx usance.Tx) error {
+		facts, err := tx.Facts(ctx, []string{"l2"})
+		if err == nil && (facts[0].Fault != nil || len(facts[0].Thresholds) != 2) {
+			t.Errorf("mended: %v, %d thresholds", facts[0].Fault, len(facts[0].Thresholds))
+		}
 		return err
 	})
 }

@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(t *testing.T) usance.Store) {
 		{"MissingRows", testMissingRows},
 		{"Facts", testFacts},
 		{"TimesToTheMicrosecond", testTimes},
+		{"UnreadableThreshold", testUnreadable},
 		{"Events", testEvents},
 		{"KeyExists", testKeyExists},
 		{"KeyExistsSwallowed", testKeyExistsSwallowed},
