@@ -66,7 +66,7 @@ func (f *Forecaster) answer(known []float64, weekday int, q Question, used float
 	case !slices.ContainsFunc(known, isKnown):
 		return p.unknown(left - ahead)
 	}
-	h := history{known, weekday, q.Origin - q.Start}
+	h := history{days: known, weekday: weekday, elapsed: q.Origin - q.Start}
 	return f.outlook(h, left, Auto, p).total(used, ahead, left)
 }
 

@@ -15,7 +15,8 @@
 //
 // The series is measured by its own mean, so that multiples of a series forecast
 // multiples. It is seen on two scales, as it is and as logarithms, and on each
-// with no, some or all of its cycles taken out (seasons). On each of these views
+// with no, some or all of its cycles taken out (seasons): the week, the month or what
+// else comes again within it (calendar), the year. On each of these views
 // methods run that follow a level: simple smoothing, damped Holt, theta, medians
 // of windows, robust smoothing, and more. Each forecasts from some thirty origins
 // in the past, with the cycles that were known there; by those errors the methods

@@ -8,8 +8,9 @@ import "math"
 type engine struct {
 	y []float64
 	h int
-	// oddEnd is a job's.
-	oddEnd bool
+	// oddEnd and calendar are a job's.
+	oddEnd   bool
+	calendar *calendar
 	// logs are the series' logarithms, once they are asked for.
 	logs []float64
 	// zeros is the share of zeros in the series, and bySum that of the error of
@@ -137,6 +138,9 @@ func (e *engine) view(log bool, lengths []int) (*view, bool) {
 	if v.z = e.y; log {
 		v.z = e.logarithms()
 	}
+	for c := range v.known {
+		v.known[c].calendar = e.calendar
+	}
 	last := &v.known[checkpoints]
 	last.fit(v.z, lengths)
 	if k := len(last.cycles); k < len(lengths) || k > 0 && last.cycles[k-1].strength == 0 {
@@ -240,11 +244,13 @@ type job struct {
 	elapsed int  // values that a period has run, for pacing
 	sums    bool // sums of values are wanted rather than single ones
 	oddEnd  bool // the last value was far above all others
+	// calendar, if there is one, has the places of the cycle of its length.
+	calendar *calendar
 }
 
 // run forecasts y.
 func (e *engine) run(y []float64, want job) {
-	e.y, e.h, e.oddEnd = y, want.horizon, want.oddEnd
+	e.y, e.h, e.oddEnd, e.calendar = y, want.horizon, want.oddEnd, want.calendar
 	e.used, e.members, e.logs = 0, e.members[:0], e.logs[:0]
 	e.zeros = 0
 	for _, v := range y {

@@ -165,7 +165,7 @@ func (f *Forecaster) Forecast(r Request) (Forecast, error) {
 		periods = append(periods, next)
 	}
 	left := min(MaxDays, int(periods[len(periods)-1].End-today))
-	h := history{r.Days, int(r.Start.Weekday()), int(today - r.Period.Start)}
+	h := history{r.Days, int(r.Start.Weekday()), int(today - r.Period.Start), dates{r.Start, max(1, r.AnchorDay)}}
 	o := f.outlook(h, left, method, p)
 	out.Status, out.DaysUsed = StatusOK, o.days
 	if o.days < youngDays {

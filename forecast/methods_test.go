@@ -12,7 +12,7 @@ func one(t *testing.T, y []float64, method Method, elapsed, h int) []float64 {
 	t.Helper()
 	var f Forecaster
 	z, by := f.measure(y)
-	f.engine.run(z, job{dailyCycles, h, method, elapsed, true, false})
+	f.engine.run(z, job{cycles: dailyCycles, horizon: h, method: method, elapsed: elapsed, sums: true})
 	out := make([]float64, h)
 	for i, v := range f.engine.end() {
 		out[i] = v * by

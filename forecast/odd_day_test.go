@@ -42,9 +42,9 @@ func TestAnOddDayMovesLittle(t *testing.T) {
 			y := usualUse(r, int(seed), []int{30, 60, 120, 400}[seed/4%4])
 			with := append([]float64(nil), y...)
 			with[len(y)-1-r.IntN(len(y))] = math.Round(by * (meanOf(y) + 1))
-			o := f.outlook(history{y, 0, 0}, 28, Auto, defaults)
+			o := f.outlook(history{days: y}, 28, Auto, defaults)
 			usual := o.total(0, 0, 28)
-			o = f.outlook(history{with, 0, 0}, 28, Auto, defaults)
+			o = f.outlook(history{days: with}, 28, Auto, defaults)
 			odd := o.total(0, 0, 28)
 			m := usual.Median()
 			off += math.Abs(odd.Median()-m) / m
@@ -77,7 +77,7 @@ func TestAnOddDayMovesYoungLittle(t *testing.T) {
 			r := rand.New(rand.NewPCG(uint64(days), uint64(at))) //nolint:gosec // must repeat
 			y := series(days, func(int) float64 { return float64(poisson(r, 100)) })
 			y[at] = 1e9
-			total := f.outlook(history{y, 0, 0}, 28, Auto, defaults).total(0, 0, 28)
+			total := f.outlook(history{days: y}, 28, Auto, defaults).total(0, 0, 28)
 			if m, q := total.Median(), total.Quantile(0.975); m < 2000 || m > 6000 || q > 20000 {
 				t.Errorf("%d days, day %d odd: %.0f, up to %.0f, truly 2800", days, at, m, q)
 			}
@@ -116,7 +116,7 @@ func TestWhatComesAgainIsExpected(t *testing.T) {
 				}
 				return float64(poisson(r, v))
 			})
-			total := f.outlook(history{y, 0, 0}, 28, Auto, defaults).total(0, 0, 28)
+			total := f.outlook(history{days: y}, 28, Auto, defaults).total(0, 0, 28)
 			if want := 100 * c.truth; total.Quantile(0.025) <= want && want <= total.Quantile(0.975) {
 				in++
 			}
@@ -172,7 +172,7 @@ func TestASlipWidensNoOthers(t *testing.T) {
 				grown[100] = slip
 			}
 			l.Add(grown, 3)
-			total := new(Forecaster).outlook(history{quiet, 3, known}, 28, Auto, l.Prior()).total(0, 0, 28)
+			total := new(Forecaster).outlook(history{days: quiet, weekday: 3, elapsed: known}, 28, Auto, l.Prior()).total(0, 0, 28)
 			upper := total.Quantile(0.975)
 			if slip == 0 {
 				without = upper

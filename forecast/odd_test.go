@@ -31,7 +31,7 @@ func TestOddLastDaysDoNotExplode(t *testing.T) {
 				most := 1.3 * 28 * max(level, maxOf(y))
 				for _, m := range Methods() {
 					f := Forecaster{}
-					o := f.outlook(history{y, 0, 0}, 28, m, defaults)
+					o := f.outlook(history{days: y}, 28, m, defaults)
 					total := o.total(0, 0, 28)
 					if q := total.Median(); q > most {
 						t.Errorf("%s: %s expects %.0f in 28 days, 28 of the most seen are %.0f", name, m, q, most)

@@ -26,12 +26,14 @@ type history struct {
 	days    []float64
 	weekday int // of the first
 	elapsed int // days that the current period has run
+	dates
 }
 
 // present is the part of a history that tells how it goes on.
 func (h history) present() history {
 	start := regime(h.days)
-	return history{h.days[start:], (h.weekday + start) % 7, h.elapsed}
+	h.first = h.first.AddDays(start)
+	return history{h.days[start:], (h.weekday + start) % 7, h.elapsed, h.dates}
 }
 
 // An outlook is what is expected of the days from an origin on, for sums of any
@@ -84,12 +86,20 @@ func (f *Forecaster) outlook(h history, left int, method Method, p *Prior) *outl
 		return o
 	}
 	o.by = by
-	f.engine.run(z, job{dailyCycles, left, method, h.elapsed, true, f.odd.atEnd})
+	want := job{cycles: dailyCycles, horizon: left, method: method, elapsed: h.elapsed, sums: true, oddEnd: f.odd.atEnd}
+	h.first = h.first.AddDays(n - len(z))
+	if f.months.find(z, left, h.dates); f.months.length > 0 {
+		want.calendar, want.cycles = &f.months, []int{7, f.months.length, 365}
+	}
+	f.engine.run(z, want)
 	f.law.learn(&f.engine, true)
 	if auto := method == Auto || method == ""; auto && (f.engine.zeros > rarely || sumOf(f.engine.end()) <= 0) {
 		o.rare = &f.rare
-		o.rare.fit(z, by, o.next+6*len(z)) // a weekday back is six on
-		o.rare.draw(o.next, left, 0)
+		if o.rare.weekday(o.next + 6*len(z)); f.months.length > 0 { // a weekday back is six on
+			o.rare.places(&f.months)
+		}
+		o.rare.fit(z, by)
+		o.rare.draw(len(z), left, 0)
 	}
 	o.spread = f.law.spread
 	if p.Grown != ([grid]float64{}) {

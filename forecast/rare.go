@@ -26,7 +26,7 @@ const (
 )
 
 // rare forecasts sums of use that comes now and then, by drawing futures: whether a
-// day brings any is drawn with the chance of its weekday, and how much from what
+// day brings any is drawn with the chance of its weekday, or its day of the month, and how much from what
 // such days brought. How sure the chance is follows from how many days tell it
 // (a Beta distribution). Use that has stopped for long may have ended (Fader, Hardie
 // and Shang, "Customer-base analysis in a discrete-time noncontractual setting",
@@ -39,7 +39,10 @@ type rare struct {
 	sorted []float64
 	sizes  []float64
 	upTo   []float64 // the sizes' weights, summed up
-	chance [7]float64
+	// chance is that of the days of a kind: a weekday, or a place in a longer cycle.
+	chance []float64
+	kind   func(day int) int
+	shrink float64 // how many days of the usual chance those of a kind count against
 	mean   float64 // of the chance
 	certain
 }
@@ -48,17 +51,29 @@ type rare struct {
 // since the last use and the likelihood that none came in them by chance.
 type certain struct{ with, days, since, likely float64 }
 
-// fit learns from z, measured by by, of which the first day is on that weekday.
-func (m *rare) fit(z []float64, by float64, weekday int) {
+// weekday tells the kinds of days by weekday, that of day 0 being given.
+func (m *rare) weekday(first int) {
+	m.chance, m.shrink = grow(m.chance, 7), usualDays
+	m.kind = func(day int) int { return (first + day) % 7 }
+}
+
+// places tells them by their places in a cycle.
+func (m *rare) places(c *calendar) {
+	m.chance, m.shrink = grow(m.chance, c.labels), 1
+	m.kind = func(day int) int { return int(c.place[day]) }
+}
+
+// fit learns from z, measured by by.
+func (m *rare) fit(z []float64, by float64) {
 	m.by = by
 	m.sizes, m.upTo = m.sizes[:0], m.upTo[:0]
-	var with, days [7]float64
+	var with, days [maxPlaces]float64
 	m.certain = certain{likely: 1}
 	last := -1
 	sum := 0.0
 	for i, v := range z {
 		w := math.Exp2(float64(i-len(z)+1) / rareHalfLife)
-		d := (weekday + i) % 7
+		d := m.kind(i)
 		days[d] += w
 		m.days += w
 		if v > 0 {
@@ -71,19 +86,19 @@ func (m *rare) fit(z []float64, by float64, weekday int) {
 	}
 	m.mean = m.with / m.days
 	for d := range m.chance {
-		m.chance[d] = (with[d] + usualDays*m.mean) / (days[d] + usualDays)
+		m.chance[d] = (with[d] + m.shrink*m.mean) / (days[d] + m.shrink)
 	}
 	for i := last + 1; i < len(z); i++ {
 		m.since++
-		m.likely *= 1 - m.tell((weekday+i)%7)
+		m.likely *= 1 - m.tell(m.kind(i))
 	}
 }
 
-// tell is the chance of a weekday, never quite sure.
-func (m *rare) tell(weekday int) float64 { return min(m.chance[weekday], 0.98) }
+// tell is the chance of a kind of day, never quite sure.
+func (m *rare) tell(kind int) float64 { return min(m.chance[kind], 0.98) }
 
-// draw draws the futures of that many days, the first of them on the weekday next
-// and with the share of it that is over.
+// draw draws the futures of that many days, the first of them being day next and of
+// it the share over past.
 func (m *rare) draw(next, left int, over float64) {
 	m.left = left
 	m.sums = grow(m.sums, runs*(left+1))
@@ -108,7 +123,7 @@ func (m *rare) draw(next, left int, over float64) {
 		sum := 0.0
 		at[0] = 0
 		for d := range left {
-			p := m.chance[(next+d)%7] * k
+			p := m.chance[m.kind(next+d)] * k
 			if d == 0 {
 				p *= 1 - over
 			}

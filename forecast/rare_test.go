@@ -19,7 +19,7 @@ func TestRareUseIsCalibrated(t *testing.T) {
 		const n = 400
 		for range n {
 			y := series(393, func(int) float64 { return map[bool]float64{true: 1}[r.Float64() < chance] })
-			o := f.outlook(history{y[:365], 0, 0}, 28, Auto, defaults)
+			o := f.outlook(history{days: y[:365]}, 28, Auto, defaults)
 			total, actual := o.total(0, 0, 28), sumOf(y[365:])
 			if total.Quantile(0.1) <= actual+1e-9 && actual-1e-9 <= total.Quantile(0.9) {
 				inside++
@@ -65,7 +65,7 @@ func TestNoUseSoFarIsNotSure(t *testing.T) {
 	var f Forecaster
 	inside, some, expected := 0.0, 0.0, 0.0
 	for _, y := range ask {
-		total := f.outlook(history{y[:5], 0, 5}, 23, Auto, prior).total(0, 0, 23)
+		total := f.outlook(history{days: y[:5], elapsed: 5}, 23, Auto, prior).total(0, 0, 23)
 		actual := sumOf(y[5:])
 		if total.Quantile(0.1) <= actual && actual <= total.Quantile(0.9) {
 			inside++
@@ -85,7 +85,7 @@ func TestNoUseSoFarIsNotSure(t *testing.T) {
 			if p == prior && days < grownUp {
 				continue
 			}
-			total := f.outlook(history{make([]float64, days), 0, 0}, 28, Auto, p).total(0, 0, 28)
+			total := f.outlook(history{days: make([]float64, days)}, 28, Auto, p).total(0, 0, 28)
 			if q := total.Median(); q != 0 || total.Above(0) < 0.001 || total.Above(0) > 0.5 {
 				t.Errorf("after %d days of none: %v, any with %v", days, q, total.Above(0))
 			}

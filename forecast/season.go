@@ -1,6 +1,9 @@
 package forecast
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // A cycle is a season of a series: what each of its places adds to the level.
 type cycle struct {
@@ -9,6 +12,9 @@ type cycle struct {
 	// strength is the share of the variance about the level that the cycle
 	// explains: 0, and the index with it, where its occurrences do not agree.
 	strength float64
+	// place, where there is one, tells the place in the cycle of each value: that of a
+	// calendar, whose months are not of the same length.
+	place []uint8
 }
 
 // seasons takes a series apart into cycles and the rest, in the manner of MSTL
@@ -23,6 +29,9 @@ type seasons struct {
 	rest   []float64
 	sums   []float64
 	a, b   []float64
+	// calendar is the cycle whose places are looked up, if there is one.
+	calendar *calendar
+	by       [maxPlaces][]float64
 }
 
 // fit finds the cycles of the given lengths in x, without those of which x holds
@@ -40,7 +49,11 @@ func (s *seasons) fit(x []float64, lengths []int) {
 		}
 		c := &s.cycles[len(s.cycles)-1]
 		c.length = m
-		c.index = grow(c.index, m)
+		labels := m
+		if c.place = nil; s.calendar != nil && m == s.calendar.length {
+			c.place, labels = s.calendar.place, s.calendar.labels
+		}
+		c.index = grow(c.index, labels)
 		clear(c.index)
 	}
 	if len(s.cycles) == 0 {
@@ -58,13 +71,23 @@ func (s *seasons) fit(x []float64, lengths []int) {
 					c.subtract(s.rest)
 				}
 			}
-			s.estimate(&s.cycles[i])
+			if c := &s.cycles[i]; c.place != nil {
+				s.look(c)
+			} else {
+				s.estimate(c)
+			}
 		}
 	}
 }
 
 // subtract takes the cycle out of x, in place.
 func (c cycle) subtract(x []float64) {
+	if c.place != nil {
+		for i := range x {
+			x[i] -= c.index[c.place[i]]
+		}
+		return
+	}
 	p := 0
 	for i := range x {
 		x[i] -= c.index[p]
@@ -85,6 +108,12 @@ func (s *seasons) without(x, out []float64) {
 // add puts the cycles back into out, whose first value is at position at.
 func (s *seasons) add(out []float64, at int) {
 	for _, c := range s.cycles {
+		if c.place != nil {
+			for h := range out {
+				out[h] += c.index[c.place[at+h]]
+			}
+			continue
+		}
 		p := at % c.length
 		for h := range out {
 			out[h] += c.index[p]
@@ -174,6 +203,85 @@ func (s *seasons) estimate(c *cycle) {
 	copy(c.index, s.b[:m])
 }
 
+// look writes the index of c, whose places are looked up, from s.rest: as estimate does,
+// but that what is far out is so against the same place of other occurrences. A single
+// day of the month may bring ten times what the others do.
+func (s *seasons) look(c *cycle) {
+	n := len(s.rest)
+	from := max(0, n-manyCycles*c.length)
+	s.a = grow(s.a, n)
+	d := s.a
+	s.detrend(s.rest, d, c.length)
+	place := c.place[from:n]
+	d = d[from:]
+	for p := range c.index {
+		s.by[p] = s.by[p][:0]
+	}
+	for i, p := range place {
+		s.by[p] = append(s.by[p], d[i])
+	}
+	for p := range c.index {
+		if c.index[p] = 0; len(s.by[p]) > 0 {
+			c.index[p] = medianOf(s.by[p])
+		}
+	}
+	dev := 0.0
+	for i, p := range place {
+		dev += math.Abs(d[i] - c.index[p])
+	}
+	bound := 3 * 1.25 * dev / float64(len(d))
+	var sum, weight, square [maxPlaces]float64
+	keep := math.Pow(forget, 1/float64(c.length))
+	w := 1.0
+	for i := len(d) - 1; i >= 0; i-- {
+		p := place[i]
+		d[i] = max(c.index[p]-bound, min(d[i], c.index[p]+bound))
+		sum[p] += w * d[i]
+		weight[p] += w
+		square[p] += w * w
+		w *= keep
+	}
+	mean, all, ratio, places := 0.0, 0.0, 0.0, 0.0
+	for p := range c.index {
+		if weight[p] == 0 {
+			continue
+		}
+		c.index[p] = sum[p] / weight[p]
+		mean += sum[p]
+		all += weight[p]
+		ratio += square[p] / (weight[p] * weight[p])
+		places++
+	}
+	mean /= all
+	ratio /= places // 1 over the effective number of occurrences
+	between, noise := 0.0, 0.0
+	w = 1
+	for i, v := range slices.Backward(d) {
+		e := v - c.index[place[i]]
+		noise += w * e * e
+		w *= keep
+	}
+	for p := range c.index {
+		if c.index[p] -= mean; weight[p] == 0 {
+			c.index[p] = 0
+		}
+		between += weight[p] * c.index[p] * c.index[p]
+	}
+	between /= all
+	noise /= all * max(1-ratio, 0.25)
+	shrink := 0.0
+	if between > 0 {
+		shrink = max(0, 1-noise*ratio/between)
+	}
+	c.strength = 0
+	if shrink > 0 {
+		c.strength = shrink * between / (between + noise)
+	}
+	for p := range c.index {
+		c.index[p] *= shrink
+	}
+}
+
 // clip bounds x by three times its mean absolute value, scaled to a standard
 // deviation, so that a spike in one occurrence is not taken for the season.
 func clip(x []float64) {
@@ -226,9 +334,9 @@ func smooth(x, out []float64, half int) {
 	}
 }
 
-func grow(v []float64, n int) []float64 {
+func grow[T any](v []T, n int) []T {
 	if cap(v) < n {
-		return make([]float64, n, n+n/2)
+		return make([]T, n, n+n/2)
 	}
 	return v[:n]
 }

@@ -13,6 +13,7 @@ type Forecaster struct {
 	daily  law // of single values
 	rare   rare
 	odd    odd // of the series that was measured last
+	months calendar
 	buf    []float64
 }
 

@@ -97,18 +97,21 @@ func (o *outlook) partly(p partDay, used float64) {
 // rarely does so where days with use are few: one more of them says much, and so it
 // does where there was none.
 func (o *outlook) rarely(p partDay, used float64) {
+	next := len(o.f.engine.y)
 	switch {
 	case o.never == 0 && o.rare == nil:
 		return
 	case used > 0 && o.rare == nil:
+		next = o.never
 		z := make([]float64, o.never+1)
 		z[o.never] = 1
 		o.rare = &o.f.rare
-		o.rare.fit(z, used, o.next+6*o.never) // a weekday back is six on
+		o.rare.weekday(o.next + 6*o.never) // a weekday back is six on
+		o.rare.fit(z, used)
 		o.never = 0
 	case used > 0:
 		z := append(slices.Clone(o.f.engine.y), used/o.by)
-		o.rare.fit(z, o.by, o.next+6*(len(z)-1))
+		o.rare.fit(z, o.by)
 	case o.rare == nil:
 		return
 	}
@@ -116,7 +119,7 @@ func (o *outlook) rarely(p partDay, used float64) {
 	if p.counted > 0 {
 		over = 1
 	}
-	o.rare.draw(o.next, o.left, over)
+	o.rare.draw(next, o.left, over)
 }
 
 // scale gives the typical error of the rest of the first day and the days after
