@@ -19,7 +19,7 @@ import (
 )
 
 type forecastCmd struct {
-	CSV       string    `name:"csv" placeholder:"FILE" help:"Series to forecast: rows of id,date,value (or date,value), or a row each as in the M4 competition; gzip is recognised, - is the standard input."`
+	CSV       string    `name:"csv" placeholder:"FILE" help:"Series to forecast: rows of id,date,value (or date,value), a column of dates and one for each series, or a row each as in the M4 competition; gzip is recognised, - is the standard input. How it was understood is said on the standard error."`
 	Horizon   int       `placeholder:"N" help:"How many values ahead."`
 	Season    int       `placeholder:"N" help:"Length of the season to look for first; by default told by the distance of the dates, or by the series. Another one that the series show plainly is found all the same."`
 	Intervals []float64 `placeholder:"80,95" help:"Also write the bounds of these intervals, in per cent, each into a file of its own beside --out."`
@@ -61,6 +61,7 @@ func (c forecastCmd) Run(_ context.Context, p *program) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.CSV, err)
 	}
+	fmt.Fprintf(p.err, "%s: %s\n", c.CSV, set.told)
 	season := c.Season
 	if season == 0 {
 		season = set.season
@@ -164,7 +165,11 @@ func (c forecastCmd) breach(p *program) error {
 		return err
 	}
 	defer in.Close()
-	ids, values, err := readRows(in, false)
+	lines, err := openRows(in)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Series, err)
+	}
+	ids, values, err := lines.series(false)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Series, err)
 	}

@@ -68,7 +68,8 @@ func TestForecastLong(t *testing.T) {
 		}
 	}
 	rows, code, message := forecastRun(t, b.String(), "--csv", "-", "--horizon", "14")
-	if code != exitOK || message != "" {
+	const told = "-: dates are in date, values in value, ids in id: 2 series, daily, 2024-01-01 to 2024-03-24, dates without a row, which count as 0: 12, values missing: 12\n"
+	if code != exitOK || message != told {
 		t.Fatal(code, message)
 	}
 	if len(rows) != 3 || len(rows[0]) != 15 || strings.Join(rows[0][:3], ",") != "id,h1,h2" || rows[1][0] != "a" || rows[2][0] != "b" {
@@ -265,7 +266,8 @@ func TestForecastBreachRefuses(t *testing.T) {
 	const header = "task_id,id,pstart,origin,hist,L1,L2,L3,L4\n"
 	const series = "a,1,2,3,4,5\nb,9,9,9,9,9\n"
 	for i, c := range []struct{ series, tasks, want string }{
-		{"", header, "no series"},
+		{"", header, "empty"},
+		{"\n", header, "no series"},
 		{series, "", "empty"},
 		{series, "id,pstart\n", `no "task_id"`},
 		{"a,1,x\n", header, `line 1: "x" is not a number`},

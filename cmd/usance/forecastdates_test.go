@@ -57,8 +57,16 @@ func TestForecastSpacing(t *testing.T) {
 			0, "[1 2 3]"},
 		"summer time": {"a,2024-03-09T00:00:00-05:00,1\na,2024-03-10T00:00:00-05:00,2\na,2024-03-11T00:00:00-04:00,3\na,2024-03-12T00:00:00-04:00,4\n",
 			7, "[1 2 3 4]"},
-		"winter time, hours": {"a,2024-11-03T01:00:00-04:00,1\na,2024-11-03T01:00:00-05:00,2\na,2024-11-03T02:00:00-05:00,3\n", 24, "[1 2 3]"},
-		"ahead of Greenwich": {"a,2024-03-10T00:00:00+09:00,1\na,2024-03-12T00:00:00+09:00,2\n", 7, "[1 0 2]"},
+		"winter time, hours":                   {"a,2024-11-03T01:00:00-04:00,1\na,2024-11-03T01:00:00-05:00,2\na,2024-11-03T02:00:00-05:00,3\n", 24, "[1 2 3]"},
+		"summer time in UTC":                   {"a,2025-03-28T23:00:00Z,1\na,2025-03-29T23:00:00Z,2\na,2025-03-30T22:00:00Z,3\na,2025-04-01T22:00:00Z,4\n", 7, "[1 2 3 0 4]"},
+		"winter time in UTC":                   {"a,2024-10-25T23:00:00Z,1\na,2024-10-26T23:00:00Z,2\na,2024-10-28T00:00:00Z,3\na,2024-10-29T00:00:00Z,4\n", 7, "[1 2 3 4]"},
+		"west, in UTC":                         {"a,2025-03-08T05:00:00Z,1\na,2025-03-09T05:00:00Z,2\na,2025-03-10T04:00:00Z,3\n", 7, "[1 2 3]"},
+		"months in UTC":                        {"a,2025-01-31T23:00:00Z,1\na,2025-02-28T23:00:00Z,2\na,2025-03-31T22:00:00Z,3\na,2025-05-31T22:00:00Z,4\n", 12, "[1 2 3 0 4]"},
+		"reports by night":                     {"a,2025-01-01 00:00:07,1\na,2025-01-02 00:03:11,2\na,2025-01-02 23:59:58,3\n", 7, "[1 2 3]"},
+		"ends of months that are working days": {"a,2024-01-31,1\na,2024-02-29,2\na,2024-03-29,3\na,2024-04-30,4\na,2024-06-28,5\n", 12, "[1 2 3 4 0 5]"},
+		"weeks around holidays":                {rows("a", 5, every(7)) + "a,2024-02-06,6\na,2024-02-12,7\n", 52, "[1 2 3 4 5 6 7]"},
+		"days that are nearly weeks":           {"a,2024-01-01,1\na,2024-01-09,2\na,2024-01-15,3\n", 7, "[1 0 0 0 0 0 0 0 2 0 0 0 0 0 3]"},
+		"ahead of Greenwich":                   {"a,2024-03-10T00:00:00+09:00,1\na,2024-03-12T00:00:00+09:00,2\n", 7, "[1 0 2]"},
 	} {
 		set := readLongText(t, header+c.text)
 		if got := fmt.Sprint(set.values[0]); got != c.values || set.season != c.season {
@@ -80,9 +88,11 @@ func TestForecastFilesOfOtherForms(t *testing.T) {
 		"id\tdate\tvalue\na\t2024-01-01\t5\n": "line 1: fields must be separated by commas",
 		"a,1,2\nb;1;2\n":                      "line 2: fields must be separated by commas",
 		"a,1,2\n,1,2\n":                       "line 2: the series has no id",
-		"id,date,value\na,2024-01-01 00:00:00,1\na,2024-01-01 00:00:01,2\n":           "line 3: 2024-01-01 00:00:01 is not a whole number of minutes after",
-		"id,date,value\na,2024-01-01T00:00:00Z,1\na,2024-01-01T00:00:00+05:00,2\n":    `line 3: it has a value for 2024-01-01 00:00:00 already, in line 2`,
-		"id,date,value\na,2024-01-01,1\na,2024-01-03,2\na,2024-01-05,2\na,1/3/2024,3": "line 5: it has a value for 2024-01-03 00:00:00 already, in line 3",
+		"id,date,value\na,2024-01-01 00:00:00,1\na,2024-01-01 00:00:01,2\n":                                                   "line 3: 2024-01-01 00:00:01 is not a whole number of minutes after",
+		"id,date,value\na,2024-01-01 03:00:00,1\na,2024-01-02 09:00:00,2\na,2024-01-03 01:00:00,2\n":                          "line 2: rows are mostly 16h0m0s apart, but not at one time of day",
+		"id,date,value\na,2024-01-01 00:00:00,1\na,2024-01-01 01:00:00,2\na,2024-01-01 02:00:00,2\na,2024-01-01 02:30:00,2\n": "line 5: rows are mostly 1h0m0s apart, but 2024-01-01 02:30:00",
+		"id,date,value\na,2024-01-01T00:00:00Z,1\na,2024-01-01T00:00:00+05:00,2\n":                                            `line 3: it has a value for 2024-01-01 00:00:00 already, in line 2`,
+		"id,date,value\na,2024-01-01,1\na,2024-01-03,2\na,2024-01-05,2\na,1/13/2024,3\na,1/3/2024,3":                          "line 6: it has a value for 2024-01-03 00:00:00 already, in line 3",
 	} {
 		if _, code, message := forecastRun(t, text, args...); code != exitFault || !strings.Contains(message, want) {
 			t.Errorf("%q: %d, %s; want %s", text, code, message, want)

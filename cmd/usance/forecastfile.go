@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/usance/usance"
 )
@@ -21,61 +20,112 @@ type seriesSet struct {
 	ids    []string
 	values [][]float64 // NaN is a gap
 	season int         // what the distance of the dates tells; 0 if nothing
+	told   string      // how the file was understood, for people to see
 }
 
-// readSeries reads series of either form: long, a row each value, with a header
-// that names a date, or wide, a row each series.
+// readSeries reads series of any form: long, a row each value, or wide, with a
+// column of dates and one for each series, or with a row each series.
 func readSeries(r io.Reader) (seriesSet, error) {
+	in, err := openRows(r)
+	if err != nil {
+		return seriesSet{}, err
+	}
+	head, row, err := in.first()
+	if err != nil {
+		return seriesSet{}, err
+	}
+	f, err := formOf(head, row)
+	if err != nil {
+		return seriesSet{}, fmt.Errorf("line 1: %w", err)
+	}
+	if f.date >= 0 {
+		return readDated(in, f)
+	}
+	var set seriesSet
+	if set.season, set.told, err = datedColumns(head); err != nil {
+		return set, fmt.Errorf("line 1: %w", err)
+	}
+	if set.ids, set.values, err = in.series(true); err != nil {
+		return set, err
+	}
+	shortest, longest := math.MaxInt, 0
+	for _, v := range set.values {
+		shortest, longest = min(shortest, len(v)), max(longest, len(v))
+	}
+	set.told = fmt.Sprintf("a row each series: %d series of %d to %d values, %s", len(set.ids), shortest, longest, set.told)
+	return set, nil
+}
+
+// rows are those of a file of series.
+type rows struct {
+	csv   *csv.Reader
+	ahead []line // what was looked at already
+}
+
+type line struct {
+	fields []string
+	number int
+}
+
+func openRows(r io.Reader) (*rows, error) {
 	b := unmarked(r)
 	start, err := b.Peek(4096)
 	if len(start) == 0 {
-		return seriesSet{}, emptyOr(err)
+		return nil, emptyOr(err)
 	}
-	line, _, _ := strings.Cut(string(start), "\n")
-	if err := commas(line); err != nil {
-		return seriesSet{}, fmt.Errorf("line 1: %w", err)
+	first, _, _ := strings.Cut(string(start), "\n")
+	if strings.HasPrefix(first, "\xff\xfe") || strings.HasPrefix(first, "\xfe\xff") {
+		return nil, errors.New("line 1: the file is in UTF-16; save it as UTF-8")
 	}
-	header, err := csv.NewReader(strings.NewReader(line)).Read()
-	if err == nil && len(header) <= 8 {
-		if cols, ok := longColumns(header); ok {
-			return readLong(b, cols)
+	if strings.Contains(strings.TrimSuffix(first, "\r"), "\r") {
+		return nil, errors.New("line 1: lines end as on old Macs, with a carriage return alone; save the file with other line ends")
+	}
+	if err := commas(first); err != nil {
+		return nil, fmt.Errorf("line 1: %w", err)
+	}
+	c := csv.NewReader(b)
+	c.FieldsPerRecord = -1
+	c.ReuseRecord = true
+	return &rows{csv: c}, nil
+}
+
+// next gives the next row, which holds until the one after it is read, and its line.
+func (r *rows) next() (row []string, number int, err error) {
+	if len(r.ahead) > 0 {
+		l := r.ahead[0]
+		r.ahead = r.ahead[1:]
+		return l.fields, l.number, nil
+	}
+	if row, err = r.csv.Read(); err != nil {
+		return nil, 0, err
+	}
+	number, _ = r.csv.FieldPos(0)
+	if len(row) == 1 {
+		if err := commas(row[0]); err != nil {
+			return nil, 0, fmt.Errorf("line %d: %w", number, err)
 		}
 	}
-	ids, values, err := readRows(b, true)
-	return seriesSet{ids: ids, values: values}, err
+	return row, number, nil
 }
 
-// columns are where a long file has its fields; id is -1 without one.
-type columns struct{ id, date, value int }
-
-// idNames are the names of the column that tells series apart.
-var idNames = []string{"id", "unique_id", "series"}
-
-func longColumns(header []string) (columns, bool) {
-	find := func(names ...string) int {
-		return slices.IndexFunc(header, func(h string) bool {
-			return slices.Contains(names, strings.ToLower(strings.TrimSpace(h)))
-		})
-	}
-	c := columns{find(idNames...), find("date", "ds", "day", "timestamp", "time"), find("value", "y", "quantity")}
-	if c.value < 0 && len(header) == 2 && c.date == 0 {
-		c.value = 1
-	}
-	return c, c.date >= 0 && c.value >= 0
-}
-
-// dateLayouts are the ways of writing a date that are understood.
-var dateLayouts = []string{
-	"2006-01-02", "2006-01-02 15:04:05", time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04", "2006/01/02", "1/2/2006", "1/2/06",
-}
-
-func parseDay(s string) (time.Time, error) {
-	for _, layout := range dateLayouts {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t, nil
+// first looks at the first two rows, and gives the only one twice.
+func (r *rows) first() (head, row []string, err error) {
+	var ahead []line
+	for len(ahead) < 2 {
+		row, number, err := r.next()
+		if err == io.EOF && len(ahead) > 0 {
+			break
 		}
+		if err == io.EOF {
+			return nil, nil, errNoSeries
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		ahead = append(ahead, line{slices.Clone(row), number})
 	}
-	return time.Time{}, fmt.Errorf("%q is not a date; write 2006-01-02, or 2006-01-02 15:04:05", s)
+	r.ahead = ahead
+	return ahead[0].fields, ahead[len(ahead)-1].fields, nil
 }
 
 // largest bounds values: beyond it their multiples and sums would overflow.
@@ -88,7 +138,7 @@ func parseValue(s string) (float64, error) {
 		return math.NaN(), nil
 	}
 	v, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
-	if err != nil || math.IsInf(v, 0) || math.IsNaN(v) {
+	if err != nil || strings.ContainsAny(s, "_xXiIaA") {
 		return 0, fmt.Errorf("%q is not a number", usance.Clip(s))
 	}
 	if math.Abs(v) > largest {
@@ -97,89 +147,20 @@ func parseValue(s string) (float64, error) {
 	return v, nil
 }
 
-// readLong reads a row each value. Dates of the file's spacing that have no row are
-// zeros; rows without a value are gaps.
-func readLong(r io.Reader, cols columns) (seriesSet, error) {
-	c := csv.NewReader(r)
-	c.ReuseRecord = true
-	if _, err := c.Read(); err != nil {
-		return seriesSet{}, err
-	}
-	var set seriesSet
-	index := make(map[string]int)
-	var rows [][]dated
-	for {
-		row, err := c.Read()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return set, err
-		}
-		line, _ := c.FieldPos(0)
-		id := "1"
-		if cols.id >= 0 {
-			id = row[cols.id]
-		}
-		at, err := parseDay(row[cols.date])
-		if err != nil {
-			return set, fmt.Errorf("line %d: %w", line, err)
-		}
-		v, err := parseValue(row[cols.value])
-		if err != nil {
-			return set, fmt.Errorf("line %d: %w", line, err)
-		}
-		i, ok := index[id]
-		if !ok {
-			i = len(set.ids)
-			id = strings.Clone(id)
-			index[id] = i
-			set.ids = append(set.ids, id)
-			rows = append(rows, nil)
-		}
-		rows[i] = append(rows[i], dated{at, v, line})
-	}
-	if len(rows) == 0 {
-		return set, errNoSeries
-	}
-	step, err := spacingOf(rows)
-	if err != nil {
-		return set, err
-	}
-	set.season = step.season()
-	for i, list := range rows {
-		values, err := step.spaced(list)
-		if err != nil {
-			return set, fmt.Errorf("series %q: %w", usance.Clip(set.ids[i]), err)
-		}
-		set.values = append(set.values, values)
-	}
-	return set, nil
-}
-
-// readRows reads a row each series: an id and its values. A first row whose fields
+// series reads a row each series: an id and its values. A first row whose fields
 // are names or dates is a header; with ends so is one that begins with "id". Empty
 // fields are gaps, but with ends those at a row's end are no values.
-func readRows(r io.Reader, ends bool) (ids []string, values [][]float64, err error) {
-	c := csv.NewReader(unmarked(r))
-	c.FieldsPerRecord = -1
-	c.ReuseRecord = true
+func (r *rows) series(ends bool) (ids []string, values [][]float64, err error) {
 	lines := make(map[string]int)
 	for {
-		row, err := c.Read()
+		row, line, err := r.next()
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
 			return nil, nil, err
 		}
-		line, _ := c.FieldPos(0)
-		if len(row) == 1 {
-			if err := commas(row[0]); err != nil {
-				return nil, nil, fmt.Errorf("line %d: %w", line, err)
-			}
-		}
-		if line == 1 && len(row) > 1 && (ends && (slices.Contains(idNames, strings.ToLower(row[0])) || row[0] == "" && counts(row[1:])) || !slices.ContainsFunc(row[1:], ofSeries)) {
+		if line == 1 && len(row) > 1 && (ends && (slices.Contains(idNames[:3], strings.ToLower(row[0])) || (row[0] == "" || isID(row[0])) && counts(row[1:])) || !slices.ContainsFunc(row[1:], ofSeries)) {
 			continue
 		}
 		if strings.TrimSpace(row[0]) == "" {
@@ -212,22 +193,14 @@ func readRows(r io.Reader, ends bool) (ids []string, values [][]float64, err err
 	return ids, values, nil
 }
 
+var errSeparator = errors.New("fields must be separated by commas, as in id,date,value, and numbers have a point; these are by semicolons or tabs")
+
 // commas tells a line whose fields are plainly separated by something else.
 func commas(line string) error {
 	if !strings.Contains(line, ",") && strings.ContainsAny(line, ";\t") {
-		return errors.New("fields must be separated by commas, as in id,date,value; these are by semicolons or tabs")
+		return errSeparator
 	}
 	return nil
-}
-
-// counts tells the header that numbers its columns, from 0 or 1 on.
-func counts(row []string) bool {
-	for i, s := range row {
-		if n, err := strconv.Atoi(s); err != nil || n != i && n != i+1 {
-			return false
-		}
-	}
-	return true
 }
 
 var errNoSeries = errors.New("there is no series in it")
@@ -240,7 +213,7 @@ func ofSeries(s string) bool {
 		return true
 	}
 	s = strings.TrimSpace(s)
-	if _, err := parseDay(s); err == nil {
+	if isDate(s) {
 		return false
 	}
 	_, err := strconv.ParseFloat(s, 64) // beyond all bounds, or infinite
