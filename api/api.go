@@ -109,6 +109,7 @@ type api struct {
 	seconds  *prometheus.HistogramVec
 	refused  *prometheus.CounterVec
 	limits   limits
+	room     room
 }
 
 // New makes the handler of everything under /v1, /api, /openapi.json, /docs,
@@ -238,7 +239,9 @@ func (a *api) wrap(next http.Handler) http.Handler {
 		h.Set("X-Request-Id", id)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
-		r = r.WithContext(context.WithValue(r.Context(), requestIDKey, id))
+		ctx, release := a.room.hold(context.WithValue(r.Context(), requestIDKey, id))
+		defer release()
+		r = r.WithContext(ctx)
 		answer := &answerWriter{ResponseWriter: w, status: http.StatusOK}
 		w = answer
 		defer func() {
@@ -406,7 +409,7 @@ func (a *api) inputREST(w http.ResponseWriter, r *http.Request, o *operation) (a
 		if err := jsonContent(r); err != nil {
 			return nil, err
 		}
-		body, err := readBody(w, r, maxBody)
+		body, err := a.readBody(w, r, maxBody)
 		if err != nil {
 			return nil, err
 		}

@@ -23,6 +23,7 @@ const (
 	maxEventsBody = 16 << 20 // an array
 	maxLine       = 64 << 10 // a line of NDJSON
 	chunkEvents   = 1000     // lines of NDJSON that are counted together
+	chunkBytes    = 1 << 20  // of these lines, about
 )
 
 // parseQuery reads the query string; what Go would skip over is refused.
@@ -84,12 +85,13 @@ func (a *api) answerEvents(w http.ResponseWriter, r *http.Request, p access.Prin
 	if err != nil {
 		return nil, err
 	}
-	body, err := readBody(w, r, maxEventsBody)
-	if err != nil {
-		return nil, err
+	body, err := a.readBody(w, r, maxEventsBody)
+	var b *batch
+	if err == nil {
+		b, err = decodeEvents(body)
 	}
-	b, err := decodeEvents(body)
 	if err != nil {
+		a.limits.events.spend(r.Context(), p.ID()) // it holds no event, and is work all the same
 		return nil, err
 	}
 	b.atomic = b.atomic || atomic
@@ -265,14 +267,14 @@ func writeLines(out *bufio.Writer, results []usance.Result) error {
 // given on when it is full or when the client pauses.
 func readLines(ctx context.Context, body io.Reader, chunks chan<- *batch) error {
 	in := bufio.NewReaderSize(body, 4*maxLine)
-	b := new(batch)
+	b, size := new(batch), 0
 	give := func() bool {
 		if len(b.events) == 0 {
 			return true
 		}
 		select {
 		case chunks <- b:
-			b = new(batch)
+			b, size = new(batch), 0
 			return true
 		case <-ctx.Done():
 			return false
@@ -288,9 +290,10 @@ func readLines(ctx context.Context, body io.Reader, chunks chan<- *batch) error 
 		}
 		if trimmed := bytes.TrimSpace(line); len(trimmed) > 0 || tooLong {
 			b.add(decodeLine(trimmed, tooLong))
+			size += len(line)
 		}
 		atEnd := err == io.EOF
-		if atEnd || len(b.events) == chunkEvents || !lineWaits(in) {
+		if atEnd || len(b.events) == chunkEvents || size >= chunkBytes || !lineWaits(in) {
 			if !give() || atEnd {
 				return nil
 			}

@@ -119,7 +119,11 @@ func (b *buckets) look(ctx context.Context, name string) (wait time.Duration, ok
 }
 
 // spend takes a token, if there is one, and refuses nothing.
-func (b *buckets) spend(ctx context.Context, name string) { b.ask(ctx, name, 1, false) }
+func (b *buckets) spend(ctx context.Context, name string) {
+	if b != nil {
+		b.ask(ctx, name, 1, false)
+	}
+}
 
 // until is how long it takes to fill a bucket up to n tokens.
 func (b *buckets) until(left float64, n int) time.Duration {

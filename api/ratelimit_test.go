@@ -71,6 +71,17 @@ func TestCallsOfABatchAreLimited(t *testing.T) {
 	}
 }
 
+// A body that is no JSON, or whose array holds what is none, is a request all the same.
+func TestBodiesWithoutEventsAreLimited(t *testing.T) {
+	s := newServer(t, RateLimits{Events: 1000})
+	k := s.key(`{"role":"ingest"}`)
+	for i, body := range []string{"no JSON", "[{]", ""} {
+		if r := s.send("POST", "/v1/events", k, body); r.status != 400 || !strings.Contains(r.header.Get("RateLimit"), fmt.Sprintf(`"events";r=%d;`, 9999-i)) {
+			t.Errorf("%q: %d %v", body, r.status, r.header)
+		}
+	}
+}
+
 // Events are what costs: a batch takes as much as it holds, whatever the
 // protocol, and one that does not fit is refused whole, with nothing judged.
 func TestEventsOfAKeyAreLimited(t *testing.T) {

@@ -21,7 +21,7 @@ import (
 // exportCmd is usance export.
 type exportCmd struct {
 	Daily   bool     `required:"" help:"Daily totals: a row for each licence, local day and usage type."`
-	License []string `placeholder:"ID" help:"Only of these licences; of all unless told."`
+	License []string `sep:"none" placeholder:"ID" help:"Only of these licences; of all unless told."`
 	From    string   `placeholder:"DATE" help:"First local day; the first that there is unless told."`
 	To      string   `placeholder:"DATE" help:"Last local day, inclusive; today unless told."`
 	Output  string   `short:"o" placeholder:"FILE" help:"Where to; the standard output unless told."`

@@ -23,7 +23,7 @@ type keysCreateCmd struct {
 	Party    string        `help:"The brand or creator that a key of those roles is bound to." placeholder:"ID"`
 	Name     string        `help:"What it is for."`
 	Brand    []string      `help:"Bind an ingest key to this brand; may be repeated." placeholder:"ID"`
-	License  []string      `help:"Bind an ingest key to this licence; may be repeated." placeholder:"ID"`
+	License  []string      `sep:"none" help:"Bind an ingest key to this licence; may be repeated." placeholder:"ID"`
 	Backdate bool          `help:"Let an ingest key send events older than USANCE_LATE_GRACE."`
 	Expires  time.Duration `help:"End it after this time, such as 720h." placeholder:"TIME"`
 }
