@@ -341,6 +341,14 @@ func TestBackup(t *testing.T) {
 	if code := run(context.Background(), []string{"backup", filepath.Join(copied, "x.db")}, []string{"USANCE_DATA_DIR=" + t.TempDir()}, strings.NewReader(""), &bytes.Buffer{}, &bytes.Buffer{}); code != exitFault {
 		t.Errorf("a folder without a database: exit %d", code)
 	}
+	emptied := t.TempDir()
+	if err := os.WriteFile(filepath.Join(emptied, "usance.db"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	if code := run(context.Background(), []string{"backup", filepath.Join(copied, "x.db")}, []string{"USANCE_DATA_DIR=" + emptied}, strings.NewReader(""), &said, &said); code != exitFault || !strings.Contains(said.String(), "was emptied") {
+		t.Errorf("a file that was emptied: exit %d: %s", code, &said)
+	}
 	if list, err := filepath.Glob(filepath.Join(copied, "*.part")); err != nil || len(list) > 0 {
 		t.Errorf("left behind: %v", list)
 	}

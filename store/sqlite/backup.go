@@ -42,7 +42,17 @@ func Backup(ctx context.Context, path, to string) (err error) {
 	if err != nil {
 		return fmt.Errorf("copying %s: %w", path, failure(err))
 	}
-	if err := inFile(part, url.Values{"mode": {"ro"}}, func(db *sql.DB) error { return check(ctx, db, "quick_check") }); err != nil {
+	err = inFile(part, url.Values{"mode": {"ro"}}, func(db *sql.DB) error {
+		var ours bool
+		if err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'license_usage_events')`).Scan(&ours); err != nil {
+			return failure(err)
+		}
+		if !ours { // an empty file is a sound database
+			return usance.NewError(usance.CodeUnavailable, "it holds no events' table: %s was emptied, or is another program's", path)
+		}
+		return check(ctx, db, "quick_check")
+	})
+	if err != nil {
 		return fmt.Errorf("the copy is not sound: %w", err)
 	}
 	if err := syncFile(part); err != nil {
