@@ -90,20 +90,25 @@ func onlyHour(hours *[24]float64) (slot int) {
 	return slot
 }
 
-// sameHour tells whether days' use fell into the same hour, one on each.
+// sameHour tells whether days' use fell into the same hour, one on each. What comes
+// at one time of UTC falls into the hour before or after it from the day on that the
+// clocks change, which in so few days they do once.
 type sameHour struct {
 	hour    int
+	moved   bool
 	differs bool
 }
 
 func (s *sameHour) see(slot int) {
-	if slot == 0 {
-		return
-	}
-	if s.hour == 0 {
+	switch by := slot - s.hour; {
+	case slot == 0 || by == 0 && slot != manyHours:
+	case s.hour == 0 && slot != manyHours:
 		s.hour = slot
+	case (by == 1 || by == -1) && slot != manyHours && !s.moved:
+		s.hour, s.moved = slot, true
+	default:
+		s.differs = true
 	}
-	s.differs = s.differs || slot != s.hour || slot == manyHours
 }
 
 // fedByTotals tells whether the use of the last days with any came as daily totals,

@@ -180,3 +180,36 @@ func TestAFewEventsAreNoTotals(t *testing.T) {
 		t.Errorf("%+v", k)
 	}
 }
+
+// Totals that come at one time of UTC come in another hour of the licence's day once
+// the clocks have changed; those that wander from hour to hour are events.
+func TestTotalsMoveByAnHourWithTheClocks(t *testing.T) {
+	for name, c := range map[string]struct {
+		hour  func(usance.Date) int
+		drops int
+	}{
+		"noon in UTC": {func(d usance.Date) int { return map[bool]int{true: 14, false: 13}[d < day("2024-10-28")] }, 0},
+		"two hours":   {func(d usance.Date) int { return 13 + int(d)%2 }, 1},
+	} {
+		f := newFixture(t)
+		f.license("l", func(l *usance.License) { l.Timezone = "Europe/Berlin" })
+		f.threshold("t", "l", 1_000_000)
+		f.rows("l", "view", day("2024-08-05"), day("2024-10-29"), func(d usance.Date, hour int) int64 {
+			return map[bool]int64{true: 100}[hour == c.hour(d)]
+		}, func(r *usance.Rollup) {
+			r.Events = 1
+			for hour := range r.Breakdown[usance.ByHour] {
+				r.Breakdown[usance.ByHour][hour] = usance.Tally{Events: 1, Quantity: 100}
+			}
+		})
+		f.now = day("2024-10-30").Start(time.UTC).Add(3 * time.Hour)
+		if n, err := f.Detect(t.Context()); n != c.drops || err != nil {
+			t.Errorf("%s: %d alerts, %v: %+v", name, n, err, f.alerts("l"))
+		}
+		f.generate(1)
+		k := f.forecasts(usance.ForecastFilter{LicenseID: "l"})[0]
+		if whole := k.PredictedQuantity >= 3050; whole != (c.drops == 0) {
+			t.Errorf("%s: %+v", name, k)
+		}
+	}
+}
