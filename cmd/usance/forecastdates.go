@@ -133,8 +133,10 @@ type spacing struct {
 	name   string
 	season int // how many values a year, a week or a day has; 0 for neither
 	layout string
-	index  func(time.Time) int
-	by     int // of the index
+	// between tells how many units a date is after the first of its series, and by
+	// how many of them make the distance.
+	between func(first, at time.Time) int
+	by      int
 }
 
 const day = 24 * 60 * 60 // seconds
@@ -170,7 +172,7 @@ func spacingOf(rows [][]dated, months int) (spacing, error) {
 			return spacing{}, fmt.Errorf("line %d: rows are mostly %s apart, but %s is not where the rows before it would have one; values must be at equal distances", d.line, usual, d.at.Format(time.DateTime))
 		}
 		out := spacing{name: "every " + strings.TrimSuffix(step.String(), "0s"), layout: "2006-01-02 15:04", by: int(step / time.Second),
-			index: func(t time.Time) int { return int(t.Unix()) }}
+			between: func(first, at time.Time) int { return int(at.Unix() - first.Unix()) }}
 		if step == time.Hour {
 			out.name, out.season = "hourly", 24
 		}
@@ -271,71 +273,83 @@ func makeDates(rows [][]dated) bool {
 	return true
 }
 
-// mostOff is by how many days in all the dates of months may differ, and weeksOn the
-// share of the dates of weeks that are of one weekday: the others make way for
-// holidays. With fewer than fewSteps between them they do not differ.
+// mostOff is by how many days in all the dates of a series of months may differ, and
+// weeksOn the share of the distances of weeks that are of whole ones: the others make
+// way for holidays. With fewer than fewSteps distances there are none of the others.
 const (
 	mostOff  = 6
-	weeksOn  = 0.75
-	fewSteps = 3
+	weeksOn  = 2. / 3
+	fewSteps = 2
 )
+
+// Units of dates. The months and weeks of a series are cut halfway between the
+// first date and the one a month or week later.
+func daysBetween(first, at time.Time) int { return int((at.Unix() - first.Unix()) / day) }
+
+func weeksBetween(first, at time.Time) int { return (daysBetween(first, at) + 3) / 7 }
+
+func monthsBetween(first, at time.Time) int {
+	to := middle(first, at)
+	return 12*(to.Year()-first.Year()) + int(to.Month()) - int(first.Month())
+}
+
+// middle moves a date as the first of its series is moved to the middle of its month.
+func middle(first, at time.Time) time.Time { return at.AddDate(0, 0, 15-first.Day()) }
 
 // calendar tells days, weeks, and one, three or twelve months. A series that is used
 // every tenth day is one of days, most of them zeros. Dates are a week or months
 // apart only when most follow each other at just that distance, all others at
-// multiples of it, and no two are of one week or month.
+// multiples of it, and no two of a series are of one week or month.
 func calendar(rows [][]dated, months int) spacing {
-	// Months and weeks are cut halfway between the dates of two of them.
-	middle := (15 - rows[0][0].at.Day()) * day
-	month := func(t time.Time) int {
-		y, m, _ := time.Unix(t.Unix()+int64(middle), 0).UTC().Date()
-		return 12*y + int(m)
-	}
-	earliest, latest, last := 31, 1, true
-	n, weekdays := 0, [7]int{}
+	off, last, steps := 0, true, 0
+	byDays, byWeeks, byMonths := make(map[int]int), make(map[int]int), make(map[int]int)
 	for _, list := range rows {
-		n += len(list)
-		for _, d := range list {
-			weekdays[d.at.Weekday()]++
-			m := time.Unix(d.at.Unix()+int64(middle), 0).UTC().Day()
+		first := list[0].at
+		earliest, latest := 15, 15
+		for j, d := range list {
+			m := middle(first, d.at).Day()
 			earliest, latest = min(earliest, m), max(latest, m)
 			last = last && d.at.AddDate(0, 0, 1).Day() == 1
+			if j > 0 {
+				before := list[j-1].at
+				steps++
+				byDays[daysBetween(before, d.at)]++
+				byWeeks[weeksBetween(first, d.at)-weeksBetween(first, before)]++
+				byMonths[monthsBetween(first, d.at)-monthsBetween(first, before)]++
+			}
 		}
+		off = max(off, latest-earliest)
 	}
-	most := slices.Max(weekdays[:])
-	anchor := slices.Index(weekdays[:], most)
-	date := func(t time.Time) int { return int(t.Unix() / day) }
-	week := func(t time.Time) int { return (date(t) + 4 - anchor + 3 + 7*200_000) / 7 } // day 0 was a Thursday, and none is so long before it
-	byWeeks, byMonths, between := make(map[int]int), make(map[int]int), 0
-	steps(rows, func(a, b *dated) {
-		between++
-		byWeeks[week(b.at)-week(a.at)]++
-		byMonths[month(b.at)-month(a.at)]++
-	})
 	fits := func(count map[int]int, step int) bool {
 		for d := range count {
 			if d%step != 0 {
 				return false
 			}
 		}
-		return count[0] == 0 && 2*count[step] > between
+		return count[0] == 0 && 2*count[step] > steps
 	}
-	if latest == earliest || latest-earliest <= mostOff && (last || between >= fewSteps) {
+	if off == 0 || off <= mostOff && (last || steps >= fewSteps) {
 		for _, s := range [...]spacing{{name: "yearly", by: 12}, {name: "quarterly", by: 3, season: 4}, {name: "monthly", by: 1, season: 12}} {
 			if s.by == months || fits(byMonths, s.by) {
-				s.layout, s.index = "2006-01", month
+				s.layout, s.between = "2006-01", monthsBetween
 				return s
 			}
 		}
 	}
-	if (most == n || between >= fewSteps && float64(most) >= weeksOn*float64(n)) && fits(byWeeks, 1) {
-		return spacing{name: "weekly", season: 52, layout: time.DateOnly, index: week, by: 1}
+	whole := 0
+	for d, n := range byDays {
+		if d%7 == 0 {
+			whole += n
+		}
 	}
-	return spacing{name: "daily", season: 7, layout: time.DateOnly, index: date, by: 1}
+	if fits(byDays, 7) || fits(byWeeks, 1) && steps >= fewSteps && float64(whole) >= weeksOn*float64(steps) {
+		return spacing{name: "weekly", season: 52, layout: time.DateOnly, between: weeksBetween, by: 1}
+	}
+	return spacing{name: "daily", season: 7, layout: time.DateOnly, between: daysBetween, by: 1}
 }
 
 // values is how many a series has between two dates, both of them included.
-func (s spacing) values(first, last time.Time) int { return (s.index(last)-s.index(first))/s.by + 1 }
+func (s spacing) values(first, last time.Time) int { return s.between(first, last)/s.by + 1 }
 
 // whole tells series that have a row for each date.
 func (s spacing) whole(rows [][]dated) bool {

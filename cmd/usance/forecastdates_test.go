@@ -73,6 +73,15 @@ func TestForecastSpacing(t *testing.T) {
 			t.Errorf("%s: %s, season %d; want %s, %d", name, got, set.season, c.values, c.season)
 		}
 	}
+	// Each series has its own weekday, and its own day of the month.
+	for text, want := range map[string]string{
+		rows("b", 4, every(7)) + rows("a", 3, func(i int) string { return first.AddDate(0, 0, 3+7*i).Format(time.DateOnly) }): "[[1 2 3 4] [1 2 3]] 52",
+		rows("b", 4, months(1, 1)) + rows("a", 3, months(1, 20)) + rows("c", 4, months(1, 0)):                                 "[[1 2 3 4] [1 2 3] [1 2 3 4]] 12",
+	} {
+		if set := readLongText(t, header+text); fmt.Sprint(set.values, set.season) != want {
+			t.Errorf("%v, season %d; want %s", set.values, set.season, want)
+		}
+	}
 	// The other series of a file show that it is one of days.
 	set := readLongText(t, header+rows("b", 5, every(1))+rows("a", 3, every(7)))
 	if got := fmt.Sprint(set.values[1]); got != "[1 0 0 0 0 0 0 2 0 0 0 0 0 0 3]" {

@@ -18,10 +18,10 @@ type form struct {
 	names  []string // empty without a header
 	header bool
 	width  int
-	date   int // -1 in a file with a row each series
-	id     int // -1 without one
-	value  int // -1 where each of columns is a series
-	guess  bool
+	date   int  // -1 in a file with a row each series
+	id     int  // -1 without one
+	value  int  // -1 where each of columns is a series
+	guess  bool // whether id is, that tells series apart
 	// columns are those that are not read, or with value -1 the series.
 	columns []int
 	// numbers is the column without a name that numbers the rows from start on; -1 without one.
@@ -131,6 +131,8 @@ func formOf(head, row []string) (form, error) {
 	}
 	if len(ids) > 0 {
 		f.id = ids[0]
+		name := f.names[f.id]
+		f.guess = !named(idNames[:3])(name) && !idEnding.MatchString(name)
 	}
 	if len(values) > 0 {
 		f.value = values[0]
@@ -213,17 +215,19 @@ func counts(names []string) bool {
 	return ok && first <= 1 && len(names) > 0 && kindOf(names[0]) == number
 }
 
+func isYear(s string) bool { return len(s) == 4 && s > "1800" && s < "2200" && kindOf(s) == number }
+
 // rowsForm refuses what looks like a file with a row each series and could be a
 // column of times with values beside them.
 func rowsForm(head, row []string) error {
 	names := head[1:]
-	first, inOrder := numbered(names)
+	_, inOrder := numbered(names)
 	header := !slices.ContainsFunc(names, ofSeries) || head[0] == "" && counts(names)
 	v, err := parseValue(row[0])
 	switch id := err == nil && !math.IsNaN(v); {
 	case isID(head[0]) || strings.EqualFold(head[0], "V1"):
 		return nil
-	case inOrder && len(names) > 2 && kindOf(names[0]) == number && first > 1800 && first < 2200:
+	case inOrder && len(names) > 2 && isYear(names[0]), isYear(head[0]) && isYear(row[0]) && head[0] < row[0]:
 		return errors.New("its numbers could be years or values; begin a line that names the columns with id")
 	case id && (header || len(row) == 2), header && len(names) > 0 && !inOrder && !isDate(names[0]):
 		return errors.New("whether rows are series or times cannot be told for sure; name the first column id where rows are series, or write dates like 2006-01-02 and " + nameThem)
@@ -346,6 +350,9 @@ func readDated(in *rows, f form) (seriesSet, error) {
 		if err != nil && f.id < 0 && f.value >= 0 {
 			return set, fmt.Errorf("%w; name the column that tells series apart id", err)
 		}
+		if err != nil && len(f.columns) > 0 && f.value >= 0 {
+			err = fmt.Errorf("%w; leave rows of one kind, since %s is not read", err, f.unread())
+		}
 		if err != nil {
 			return set, fmt.Errorf("series %q: %w", usance.Clip(set.ids[i]), err)
 		}
@@ -361,6 +368,15 @@ func (f *form) call(column int) string {
 		return usance.Clip(name)
 	}
 	return fmt.Sprintf("column %d", column+1)
+}
+
+// unread names the columns that are not read.
+func (f *form) unread() string {
+	names := make([]string, 0, len(f.columns))
+	for _, i := range f.columns {
+		names = append(names, f.call(i))
+	}
+	return strings.Join(names, ", ")
 }
 
 // told says how a file was read, and what it lacks.
@@ -408,11 +424,7 @@ func (f *form) told(lists [][]dated, step spacing) string {
 		fmt.Fprintf(&b, ", series that end before the last date, and are forecast from their own: %d", early)
 	}
 	if f.value >= 0 && len(f.columns) > 0 {
-		var names []string
-		for _, i := range f.columns {
-			names = append(names, f.call(i))
-		}
-		fmt.Fprintf(&b, "; not read: %s", strings.Join(names, ", "))
+		fmt.Fprintf(&b, "; not read: %s", f.unread())
 	}
 	return b.String()
 }
