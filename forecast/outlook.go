@@ -150,22 +150,29 @@ func (o *outlook) spreadOver(used float64, from, to int, scale float64, k logs) 
 		o.f.odd.another(&grown, days)
 	}
 	if y := o.young; y.mean > 0 {
-		w := o.prior.weight(o.next+from, to-from)
-		whole := w
+		w := y.week.weight(o.next+from, to-from)
+		first := y.week.worth[o.next]
+		whole := max(w, idleDay*days)
 		if from == 0 {
-			w -= min(o.part.share+o.part.counted/y.mean/o.prior.Weekday[o.next], 1) * o.prior.Weekday[o.next]
+			w -= min(o.part.share*first+o.part.counted/y.mean, first)
 		}
 		// In the measure of whole days, of which a part may be over.
 		mean := fromLog(o.prior.center(y)) * w / whole
-		size := o.prior.size(y, to-from)
+		size := o.prior.size(y, to-from) * y.week.apart(to-from)
 		if from == 0 && o.part.share > 0 {
-			rest := (1 - o.part.share) * o.prior.Weekday[o.next] / w
+			rest := (1 - o.part.share) * first / w
 			size = o.part.scale(to, size, o.prior.size(y, max(1, to-1)), rest, mean, y.mean*whole/days, sumLogs)
 		}
 		if from > 0 {
 			size *= laterWindow
 		}
-		young = newTotal(used, y.mean*whole, mean, size, &o.prior.Young[step(y.elapsed)], sumLogs)
+		at := sumLogs
+		if k == dayLogs {
+			// A weekday that brings little is known to within a share of a usual day.
+			mean, whole, at = mean*whole/days, days, k
+			size *= asDays
+		}
+		young = newTotal(used, y.mean*whole, mean, size, &o.prior.Young[step(y.elapsed)], at)
 		o.f.odd.another(&young, days)
 	}
 	if o.own == 0 || o.by == 0 {

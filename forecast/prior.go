@@ -1,6 +1,7 @@
 package forecast
 
 import (
+	"cmp"
 	"math"
 	"slices"
 )
@@ -14,6 +15,9 @@ type Prior struct {
 	Series int `json:"series"`
 	// Weekday holds what a day is worth against the mean day, by time.Weekday.
 	Weekday [7]float64 `json:"weekday"`
+	// Own is the share of how a series' week differs from that which its next one shows
+	// as well.
+	Own float64 `json:"own"`
 	// Rules say how the first days' level is corrected, by elapsed.
 	Rules [len(elapsedSteps)]Rule `json:"rules"`
 	// Size gives the typical error of a young series by sizeOf's terms.
@@ -41,7 +45,7 @@ var elapsedSteps = [...]int{1, 2, 3, 5, 7, 10, 14, 20}
 // defaults is the prior before anything was learned: round figures of what page
 // views, cash withdrawals and synthetic counts have in common.
 var defaults = func() *Prior {
-	p := &Prior{Size: [sizeTerms]float64{-0.65, -0.15, 0.25, -0.1, 0.55}}
+	p := &Prior{Own: ownWeek, Size: [sizeTerms]float64{-0.65, -0.15, 0.25, -0.1, 0.55}}
 	for i := range p.Young {
 		p.Young[i] = common
 	}
@@ -57,6 +61,7 @@ type young struct {
 	features Rule
 	wild     float64 // log of the mean absolute deviation of the days' logarithms
 	elapsed  int
+	week     week
 }
 
 // idleDay is the weight of a weekday under which its use tells nothing of other days.
@@ -65,18 +70,20 @@ const idleDay = 0.25
 // look reads the first days, with the days' weights taken out; buf is scratch.
 func look(days []float64, p *Prior, weekday int, buf []float64) young {
 	buf = buf[:0]
-	y := young{}
+	y := young{week: ownWeekOf(days, weekday, &p.Weekday, cmp.Or(p.Own, ownWeek))}
 	sum, weights := 0.0, 0.0
+	var worth [grownUp]float64
 	for i, v := range days {
 		if math.IsNaN(v) {
 			continue
 		}
 		v = min(max(0, v), huge)
-		w := p.Weekday[(weekday+i)%7]
+		w := y.week.worth[(weekday+i)%7]
 		y.elapsed++
 		sum += v
 		weights += w
 		if w >= idleDay {
+			worth[len(buf)] = w
 			buf = append(buf, v/w)
 		}
 	}
@@ -87,20 +94,22 @@ func look(days []float64, p *Prior, weekday int, buf []float64) young {
 		return young{}
 	}
 	if len(buf) == 0 {
-		buf = append(buf, y.mean)
+		buf, worth[0] = append(buf, y.mean), 1
 	}
 	last := meanOf(buf[max(0, len(buf)-3):])
-	wild, log := 0.0, 0.0
-	for _, v := range buf {
-		log += toLog(v / y.mean)
+	wild, log, all := 0.0, 0.0, 0.0
+	for i, v := range buf {
+		log += worth[i] * toLog(v/y.mean)
+		all += worth[i]
 	}
 	n := float64(len(buf))
-	log /= n
-	for _, v := range buf {
-		wild += math.Abs(toLog(v/y.mean) - log)
+	log /= all
+	for i, v := range buf {
+		wild += worth[i] * math.Abs(toLog(v/y.mean)-log)
 	}
+	wild *= n / all
 	// With few days the deviation says little: it is drawn to a usual one.
-	y.wild = math.Log((wild + 0.25*3) / (n + 3 - 1))
+	y.wild = math.Log((wild*y.week.loose() + 0.25*3) / (n + 3 - 1))
 	y.features = Rule{1, toLog(medianOf(buf)/y.mean) - toLog(1), toLog(last/y.mean) - toLog(1)}
 	if usual := fromLog(p.Level[grid/2]); usual > 0 {
 		y.features[3] = math.Tanh(math.Log(usual/y.mean) / 2)
@@ -147,10 +156,10 @@ func (p *Prior) size(y young, lead int) float64 {
 }
 
 // weight gives the sum of the days' weights from weekday on.
-func (p *Prior) weight(weekday, days int) float64 {
+func (w week) weight(weekday, days int) float64 {
 	sum := 0.0
 	for i := range days {
-		sum += p.Weekday[(weekday+i)%7]
+		sum += w.worth[(weekday+i)%7]
 	}
 	return sum
 }
@@ -228,6 +237,7 @@ func (l *Learner) Prior() *Prior {
 	p := *defaults
 	p.Series = l.seen
 	l.weekdays(&p)
+	l.ownShare(&p)
 	l.levels(&p)
 	l.young(&p)
 	l.grown(&p)
@@ -323,7 +333,7 @@ func (l *Learner) young(p *Prior) {
 					idleLevels[i], idleDays[i] = append(idleLevels[i], actual/float64(lead)), append(idleDays[i], float64(lead))
 					continue
 				}
-				level := actual / p.weight((day+e)%7, lead)
+				level := actual / y.week.weight((day+e)%7, lead)
 				lessons[i] = append(lessons[i], lesson{y, lead, toLog(level/y.mean) - toLog(1)})
 			}
 		}

@@ -58,11 +58,15 @@ func (f *Forecaster) Series(y []float64, cycles []int, h int) Values {
 	if slices.ContainsFunc(cycles, none) {
 		cycles = slices.DeleteFunc(slices.Clone(cycles), none)
 	}
+	first, short := firstWeeks(z, cycles)
 	f.engine.run(z, job{cycles: cycles, horizon: h, oddEnd: f.odd.atEnd})
 	f.law.learn(&f.engine, false)
 	copy(v.path, f.engine.end())
 	copy(v.scale, f.law.scale)
 	v.spread, v.by = f.law.spread, by
+	if short {
+		first.putBack(&v, len(z))
+	}
 	return v
 }
 
