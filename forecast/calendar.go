@@ -31,6 +31,7 @@ type dates struct {
 
 const (
 	maxPlaces   = 31
+	yearDays    = 365
 	monthDays   = 30      // as long as a month, about
 	monthMean   = 30.4369 // as long as a month is on average
 	shortestOwn = 8       // of the cycles that are no months, those looked for

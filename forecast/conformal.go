@@ -21,6 +21,7 @@ type law struct {
 	// typical is the mean of the scale that the errors have.
 	typical float64
 	seen    float64 // the share of the scale that rests on errors
+	doubt   float64 // what was added to the scale for what the errors cannot know
 	exact   float64 // the probability that there is no error at all; 0 once there was one
 	counts  []float64
 	raw     []float64
@@ -163,6 +164,7 @@ func (l *law) hesitate(e *engine) float64 {
 	if e.oddEnd {
 		doubt += oddEnd
 	}
+	l.doubt = doubt
 	for j := range l.scale {
 		l.scale[j] += doubt
 	}

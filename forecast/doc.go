@@ -25,6 +25,10 @@
 // probabilities come. That of a sum comes from the errors of sums, never from
 // adding up the intervals of days.
 //
+// Beside it stand simple forecasts of the total, former totals and, where use comes in
+// spells, renewals of those (rivals): each has the part that the backtest of the total
+// gives it.
+//
 // A day far above all others counts as the largest that others bear out, in all of
 // this: one slip, or one campaign, is not what the next days are like. Another one may
 // come, which widens the tail, the less the further out it was.

@@ -86,10 +86,18 @@ const (
 	// about them: their intervals are sharper on a scale nearer to their own.
 	sumLogs logs = 0.1
 	dayLogs logs = 1
+	// nothing is what there may be of rounding where there is nothing: values are kept to
+	// 2^-32 of the usual one.
+	nothing = 1e-10
 )
 
-func (k logs) of(v float64) float64   { return math.Log(max(v, 0) + float64(k)) }
-func (k logs) back(z float64) float64 { return max(0, math.Exp(min(z, 50))-float64(k)) }
+func (k logs) of(v float64) float64 { return math.Log(max(v, 0) + float64(k)) }
+func (k logs) back(z float64) float64 {
+	if v := math.Exp(min(z, 50)) - float64(k); v > nothing {
+		return v
+	}
+	return 0
+}
 
 func toLog(v float64) float64   { return sumLogs.of(v) }
 func fromLog(z float64) float64 { return sumLogs.back(z) }

@@ -253,7 +253,7 @@ func bands(t Total, levels []float64) []Band {
 func (o *outlook) path(from usance.Date, left int, levels []float64) []Day {
 	out := make([]Day, left)
 	daily := &o.f.daily
-	if o.by > 0 {
+	if o.weigh(0, min(left, soon)); o.by > 0 {
 		daily.learn(&o.f.engine, false)
 		// For single days the spread of single days' errors holds.
 		sums := o.spread

@@ -53,6 +53,8 @@ type outlook struct {
 	// never: none of so many days known brought any use; rare: those that did are few.
 	never int
 	rare  *rare
+	// rivals have a share in totals, where there are days enough to try them.
+	rivals *rivals
 }
 
 // outlook forecasts left days after a history that is not empty.
@@ -93,13 +95,15 @@ func (f *Forecaster) outlook(h history, left int, method Method, p *Prior) *outl
 	}
 	f.engine.run(z, want)
 	f.law.learn(&f.engine, true)
-	if auto := method == Auto || method == ""; auto && (f.engine.zeros > rarely || sumOf(f.engine.end()) <= 0) {
+	auto := method == Auto || method == ""
+	if auto && (f.engine.zeros > rarely || sumOf(f.engine.end()) <= 0) {
 		o.rare = &f.rare
 		if o.rare.weekday(o.next + 6*len(z)); f.months.length > 0 { // a weekday back is six on
 			o.rare.places(&f.months)
 		}
-		o.rare.fit(z, by)
-		o.rare.draw(len(z), left, 0)
+		o.rare.by = by
+		o.rare.fit(z)
+		o.rare.draw(runs, len(z), left, 0)
 	}
 	o.spread = f.law.spread
 	if p.Grown != ([grid]float64{}) {
@@ -110,6 +114,9 @@ func (f *Forecaster) outlook(h history, left int, method Method, p *Prior) *outl
 		}
 	}
 	f.law.meet(&o.spread)
+	if auto {
+		o.enter()
+	}
 	return o
 }
 
@@ -125,12 +132,18 @@ func (o *outlook) total(used float64, from, to int) Total {
 			scale = o.f.engine.windowScale(from, to, scale)
 		}
 	}
+	o.weigh(from, to)
 	return o.spreadOver(used, from, to, scale, sumLogs)
 }
 
 // spreadOver is total with the typical error of the own forecast given, on
-// the scale k.
+// the scale k, which is dayLogs for a single day.
 func (o *outlook) spreadOver(used float64, from, to int, scale float64, k logs) Total {
+	return o.among(o.alone(used, from, to, scale, k), used, from, to, k == dayLogs)
+}
+
+// alone is spreadOver by the methods and their errors.
+func (o *outlook) alone(used float64, from, to int, scale float64, k logs) Total {
 	switch {
 	case o.never > 0:
 		return o.prior.never(o.never, to-from, used)

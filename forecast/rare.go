@@ -33,12 +33,9 @@ const (
 // Marketing Science 29, 2010); then what never came in so many days comes as rarely.
 // The draws are the same each time.
 type rare struct {
-	by     float64
-	left   int
-	sums   []float64 // of each run, up to and without each day
-	sorted []float64
-	sizes  []float64
-	upTo   []float64 // the sizes' weights, summed up
+	draws
+	sizes []float64
+	upTo  []float64 // the sizes' weights, summed up
 	// chance is that of the days of a kind: a weekday, or a place in a longer cycle.
 	chance []float64
 	kind   func(day int) int
@@ -63,9 +60,14 @@ func (m *rare) places(c *calendar) {
 	m.kind = func(day int) int { return int(c.place[day]) }
 }
 
-// fit learns from z, measured by by.
-func (m *rare) fit(z []float64, by float64) {
-	m.by = by
+// like makes m tell kinds of days as another one does.
+func (m *rare) like(o *rare) {
+	m.kind, m.shrink, m.by = o.kind, o.shrink, 1
+	m.chance = grow(m.chance, len(o.chance))
+}
+
+// fit learns from z, and says whether there was any use.
+func (m *rare) fit(z []float64) bool {
 	m.sizes, m.upTo = m.sizes[:0], m.upTo[:0]
 	var with, days [maxPlaces]float64
 	m.certain = certain{likely: 1}
@@ -84,7 +86,9 @@ func (m *rare) fit(z []float64, by float64) {
 			last = i
 		}
 	}
-	m.mean = m.with / m.days
+	if m.mean = m.with / m.days; last < 0 {
+		return false
+	}
 	for d := range m.chance {
 		m.chance[d] = (with[d] + m.shrink*m.mean) / (days[d] + m.shrink)
 	}
@@ -92,32 +96,35 @@ func (m *rare) fit(z []float64, by float64) {
 		m.since++
 		m.likely *= 1 - m.tell(m.kind(i))
 	}
+	return true
 }
 
 // tell is the chance of a kind of day, never quite sure.
 func (m *rare) tell(kind int) float64 { return min(m.chance[kind], 0.98) }
 
-// draw draws the futures of that many days, the first of them being day next and of
+// draw draws so many futures of that many days, the first of them being day next and of
 // it the share over past.
-func (m *rare) draw(next, left int, over float64) {
-	m.left = left
-	m.sums = grow(m.sums, runs*(left+1))
+func (m *rare) draw(futures, next, left int, over float64) {
+	m.begin(futures, left)
 	dice := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // must repeat
 	known := min(m.days, surest)
 	alive := m.likely / (m.likely + ending*(1-m.likely)/m.mean)
 	with := m.mean*known + 0.1
-	const strata = 20
-	var times, again [strata]float64
+	// As many as make a difference: the inverse of the Beta distribution takes long.
+	strata := min(20, futures/10)
+	var times, again [20]float64
 	for i := range strata {
-		u := (float64(i) + 0.5) / strata
+		u := (float64(i) + 0.5) / float64(strata)
 		times[i] = mathext.InvRegIncBeta(with, known-m.mean*known+0.1, u) / m.mean
-		again[i] = mathext.InvRegIncBeta(0.5, m.since+0.5, u) / m.mean
+		if alive*float64(futures) < float64(futures)-0.5 {
+			again[i] = mathext.InvRegIncBeta(0.5, m.since+0.5, u) / m.mean
+		}
 	}
 	total := m.upTo[len(m.upTo)-1]
-	for r := range runs {
+	for r := range futures {
 		at := m.sums[r*(left+1):]
 		k := times[r%strata]
-		if (float64(r)+0.5)/runs > alive {
+		if (float64(r)+0.5)/float64(futures) > alive {
 			k = again[r%strata]
 		}
 		sum := 0.0
@@ -134,27 +141,6 @@ func (m *rare) draw(next, left int, over float64) {
 			at[d+1] = sum
 		}
 	}
-}
-
-// total gives the distribution of used and the days from ≤ day < to ahead.
-func (m *rare) total(used float64, from, to int) Total {
-	days := float64(to - from)
-	m.sorted = m.sorted[:0]
-	none := 0.0
-	for r := range runs {
-		at := m.sums[r*(m.left+1):]
-		v := at[to] - at[from]
-		if v <= 0 {
-			none++
-		}
-		m.sorted = append(m.sorted, v)
-	}
-	slices.Sort(m.sorted)
-	t := Total{Used: used, open: true, unit: days * m.by, logs: sumLogs, none: none / runs, counts: true}
-	for i, p := range probabilities {
-		t.at[i] = toLog(m.sorted[min(runs-1, int(p*runs))] / days)
-	}
-	return t
 }
 
 // An Idle is what series showed whose first days had no use.

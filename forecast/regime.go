@@ -17,8 +17,6 @@ const (
 	// firstUse is how much more likely a change is, as a logarithm, where there was no
 	// use before: licences are often made before they are needed.
 	firstUse = 0.7
-	// yearDays is after how many days a pause that belongs to the season comes again.
-	yearDays = 365
 )
 
 // regime gives the index of the day on which the present way of use began, 0 where
@@ -171,7 +169,7 @@ func afterPause(days []float64) (at int, ok bool) {
 			idle, least = 0, pause
 		}
 	}
-	if found == 0 || seasonal(days, at, found) {
+	if found == 0 || recurs(days, found) {
 		return 0, false
 	}
 	if idle < wait { // as of the last day with use: that the last days are a weekend tells nothing
@@ -195,14 +193,35 @@ func afterPause(days []float64) (at int, ok bool) {
 	return at, anew*s.after.share()+(1-anew)*all.share() >= likely
 }
 
-// seasonal tells a pause before the day at that came a year before as well, with use
-// between: the days before it then tell when the next one comes.
-func seasonal(days []float64, at, idle int) bool {
-	ago := at - yearDays
-	if ago < idle {
-		return false
+// recurs tells that a pause of idle days is one of several, as those of work on projects
+// or of seasons are, with spells of use between: then what was before it tells how long
+// the present one goes on, unless it has lasted much longer than any.
+func recurs(days []float64, idle int) bool {
+	least := max(pause/2, idle/3)
+	from, last, without, longest, pauses := -1, -1, 0, 0, 0
+	for i, v := range days {
+		switch stateOf(v) {
+		case 0:
+			without++
+		case 1:
+			if without >= least {
+				pauses++
+				if from >= 0 && mostly(days[from:last+1]) == 1 {
+					longest = max(longest, last+1-from)
+				}
+				from = i
+			}
+			if from < 0 {
+				from = i
+			}
+			without, last = 0, i
+		}
 	}
-	return mostly(days[ago-idle:ago]) == 0 && mostly(days[ago:at-idle]) == 1
+	present := last + 1 - from
+	if without >= least {
+		longest, present = max(longest, present), 0
+	}
+	return pauses > 1 && longest >= shortestBreak && 2*present <= 3*longest
 }
 
 // mostly is the state of most of the days.

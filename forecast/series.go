@@ -14,6 +14,7 @@ type Forecaster struct {
 	rare   rare
 	odd    odd // of the series that was measured last
 	months calendar
+	rivals rivals
 	buf    []float64
 }
 

@@ -80,6 +80,9 @@ func (o *outlook) partly(p partDay, used float64) {
 	}
 	o.part = p
 	o.rarely(p, used)
+	if v := o.rivals; v != nil && v.inSpells {
+		v.spells.draw(spellFutures, o.left, p.share, used > 0)
+	}
 	if o.by <= 0 {
 		return
 	}
@@ -107,11 +110,12 @@ func (o *outlook) rarely(p partDay, used float64) {
 		z[o.never] = 1
 		o.rare = &o.f.rare
 		o.rare.weekday(o.next + 6*o.never) // a weekday back is six on
-		o.rare.fit(z, used)
+		o.rare.by = used
+		o.rare.fit(z)
 		o.never = 0
 	case used > 0:
 		z := append(slices.Clone(o.f.engine.y), used/o.by)
-		o.rare.fit(z, o.by)
+		o.rare.fit(z)
 	case o.rare == nil:
 		return
 	}
@@ -119,7 +123,7 @@ func (o *outlook) rarely(p partDay, used float64) {
 	if p.counted > 0 {
 		over = 1
 	}
-	o.rare.draw(next, o.left, over)
+	o.rare.draw(runs, next, o.left, over)
 }
 
 // scale gives the typical error of the rest of the first day and the days after
