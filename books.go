@@ -63,13 +63,12 @@ func CheckCounters(ctx context.Context, v View, l *License, t *Threshold, from, 
 				fault(false, fmt.Sprintf("the counter holds %d units, its period's usage is %d", c.Quantity, sum), fix)
 			}
 		}
-		if problem, byHand := t.misjudged(c); problem != "" {
-			fault(false, problem, byHand)
+		if problem := t.misjudged(c); problem != "" {
+			fault(false, problem, counterByHand)
 		}
 		delete(sums, c.PeriodStart)
 		of := revisions[c.CounterKey]
 		overages += len(of)
-		const byHand = "no recalculation rewrites it: put the row of license_usage_overages back by hand, or from a backup"
 		problem, mendable, err := t.mischarged(c, of)
 		if err != nil {
 			return 0, 0, nil, err
@@ -82,7 +81,7 @@ func CheckCounters(ctx context.Context, v View, l *License, t *Threshold, from, 
 		case mendable:
 			fault(true, problem, fix)
 		default:
-			fault(true, problem, byHand)
+			fault(true, problem, overageByHand)
 		}
 	}
 	for _, start := range slices.Sorted(maps.Keys(sums)) {

@@ -6,20 +6,25 @@ import (
 	"time"
 )
 
-// maxLateGrace is the longest that USANCE_LATE_GRACE can be.
-const maxLateGrace = 31 * 24 * time.Hour
+// MaxLateGrace is the longest that the late grace can be.
+const MaxLateGrace = 31 * 24 * time.Hour
+
+// What to do about rows that no recalculation rewrites.
+const (
+	counterByHand = "put terms of this row of license_usage_counters back by hand, or the row from a backup"
+	overageByHand = "no recalculation rewrites it: put the row of license_usage_overages back by hand, or from a backup"
+)
 
 // misjudged says what is wrong with the terms that a counter holds for itself;
 // nothing when it holds none, or well.
-func (t *Threshold) misjudged(c *Counter) (problem, fix string) {
+func (t *Threshold) misjudged(c *Counter) string {
 	if c.Terms == nil {
-		return "", ""
+		return ""
 	}
-	const byHand = "put terms of this row of license_usage_counters back by hand, or the row from a backup"
 	if c.Terms.LimitQuantity < 1 || c.Terms.GracePercentage < 0 || c.Terms.GracePercentage > 100 || c.Terms.Price().Validate() != nil {
-		return fmt.Sprintf("the counter holds terms that no threshold can have: a limit of %d units and a grace of %d percent", c.Terms.LimitQuantity, c.Terms.GracePercentage), byHand
+		return fmt.Sprintf("the counter holds terms that no threshold can have: a limit of %d units and a grace of %d percent", c.Terms.LimitQuantity, c.Terms.GracePercentage)
 	}
-	return "", ""
+	return ""
 }
 
 // misfiled says what is wrong with one overage row beside its sums: what its
@@ -66,5 +71,5 @@ func (t *Threshold) lastSettling(c *Counter, r *Overage, m Moment) time.Time {
 	if kind == PeriodTotal {
 		kind, end = PeriodMonthly, MinDate
 	}
-	return max(end, PeriodOf(kind, DateOf(r.DetectedAt, m.Zone), m.AnchorDay).End).Start(m.Zone).Add(maxLateGrace)
+	return max(end, PeriodOf(kind, DateOf(r.DetectedAt, m.Zone), m.AnchorDay).End).Start(m.Zone).Add(MaxLateGrace)
 }

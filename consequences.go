@@ -23,8 +23,9 @@ type Cause struct {
 }
 
 // Add takes in the verdict on the counter that is stored as before; currency
-// is the licence's. An overage that changed leaves an audit row for each cause:
-// there is none where it counts on while its period is open.
+// is the licence's. An overage that changed leaves an audit row for each cause, with
+// the overage as it was before all of them and is after: none are given where it
+// counts on while its period is open.
 func (q *Consequences) Add(before Counter, v Verdict, currency string, causes ...Cause) error {
 	if v.Counter.Level != before.Level || v.Counter.State != before.State || v.Counter.Quantity != before.Quantity || v.Counter.Terms != before.Terms {
 		q.Counters = append(q.Counters, v.Counter)

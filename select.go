@@ -23,8 +23,8 @@ func SelectNth(v []float64, k int) float64 {
 }
 
 // smaller moves the values that are smaller than pivot to the front, and gives their
-// number. Which ones are is for the processor to guess; so that it need not, the
-// number is added to rather than branched on, which takes less than half the time.
+// number. It is added to without a branch, which would be mispredicted half of the
+// time: that takes less than half as long.
 func smaller(v []float64, pivot float64) (n int) {
 	for i, x := range v {
 		v[i], v[n] = v[n], x

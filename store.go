@@ -445,6 +445,9 @@ type Tx interface {
 	AcknowledgeAlert(ctx context.Context, id ID, by string, at time.Time) error
 	AddAudit(ctx context.Context, entries []AuditEntry) error
 	PutAPIKey(ctx context.Context, k APIKey) error
+	// LockAPIKeys has other transactions that lock them wait for the end of this one:
+	// who rewrites keys as it has read them locks first.
+	LockAPIKeys(ctx context.Context) error
 
 	// TakePending deletes those of the pending batches that are there, known by
 	// ID and Group, and gives their ids: who deletes, folds.

@@ -110,9 +110,9 @@ func (t *Threshold) Validate() error {
 	return nil
 }
 
-// Readable tells what is wrong with a threshold that a store has read: of a
+// CheckStored tells what is wrong with a threshold that a store has read: of a
 // period type that is none, whoever asks for a period would get no answer.
-func (t *Threshold) Readable() error {
+func (t *Threshold) CheckStored() error {
 	if slices.Contains(PeriodTypes, t.PeriodType) {
 		return nil
 	}

@@ -109,7 +109,8 @@ type api struct {
 	seconds  *prometheus.HistogramVec
 	refused  *prometheus.CounterVec
 	limits   limits
-	room     room
+	bodies   room // of all requests
+	lines    room // of all streams
 }
 
 // New makes the handler of everything under /v1, /api, /openapi.json, /docs,
@@ -120,7 +121,7 @@ func New(d Deps) *API {
 }
 
 func newAPI(d Deps) *api {
-	a := &api{d: d, log: d.Logger, now: d.Now, byName: make(map[string]*operation),
+	a := &api{d: d, log: d.Logger, now: d.Now, byName: make(map[string]*operation), bodies: room{size: roomForBodies}, lines: room{size: roomForLines},
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "usance_http_requests_total", Help: "Requests answered, by operation and HTTP status.",
 		}, []string{"operation", "status"}),
@@ -239,10 +240,9 @@ func (a *api) wrap(next http.Handler) http.Handler {
 		h.Set("X-Request-Id", id)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
-		ctx, release := a.room.hold(context.WithValue(r.Context(), requestIDKey, id))
-		defer release()
-		r = r.WithContext(ctx)
-		answer := &answerWriter{ResponseWriter: w, status: http.StatusOK}
+		r = r.WithContext(context.WithValue(r.Context(), requestIDKey, id))
+		answer := &answerWriter{ResponseWriter: w, status: http.StatusOK, held: held{room: &a.bodies}}
+		defer answer.held.release()
 		w = answer
 		defer func() {
 			v := recover()
@@ -262,9 +262,11 @@ func (a *api) wrap(next http.Handler) http.Handler {
 	})
 }
 
-// answerWriter knows whether an answer has begun, and with what status.
+// answerWriter knows whether an answer has begun, and with what status, and what
+// the request holds until it ends.
 type answerWriter struct {
 	http.ResponseWriter
+	held   held
 	status int
 	begun  bool
 }
@@ -409,7 +411,7 @@ func (a *api) inputREST(w http.ResponseWriter, r *http.Request, o *operation) (a
 		if err := jsonContent(r); err != nil {
 			return nil, err
 		}
-		body, err := a.readBody(w, r, maxBody)
+		body, err := readBody(w, r, maxBody)
 		if err != nil {
 			return nil, err
 		}

@@ -60,7 +60,7 @@ func (a *api) countCloudEvents(w http.ResponseWriter, r *http.Request, p access.
 	if _, params, _ := mime.ParseMediaType(ct); !utf8Charset(params) {
 		return nil, usance.NewError(usance.CodeUnsupportedMedia, "the content type %q is not read here; send UTF-8", usance.Clip(ct))
 	}
-	body, err := a.readBody(w, r, maxEventsBody)
+	body, err := readBody(w, r, maxEventsBody)
 	if err != nil {
 		return nil, err
 	}

@@ -399,22 +399,22 @@ func queryValue(name string, t reflect.Type, s string) (any, error) {
 
 // readBody reads at most limit bytes. A body that says it is longer is refused
 // before any of it is read, and one for which there is no room once there is none.
-func (a *api) readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, tooLarge(limit)
 	}
 	// The length is the client's word: memory is taken as bytes arrive.
 	var buf bytes.Buffer
 	buf.Grow(int(min(max(r.ContentLength, 0), smallBody)) + bytes.MinRead)
-	body := http.MaxBytesReader(w, r.Body, limit)
+	body, held := http.MaxBytesReader(w, r.Body, limit), heldOf(w)
 	_, err := buf.ReadFrom(io.LimitReader(body, smallBody))
 	if err == nil && buf.Len() == smallBody {
-		_, err = buf.ReadFrom(a.room.reader(r.Context(), body))
+		_, err = buf.ReadFrom(held.reader(body))
 	}
 	if err != nil {
 		if usance.ErrorCode(err) == usance.CodeOverloaded {
-			// Many clients read no answer before they have sent all.
-			_, _ = io.Copy(io.Discard, body)
+			held.release()
+			_, _ = io.Copy(io.Discard, body) // many clients read no answer before they have sent all
 			return nil, err
 		}
 		var over *http.MaxBytesError

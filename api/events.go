@@ -20,6 +20,7 @@ type batch struct {
 	atomic bool
 	// form tells how the answer is shaped.
 	form batchForm
+	room int64 // that it has of the room for lines
 }
 
 type batchForm int

@@ -85,7 +85,7 @@ func (a *api) answerEvents(w http.ResponseWriter, r *http.Request, p access.Prin
 	if err != nil {
 		return nil, err
 	}
-	body, err := a.readBody(w, r, maxEventsBody)
+	body, err := readBody(w, r, maxEventsBody)
 	var b *batch
 	if err == nil {
 		b, err = decodeEvents(body)
@@ -147,7 +147,7 @@ func (a *api) serveLines(w http.ResponseWriter, r *http.Request) {
 	go func() {
 		defer close(chunks)
 		defer a.contain(ctx, func(err error) { readErr <- err })
-		readErr <- readLines(ctx, r.Body, chunks)
+		readErr <- readLines(ctx, r.Body, chunks, &a.lines)
 	}()
 	giveUp := func() { // a reader that waits for the client must not outlive the answer
 		cancel()
@@ -155,7 +155,8 @@ func (a *api) serveLines(w http.ResponseWriter, r *http.Request) {
 		// has passed is good for no further request.
 		late := time.AfterFunc(readerEnds, func() { _ = rc.SetReadDeadline(time.Now()) })
 		defer late.Stop()
-		for range chunks {
+		for b := range chunks {
+			a.lines.give(b.room)
 		}
 	}
 	defer cancel()
@@ -206,6 +207,7 @@ func (a *api) countLines(ctx context.Context, r *http.Request, chunks <-chan *ba
 			logFault(ctx, a.log, "usage.trackEvents", e)
 			results = resultsOf(b, e, err)
 		}
+		a.lines.give(b.room)
 		if writeLines(out, results) != nil || out.Flush() != nil || err != nil {
 			return false
 		}
@@ -264,10 +266,22 @@ func writeLines(out *bufio.Writer, results []usance.Result) error {
 }
 
 // readLines cuts the body into chunks of events, until its end. A chunk is
-// given on when it is full or when the client pauses.
-func readLines(ctx context.Context, body io.Reader, chunks chan<- *batch) error {
+// given on when it is full, when the client pauses, or when there is no room for
+// more: many streams at once get smaller chunks.
+func readLines(ctx context.Context, body io.Reader, chunks chan<- *batch, memory *room) error {
 	in := bufio.NewReaderSize(body, 4*maxLine)
 	b, size := new(batch), 0
+	defer func() { memory.give(b.room) }() // of what nobody is given
+	grow := func(line int) bool {
+		size += line
+		for int64(size)-b.room > smallBody {
+			if size >= chunkBytes || !memory.take(smallBody) {
+				return false
+			}
+			b.room += smallBody
+		}
+		return true
+	}
 	give := func() bool {
 		if len(b.events) == 0 {
 			return true
@@ -288,12 +302,13 @@ func readLines(ctx context.Context, body io.Reader, chunks chan<- *batch) error 
 			}
 			return usance.WrapError(err, usance.CodeValidation, "the stream broke off; send what has no answer again")
 		}
+		roomy := true
 		if trimmed := bytes.TrimSpace(line); len(trimmed) > 0 || tooLong {
 			b.add(decodeLine(trimmed, tooLong))
-			size += len(line)
+			roomy = grow(len(line))
 		}
 		atEnd := err == io.EOF
-		if atEnd || len(b.events) == chunkEvents || size >= chunkBytes || !lineWaits(in) {
+		if atEnd || len(b.events) == chunkEvents || !roomy || !lineWaits(in) {
 			if !give() || atEnd {
 				return nil
 			}

@@ -110,7 +110,7 @@ func (a *api) eventOperations() []*operation {
 			example: `{}`,
 		}, nil, func(ctx context.Context, _ *Call, _ *none) (none, error) { return none{}, a.d.Ingest.SelfTest(ctx) }),
 		op(operation{
-			name: "usage.checkSchema", kind: isQuery, method: "GET", path: "/v1/schema", need: access.ReadAll, tag: tagEvents,
+			name: "usage.checkSchema", kind: isQuery, method: "GET", path: "/v1/schema", need: access.ReadAll, tag: tagAdmin,
 			summary: "Compare the database's tables, views and indexes with those that it must have",
 			detail:  "Names what is missing, or is another one, and the statement or migration that makes it again. Changes nothing.",
 			example: `{}`,

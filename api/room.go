@@ -1,60 +1,70 @@
 package api
 
 import (
-	"context"
 	"io"
+	"net/http"
 	"sync/atomic"
 	"time"
 
 	"github.com/usance/usance"
 )
 
-// The memory that bodies may take together, whoever sends them: as bytes, of which
-// what is decoded takes as much again. What fits into smallBody is not counted, so
-// that large bodies leave room for others at all times.
+// The memory that bodies may take together, whoever sends them, and that lines of
+// streams may; as bytes, of which what is decoded takes some more. What fits into
+// smallBody is not counted, so that there is always room for others.
 const (
 	roomForBodies = 48 << 20
+	roomForLines  = 24 << 20
 	smallBody     = 64 << 10
 )
 
-// room is what bodies may take together.
-type room struct{ taken atomic.Int64 }
-
-// held is what the bodies of one request have taken of it.
-type held struct{ bytes atomic.Int64 }
-
-type heldKeyType struct{}
-
-// hold gives a context whose request's bodies are held against the room until
-// release: for as long as something refers to them.
-func (m *room) hold(ctx context.Context) (_ context.Context, release func()) {
-	h := new(held)
-	return context.WithValue(ctx, heldKeyType{}, h), func() { m.taken.Add(-h.bytes.Swap(0)) }
+// room is memory that is shared.
+type room struct {
+	size  int64
+	taken atomic.Int64
 }
 
-// reader takes room for what is read, and fails once there is none.
-func (m *room) reader(ctx context.Context, body io.Reader) io.Reader {
-	h, _ := ctx.Value(heldKeyType{}).(*held)
-	return &roomReader{body, m, h}
+// take takes n bytes, if there are so many.
+func (m *room) take(n int64) bool {
+	if m.taken.Add(n) <= m.size {
+		return true
+	}
+	m.taken.Add(-n)
+	return false
 }
+
+func (m *room) give(n int64) { m.taken.Add(-n) }
+
+// held is what one request has taken of the room for bodies, until it is answered:
+// for as long as something refers to what was read.
+type held struct {
+	room  *room
+	bytes int64
+}
+
+func (h *held) release() {
+	h.room.give(h.bytes)
+	h.bytes = 0
+}
+
+// reader takes room for what is read, and fails when there is none.
+func (h *held) reader(body io.Reader) io.Reader { return &roomReader{body, h} }
 
 type roomReader struct {
 	io.Reader
-	room *room
 	held *held
 }
 
 func (r *roomReader) Read(p []byte) (int, error) {
 	n, err := r.Reader.Read(p)
-	r.held.bytes.Add(int64(n))
-	if r.room.taken.Add(int64(n)) > roomForBodies {
-		return n, overfull()
+	if !r.held.room.take(int64(n)) {
+		full := usance.NewError(usance.CodeOverloaded, "more is being sent than there is memory for; nothing of this request was looked at; send it again, or smaller requests")
+		full.RetryAfter = time.Second
+		return n, full
 	}
+	r.held.bytes += int64(n)
 	return n, err
 }
 
-func overfull() error {
-	err := usance.NewError(usance.CodeOverloaded, "more is being sent than there is memory for; nothing of this request was looked at; send it again, or send smaller requests or application/x-ndjson")
-	err.RetryAfter = time.Second
-	return err
-}
+// heldOf gives what the request of an answer holds; every answer comes by wrap.
+func heldOf(w http.ResponseWriter) *held { return &w.(*answerWriter).held }

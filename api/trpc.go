@@ -287,7 +287,7 @@ func (a *api) trpcInput(w http.ResponseWriter, r *http.Request, params url.Value
 				limit = maxEventsBody
 			}
 		}
-		body, err := a.readBody(w, r, limit)
+		body, err := readBody(w, r, limit)
 		if err != nil {
 			return nil, err
 		}

@@ -184,7 +184,7 @@ func FuzzTRPCInput(f *testing.F) {
 		r := httptest.NewRequest(method, target, strings.NewReader(body))
 		r.Header.Set("Authorization", "Bearer x")
 		r.SetPathValue("procedures", names)
-		calls, _, err := a.trpcCalls(httptest.NewRecorder(), r, true)
+		calls, _, err := a.trpcCalls(&answerWriter{ResponseWriter: httptest.NewRecorder(), held: held{room: &a.bodies}}, r, true)
 		if err != nil {
 			if usance.ErrorCode(err) == usance.CodeInternal {
 				t.Fatalf("not a user's error: %v", err)

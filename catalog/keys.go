@@ -49,7 +49,10 @@ func (c *Catalog) addKey(ctx context.Context, tx usance.Tx, k usance.APIKey, act
 // RevokeKey ends a key at once.
 func (c *Catalog) RevokeKey(ctx context.Context, id, actor string) (usance.APIKey, error) {
 	var k usance.APIKey
-	err := c.store.Update(ctx, keyLocks, func(tx usance.Tx) error {
+	err := c.store.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+		if err := tx.LockAPIKeys(ctx); err != nil {
+			return err
+		}
 		old, err := tx.APIKey(ctx, id)
 		if err != nil {
 			return err
@@ -77,7 +80,10 @@ func (c *Catalog) RotateKey(ctx context.Context, id string, overlap time.Duratio
 	}
 	var k usance.APIKey
 	var secret string
-	err := c.store.Update(ctx, keyLocks, func(tx usance.Tx) error {
+	err := c.store.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+		if err := tx.LockAPIKeys(ctx); err != nil {
+			return err
+		}
 		line, err := lineOf(ctx, tx, id)
 		if err != nil {
 			return err
@@ -119,10 +125,6 @@ func (c *Catalog) RotateKey(ctx context.Context, id string, overlap time.Duratio
 	})
 	return k, secret, err
 }
-
-// keyLocks keep changes of keys apart, each of which writes keys as it has read
-// them: the name of the group that they lock is no licence's.
-var keyLocks = usance.Locks{Exclusive: []string{"api_keys"}}
 
 // lineOf gives a key and those that came into its place, one after the other.
 func lineOf(ctx context.Context, tx usance.Tx, id string) ([]usance.APIKey, error) {

@@ -101,7 +101,7 @@ func (in *Ingester) commit(ctx context.Context, requests []*request) (err error)
 	for range maxJudgings {
 		err = in.store.Update(ctx, usance.Locks{Shared: ids}, func(tx usance.Tx) error {
 			g = newGroup(in, requests, len(ids), careful)
-			return g.run(ctx, tx, ids)
+			return in.contained(ctx, func() error { return g.run(ctx, tx, ids) })
 		})
 		// On the careful way another node may still be faster with a key.
 		if !errors.Is(err, errCareful) && !errors.Is(err, usance.ErrKeyExists) {

@@ -249,9 +249,9 @@ func (in *Ingester) Accepting() bool {
 	return !in.closed && (at == 0 || in.o.Now().Sub(time.Unix(0, at)) > failureShown)
 }
 
-// hopeless is how many requests of a group that failed the store must not take,
-// one after the other, for the rest to be answered the same: each may wait for
-// it as long as the group did.
+// hopeless is after how many requests in a row, of a group that failed, that found
+// the store unavailable the rest get that answer untried: each waits for it as long
+// as the group did.
 const hopeless = 2
 
 // settle commits a group and answers its requests. A group that fails is
@@ -281,7 +281,7 @@ func (in *Ingester) settle(group []*request) {
 
 func (in *Ingester) try(group []*request) error {
 	ctx, end := in.within(group)
-	err := in.commitGuarded(ctx, group)
+	err := in.commit(ctx, group)
 	end(err)
 	if err != nil && len(group) == 1 {
 		in.o.Logger.ErrorContext(ctx, "ingest commit failed", "events", len(group[0].items), "error", err)
@@ -289,16 +289,16 @@ func (in *Ingester) try(group []*request) error {
 	return err
 }
 
-// commitGuarded is commit, of which a panic is a failure: it is told of, and those
-// who wait have their answer, as in a handler of HTTP. What was written is undone.
-func (in *Ingester) commitGuarded(ctx context.Context, group []*request) (err error) {
+// contained is fn, of which a panic is a failure: it is told of, what the transaction
+// wrote is undone, and those who wait have their answer, as in a handler of HTTP.
+func (in *Ingester) contained(ctx context.Context, fn func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("ingest panicked: %v", p)
 			in.o.Logger.ErrorContext(ctx, "ingest panicked", "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
-	return in.commit(ctx, group)
+	return fn()
 }
 
 func (in *Ingester) answer(group []*request, err error) {
@@ -309,7 +309,7 @@ func (in *Ingester) answer(group []*request, err error) {
 			r.done <- nil
 			continue
 		}
-		own := *outward(err)
+		own := *outward(err) // who has it may add to it
 		r.done <- &own
 	}
 }

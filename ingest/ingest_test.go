@@ -397,17 +397,28 @@ func TestUnreadableThreshold(t *testing.T) {
 	}
 }
 
-// panicking is a store of which a transaction panics while it is armed.
+// panicking is a store of which a transaction panics, behind a write, while it is armed.
 type panicking struct {
 	usance.Store
 	armed bool
 }
 
 func (p *panicking) Update(ctx context.Context, locks usance.Locks, fn func(usance.Tx) error) error {
-	if p.armed {
-		panic("no such thing")
+	return p.Store.Update(ctx, locks, func(tx usance.Tx) error {
+		if p.armed {
+			tx = panickingTx{tx}
+		}
+		return fn(tx)
+	})
+}
+
+type panickingTx struct{ usance.Tx }
+
+func (p panickingTx) AddEvents(ctx context.Context, batches []usance.Batch) error {
+	if err := p.Tx.AddEvents(ctx, batches); err != nil {
+		return err
 	}
-	return p.Store.Update(ctx, locks, fn)
+	panic("no such thing")
 }
 
 // A panic is the request's failure, and not the end of the server.

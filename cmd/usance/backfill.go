@@ -129,7 +129,7 @@ func (c *backfillCmd) Run(ctx context.Context, p *program) error {
 			return err
 		}
 		defer in.close() //nolint:errcheck // it was read only
-		if err := b.ofFile(in, c); err != nil {
+		if err := b.ofFile(ctx, in, c); err != nil {
 			return err
 		}
 	}

@@ -61,6 +61,19 @@ func (in *inputFile) isPart(since position) bool { return in.at.Offset-since.Off
 // source names the file to the server: the same for the same content.
 func (in *inputFile) source() string { return filepath.Base(in.path) + " " + in.id.Content }
 
+// whileWanted reads until the context ends.
+type whileWanted struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (w whileWanted) Read(p []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return w.r.Read(p)
+}
+
 // fileID tells files apart.
 type fileID struct {
 	Stamp   string `json:"stamp,omitempty"`   // another one when the file was written
@@ -116,7 +129,7 @@ func openInput(path string, bar *progress) (*inputFile, error) {
 
 // identify tells the file by all that it holds. It is not read whole again where
 // the checkpoint tells what it held, and it was not written since.
-func (in *inputFile) identify(checkpoint string) error {
+func (in *inputFile) identify(ctx context.Context, checkpoint string) error {
 	if b, err := os.ReadFile(checkpoint); err == nil {
 		var of fileID
 		if json.Unmarshal(b, &of) == nil && of.Stamp == in.id.Stamp && of.Content != "" {
@@ -125,7 +138,7 @@ func (in *inputFile) identify(checkpoint string) error {
 		}
 	}
 	h := sha256.New()
-	if _, err := io.Copy(h, io.NewSectionReader(in.f, 0, in.size)); err != nil {
+	if _, err := io.Copy(h, whileWanted{ctx, io.NewSectionReader(in.f, 0, in.size)}); err != nil {
 		return err
 	}
 	in.id.Content = hex.EncodeToString(h.Sum(nil)[:8])

@@ -72,7 +72,7 @@ func (b *backfill) besides(name string) {
 }
 
 // ofFile sets the backfill of a file up.
-func (b *backfill) ofFile(in *inputFile, c *backfillCmd) (err error) {
+func (b *backfill) ofFile(ctx context.Context, in *inputFile, c *backfillCmd) (err error) {
 	if c.daily() {
 		if in.isJSON {
 			return fmt.Errorf("%s holds JSON; daily totals are read from CSV with a header line", in.path)
@@ -86,8 +86,10 @@ func (b *backfill) ofFile(in *inputFile, c *backfillCmd) (err error) {
 		return fmt.Errorf("%s line 1: %w", in.path, err)
 	}
 	b.besides(filepath.Clean(in.path))
-	if err := in.identify(b.path); err != nil {
-		return err
+	if !b.dry {
+		if err := in.identify(ctx, b.path); err != nil {
+			return err
+		}
 	}
 	b.in, b.how, b.file = in, c.how(in.id.Content), in.id
 	return nil

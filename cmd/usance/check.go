@@ -265,7 +265,7 @@ func countKeys(ctx context.Context, s usance.Store, now time.Time) (n int, err e
 		var keys []usance.APIKey
 		keys, p.Cursor, err = s.APIKeys(ctx, p)
 		for _, k := range keys {
-			if k.RevokedAt == nil && (k.ExpiresAt == nil || now.Before(*k.ExpiresAt)) {
+			if k.Usable(now) {
 				n++
 			}
 		}

@@ -268,7 +268,7 @@ func (c *config) check(unread []fault) []fault {
 	if !slices.Contains([]string{"auto", "json", "text"}, c.LogFormat) {
 		bad("USANCE_LOG_FORMAT", "must be auto, json or text, not %q", c.LogFormat)
 	}
-	if c.LateGrace < time.Minute || c.LateGrace > 31*24*time.Hour {
+	if c.LateGrace < time.Minute || c.LateGrace > usance.MaxLateGrace {
 		bad("USANCE_LATE_GRACE", "must be from 1m to 744h, not %s", c.LateGrace)
 	}
 	within("USANCE_AUTO_APPROVE_CENTS", c.AutoApproveCents, 0, 1_000_000_000_000)

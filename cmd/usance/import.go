@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -62,7 +63,7 @@ type refused struct {
 
 // Run imports the logs.
 func (c *importCmd) Run(ctx context.Context, p *program) error {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	o, err := c.options(p)
 	if err != nil {

@@ -34,7 +34,7 @@ var checks = []struct {
 }{
 	{"events", (*findings).events}, {"aggregation", (*findings).aggregation}, {"thresholds", (*findings).thresholds},
 	{"queries", (*findings).queries}, {"errors", (*findings).errors}, {"cache", (*findings).cache},
-	{"jobs", (*findings).queue}, {"forecasts", (*findings).forecasts}, {"books", (*findings).rightBooks}, {"file", (*findings).wholeFile},
+	{"jobs", (*findings).queue}, {"forecasts", (*findings).forecasts}, {"books", (*findings).rightBooks}, {"file", (*findings).soundFile}, {"schema", (*findings).wholeSchema},
 }
 
 func checkNames() []string {
@@ -333,21 +333,19 @@ func (f *findings) faults() []fold.Discrepancy {
 }
 
 // wholeSchema: every table, column, view and index is there.
-func (f *findings) wholeSchema() measure {
+func (f *findings) wholeSchema() []measure {
 	var problems, fixes []string
 	for _, s := range f.schema {
 		problems = append(problems, fmt.Sprintf("%s %s %s", s.Kind, s.Name, s.Problem))
 		fixes = append(fixes, s.Name+": "+s.Fix)
 	}
 	if len(problems) == 0 {
-		return held("file: schema", "tables, columns, views and indexes are there", "as the migrations make it", true, "")
+		return []measure{held("schema", "tables, columns, views and indexes are there", "as the migrations make it", true, "")}
 	}
-	return held("file: schema", strings.Join(problems, "; "), "as the migrations make it", false, strings.Join(fixes, "\n  → "))
+	return []measure{held("schema", strings.Join(problems, "; "), "as the migrations make it", false, strings.Join(fixes, "\n  → "))}
 }
 
-// wholeFile: the database file is sound, and holds what it must.
-func (f *findings) wholeFile() []measure { return append(f.soundFile(), f.wholeSchema()) }
-
+// soundFile: the database file is whole.
 func (f *findings) soundFile() []measure {
 	if f.noFile {
 		return []measure{notApplicable("file", "is sound", "the data are in PostgreSQL; pg_amcheck checks it")}

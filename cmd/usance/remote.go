@@ -146,6 +146,9 @@ func (r *remote) close() error {
 
 // call carries out an operation by its name, such as keys.list.
 func (r *remote) call(ctx context.Context, operation string, in, out any) error {
+	if r.local != nil {
+		r.faults.take() // of what went before
+	}
 	err := client.New(r.url, r.key, client.Options{HTTP: r.http, Patience: patienceOfCommands}).Do(ctx, operation, in, out)
 	if usance.ErrorCode(err) == usance.CodeInternal && r.local != nil {
 		if cause := r.faults.take(); cause != "" {

@@ -128,14 +128,19 @@ func (c verifyCmd) find(ctx context.Context, r *remote) (*findings, error) {
 	for _, q := range []struct {
 		check string
 		ask   func(context.Context, *remote, *findings) error
-	}{{"queries", probe}, {"forecasts", askForecasts}, {"books", c.openBooks}, {"file", askSchema}} {
+	}{{"queries", probe}, {"forecasts", askForecasts}, {"books", c.openBooks}, {"schema", askSchema}} {
 		if !c.wants(q.check) {
 			continue
 		}
 		// Of a server that says what is wrong, the other checks may say why.
-		if err := q.ask(ctx, r, f); ctx.Err() != nil || usance.ErrorCode(err) == usance.CodeUnavailable {
+		err := q.ask(ctx, r, f)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if usance.ErrorCode(err) == usance.CodeUnavailable {
 			return nil, err
-		} else if err != nil {
+		}
+		if err != nil {
 			f.unasked[q.check] = err
 		}
 	}

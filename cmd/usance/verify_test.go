@@ -148,7 +148,7 @@ func TestEachCheckFailsByItself(t *testing.T) {
 		{"the cache does not serve", func(f *findings) { f.status.Cache.HitPercent = 80 }, "cache"},
 		{"an index is missing", func(f *findings) {
 			f.schema = []usance.SchemaFault{{Kind: "index", Name: "x", Problem: "is missing", Fix: "make it"}}
-		}, "file: schema"},
+		}, "schema"},
 		{"a job is paused", func(f *findings) { job(f, jobCleanup).Paused = true }, "jobs: cleanupOldUsageEvents"},
 		{"a job is overdue", func(f *findings) { job(f, jobCleanup).NextRunAt = f.now.Add(-6 * time.Minute) }, "jobs: cleanupOldUsageEvents"},
 		{"a job failed", func(f *findings) { job(f, jobCleanup).LastError = "x" }, "jobs: cleanupOldUsageEvents"},
@@ -245,7 +245,7 @@ func TestVerify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, out, _ := verified(t, dir, "--only", "books,file"); !strings.Contains(out, "1 events are not folded yet") {
+	if _, out, _ := verified(t, dir, "--only", "books,file,schema"); !strings.Contains(out, "1 events are not folded yet") {
 		t.Errorf("with a pending batch:\n%s", out)
 	}
 	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
@@ -255,7 +255,7 @@ func TestVerify(t *testing.T) {
 
 	bend(t, filepath.Join(dir, "usance.db"), `UPDATE license_usage_rollups SET quantity = quantity + 1`)
 	bend(t, filepath.Join(dir, "usance.db"), `DELETE FROM license_usage_sessions`)
-	code, out, errOut = verified(t, dir, "--json", "--only", "books,file")
+	code, out, errOut = verified(t, dir, "--json", "--only", "books,file,schema")
 	var answer struct {
 		Checks []measure
 		Failed int
@@ -279,11 +279,11 @@ func TestVerify(t *testing.T) {
 
 	// What one row does not tell leaves the rest to be told.
 	bend(t, path, `UPDATE license_usage_thresholds SET period_type = 'MONTHLY'`)
-	if code, out, _ := verified(t, dir, "--only", "books,file"); code != exitFault || !strings.Contains(out, "books: licences") || !strings.Contains(out, `the period type "MONTHLY"`) {
+	if code, out, _ := verified(t, dir, "--only", "books,file,schema"); code != exitFault || !strings.Contains(out, "books: licences") || !strings.Contains(out, `the period type "MONTHLY"`) {
 		t.Errorf("with a threshold of no period: exit %d\n%s", code, out)
 	}
 	bend(t, path, `DROP INDEX license_usage_events_day`)
-	if code, out, _ := verified(t, dir, "--only", "books,file"); code != exitFault || !strings.Contains(out, "cannot be told") || !strings.Contains(out, "license_usage_events_day") {
+	if code, out, _ := verified(t, dir, "--only", "books,file,schema"); code != exitFault || !strings.Contains(out, "cannot be told") || !strings.Contains(out, "license_usage_events_day") {
 		t.Errorf("without an index: exit %d\n%s", code, out)
 	}
 }
@@ -333,7 +333,7 @@ func TestBackup(t *testing.T) {
 	if code, out := backup(file); code != exitFault || !strings.Contains(out, "exists") {
 		t.Errorf("a second backup to the same name: exit %d: %s", code, out)
 	}
-	if code, out, errOut := verified(t, copied, "--only", "books,file"); code != exitOK {
+	if code, out, errOut := verified(t, copied, "--only", "books,file,schema"); code != exitOK {
 		t.Errorf("the copy: exit %d: %s\n%s", code, errOut, out)
 	}
 	before.verify(t, startServer(t, copied))

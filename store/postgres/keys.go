@@ -69,6 +69,12 @@ func (s *Store) UseAPIKeys(ctx context.Context, used map[string]time.Time) error
 	})
 }
 
+func (t *tx) LockAPIKeys(ctx context.Context) error {
+	var version int64
+	_, err := t.one(ctx, `SELECT version FROM api_keys_version FOR UPDATE`, nil, &version)
+	return err
+}
+
 func (t *tx) PutAPIKey(ctx context.Context, k usance.APIKey) error {
 	var lists [3]any
 	for i, l := range [][]string{k.BrandIDs, k.LicenseIDs, k.Scopes} {

@@ -22,7 +22,7 @@ func scanThreshold(r *rows, t *usance.Threshold) error {
 		&t.EffectiveFrom, &t.RetiredAt, &t.Epoch, &t.CreatedAt, &t.UpdatedAt); err != nil {
 		return err
 	}
-	return t.Readable()
+	return t.CheckStored()
 }
 
 func (v *view) Threshold(ctx context.Context, id string) (usance.Threshold, error) {

@@ -108,7 +108,7 @@ func (v *view) parts(ctx context.Context, names []string) ([]schema.Part, error)
 			if err := r.Scan(&p.Name, &p.Of, &p.Definition, &p.Unique, &idle, &constraint); err != nil {
 				return err
 			}
-			p.Definition = storage.ReplaceAllString(p.Definition, "")
+			p.Definition = withOptions.ReplaceAllString(p.Definition, "")
 			p.Make = strings.Replace(p.Definition, " INDEX ", " INDEX CONCURRENTLY ", 1) + ";"
 			if constraint != "" {
 				p.Make = "ALTER TABLE " + p.Of + " ADD CONSTRAINT " + p.Name + " " + constraint + ";"
@@ -121,8 +121,8 @@ func (v *view) parts(ctx context.Context, names []string) ([]schema.Part, error)
 	return append(out, indexes...), err
 }
 
-// storage is how an index is laid out, which is the operator's to choose.
-var storage = regexp.MustCompile(` WITH \([^)]*\)`)
+// withOptions is how an index is laid out, which is the operator's to choose.
+var withOptions = regexp.MustCompile(` WITH \([^)]*\)`)
 
 // keyed refuses a database without the unique index of idempotency keys.
 func (v *view) keyed(ctx context.Context) error {

@@ -63,7 +63,6 @@ func (w *Part) index(h *Part) []usance.SchemaFault {
 		f.Problem, f.Fix = "of "+w.Of+" is missing", "run: "+w.Make
 	case h.Definition != w.Definition:
 		f.Problem, f.Fix = "of "+w.Of+" is another one than it must be: "+h.Definition, "drop it, and run: "+w.Make
-		f.Vital = w.Unique && !h.Unique
 	case h.Renew != "":
 		f.Problem, f.Fix = "of "+w.Of+" is not in use: making it has not ended, or failed", "when nothing makes it any more, run: "+h.Renew
 	default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -77,7 +78,7 @@ func (s *Store) look(ctx context.Context) error {
 			"the database file was removed or replaced under the server, and is not used any more; restart it with the file it is to have, and let senders send the last seconds again")
 	case h.log != nil && moved(h.log):
 		found = usance.NewError(usance.CodeUnavailable,
-			"the database's log, usance.db-wal, was removed or replaced under the server, and the database is not used any more; stop the server, which moves what the log holds into the database file, put the file in place if it is to be another, and start it")
+			"the database's log, %s, was removed or replaced under the server, and the database is not used any more; stop the server, which moves what the log holds into the database file, put the file in place if it is to be another, and start it", filepath.Base(s.logPath))
 	default:
 		return nil
 	}

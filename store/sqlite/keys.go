@@ -79,6 +79,9 @@ func (s *Store) UseAPIKeys(ctx context.Context, used map[string]time.Time) error
 	})
 }
 
+// LockAPIKeys has nothing to do: transactions that write come one after the other.
+func (t *tx) LockAPIKeys(context.Context) error { return nil }
+
 func (t *tx) PutAPIKey(ctx context.Context, k usance.APIKey) error {
 	var lists [3]any
 	for i, l := range [][]string{k.BrandIDs, k.LicenseIDs, k.Scopes} {

@@ -18,7 +18,7 @@ func scanThreshold(rows *sql.Rows, t *usance.Threshold) error {
 		&t.EffectiveFrom, toPtrTime{&t.RetiredAt}, &t.Epoch, toTime{&t.CreatedAt}, toTime{&t.UpdatedAt}); err != nil {
 		return err
 	}
-	return t.Readable()
+	return t.CheckStored()
 }
 
 func (v *view) Threshold(ctx context.Context, id string) (usance.Threshold, error) {

@@ -374,7 +374,7 @@ func (s *Store) run(ctx context.Context, lazy bool, fn func(*tx) error) error {
 		if err == nil || !errors.Is(err, usance.ErrRetry) && !isBusy(err) {
 			return err
 		}
-		if run == maxBusy && isBusy(err) {
+		if run >= maxBusy && isBusy(err) {
 			return err
 		}
 		if run == maxRuns {
