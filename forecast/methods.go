@@ -76,6 +76,10 @@ func (e *engine) auto(lengths []int, elapsed int) {
 		e.add(v, &v.holt)
 		e.add(v, &v.theta)
 		e.add(v, &v.robust)
+		if v.log && e.bySum > 0 { // growth by a share each day, which others are late for
+			v.line.window = lineDays
+			e.add(v, &v.line)
+		}
 		if !v.log && elapsed >= 5 && elapsed <= maxPace {
 			v.average.window = elapsed
 			e.add(v, &v.average)

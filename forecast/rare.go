@@ -18,6 +18,10 @@ const (
 	rareHalfLife = 365.0
 	// usualDays is how many days of the usual chance a weekday's own counts against.
 	usualDays = 8.0
+	// fewestAgainst is as few as they may be.
+	fewestAgainst = 0.3
+	// mostRegular bounds how much less by chance use may come than on days alike.
+	mostRegular = 20.0
 	// surest is how many days' worth of evidence the chance of a use has at most:
 	// chances change.
 	surest = 300.0
@@ -39,8 +43,10 @@ type rare struct {
 	// chance is that of the days of a kind: a weekday, or a place in a longer cycle.
 	chance []float64
 	kind   func(day int) int
-	shrink float64 // how many days of the usual chance those of a kind count against
+	shrink float64 // how many days of the usual chance those of a kind count against at most
 	mean   float64 // of the chance
+	// regular is how many times less by chance use comes than if days were alike.
+	regular float64
 	certain
 }
 
@@ -89,14 +95,45 @@ func (m *rare) fit(z []float64) bool {
 	if m.mean = m.with / m.days; last < 0 {
 		return false
 	}
+	against := m.agree(with[:len(m.chance)], days[:len(m.chance)])
+	alone := 0.0
 	for d := range m.chance {
-		m.chance[d] = (with[d] + m.shrink*m.mean) / (days[d] + m.shrink)
+		m.chance[d] = (with[d] + against*m.mean) / (days[d] + against)
+		alone += days[d] / m.days * m.chance[d] * (1 - m.chance[d])
 	}
+	m.regular = max(1, min(m.mean*(1-m.mean)/max(alone, tiny), mostRegular))
 	for i := last + 1; i < len(z); i++ {
 		m.since++
 		m.likely *= 1 - m.tell(m.kind(i))
 	}
 	return true
+}
+
+// agree gives how many days of the usual chance those of a kind count against: fewer,
+// where kinds differ by more than chance would have them, as a batch on each Tuesday
+// does (the moments of a beta-binomial distribution).
+func (m *rare) agree(with, days []float64) float64 {
+	one := m.mean * (1 - m.mean)
+	sum, kinds, squares := 0.0, 0.0, 0.0
+	for d, n := range days {
+		if n > 0 {
+			off := with[d]/n - m.mean
+			sum += n * off * off
+			squares += n * n
+			kinds++
+		}
+	}
+	others := (m.days-squares/m.days)/(kinds-1) - 1 // for each day, of its kind
+	if one <= 0 || kinds < 2 || others <= 0 {
+		return m.shrink
+	}
+	// What days of a kind share, beyond chance and what it may well come to.
+	beyond := sum/(kinds-1)/one - 1 - math.Sqrt(2/(kinds-1))
+	shared := beyond / others
+	if !(shared > 0) {
+		return m.shrink
+	}
+	return min(m.shrink, max(fewestAgainst, (1-shared)/shared))
 }
 
 // tell is the chance of a kind of day, never quite sure.
@@ -107,7 +144,8 @@ func (m *rare) tell(kind int) float64 { return min(m.chance[kind], 0.98) }
 func (m *rare) draw(futures, next, left int, over float64) {
 	m.begin(futures, left)
 	dice := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // must repeat
-	known := min(m.days, surest)
+	// How often use comes is the surer, the more the kind of day tells when.
+	known := min(m.days, surest) * m.regular
 	alive := m.likely / (m.likely + ending*(1-m.likely)/m.mean)
 	with := m.mean*known + 0.1
 	// As many as make a difference: the inverse of the Beta distribution takes long.

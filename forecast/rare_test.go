@@ -159,3 +159,58 @@ func TestLaterPeriodsAreWhole(t *testing.T) {
 		}
 	}
 }
+
+// A batch on the same day of each week comes again on that day: four of them are four,
+// give or take their sizes. Where it may come on any day, three or six may be.
+func TestABatchAWeekIsSure(t *testing.T) {
+	t.Parallel()
+	for _, weeks := range []int{4, 8, 30} {
+		for day := range 7 {
+			r := rand.New(rand.NewPCG(uint64(weeks), uint64(day))) //nolint:gosec // must repeat
+			size := func() float64 { return math.Round(1000 * (1 + 0.1*r.NormFloat64())) }
+			fixed := series(7*weeks, func(i int) float64 {
+				if i%7 == day {
+					return size()
+				}
+				return 0
+			})
+			chance := series(7*weeks, func(int) float64 {
+				if r.Float64() < 1.0/7 {
+					return size()
+				}
+				return 0
+			})
+			var f Forecaster
+			total := f.outlook(history{days: fixed}, 28, Auto, defaults).total(0, 0, 28)
+			lower, upper := total.Quantile(0.1), total.Quantile(0.9)
+			if lower < 2700 || upper > 5600 || total.Median() < 3500 || total.Median() > 4500 {
+				t.Errorf("%d weeks, on day %d: %.0f, %.0f to %.0f", weeks, day, total.Median(), lower, upper)
+			}
+			total = f.outlook(history{days: chance}, 28, Auto, defaults).total(0, 0, 28)
+			if lower, upper := total.Quantile(0.1), total.Quantile(0.9); upper-lower < 3000 {
+				t.Errorf("%d weeks, on any day: %.0f to %.0f", weeks, lower, upper)
+			}
+		}
+	}
+}
+
+// Use that grows by a share each day goes on growing.
+func TestGrowthGoesOn(t *testing.T) {
+	t.Parallel()
+	off, n := 0.0, 0.0
+	for _, rate := range []float64{0.004, 0.008, 0.012} {
+		for seed := range uint64(10) {
+			r := rand.New(rand.NewPCG(seed, 8)) //nolint:gosec // must repeat
+			y := series(228, func(i int) float64 {
+				return uses(r, 200*math.Exp(rate*float64(i))*math.Exp(0.1*r.NormFloat64()))
+			})
+			var f Forecaster
+			total := f.outlook(history{days: y[:200]}, 28, Auto, defaults).total(0, 0, 28)
+			off += math.Log(sumOf(y[200:]) / total.Median())
+			n++
+		}
+	}
+	if off/n > 0.06 {
+		t.Errorf("use that grows is forecast too low by %.3f", off/n)
+	}
+}
