@@ -22,6 +22,7 @@ type law struct {
 	typical float64
 	seen    float64 // the share of the scale that rests on errors
 	doubt   float64 // what was added to the scale for what the errors cannot know
+	apart   float64 // and of that, for the methods being further apart than usual
 	exact   float64 // the probability that there is no error at all; 0 once there was one
 	counts  []float64
 	raw     []float64
@@ -154,12 +155,14 @@ func (l *law) meet(spread *[grid]float64) {
 // not. It gives the share of the scale that rests on errors.
 func (l *law) hesitate(e *engine) float64 {
 	doubt := max(0, unseen/float64(len(e.y)+1)-l.typical)
+	l.apart = 0
 	if back := len(e.origins) - 1; back > 0 {
 		usual := 0.0
 		for o := range back {
 			usual += e.disagreement(o)
 		}
-		doubt += max(0, e.disagreement(back)-2*usual/float64(back))
+		l.apart = max(0, e.disagreement(back)-2*usual/float64(back))
+		doubt += l.apart
 	}
 	if e.oddEnd {
 		doubt += oddEnd
@@ -183,6 +186,19 @@ func (e *engine) disagreement(o int) float64 {
 		sum += math.Abs(toLog(sumOf(e.paths[i][o*e.h:(o+1)*e.h])*n) - middle)
 	}
 	return sum / float64(len(e.members))
+}
+
+// furthest gives the least and the most that any member expects of the mean of the days
+// from ≤ day < to ahead, or that was usual in the last year.
+func (e *engine) furthest(from, to int) (low, high float64) {
+	low = meanOf(e.y[max(0, len(e.y)-longestPast):])
+	high = low
+	at := (len(e.origins) - 1) * e.h
+	for i := range e.members {
+		mean := meanOf(e.paths[i][at+from : at+to])
+		low, high = min(low, mean), max(high, mean)
+	}
+	return low, high
 }
 
 // smooth makes the scales of the leads from their errors, each with its

@@ -183,3 +183,29 @@ func TestASlipWidensNoOthers(t *testing.T) {
 		}
 	}
 }
+
+// After some days without use, which there never were before, use may go on as before, or
+// not, but will not be twice what it ever was.
+func TestAnOutagePromisesNoMoreThanEver(t *testing.T) {
+	t.Parallel()
+	var f Forecaster
+	for _, off := range []int{1, 2, 3, 5, 7, 10} {
+		for run := range uint64(20) {
+			r := rand.New(rand.NewPCG(run, 31)) //nolint:gosec // must repeat
+			level := 30 + 3000*r.Float64()
+			y := series(172, func(i int) float64 { return uses(r, level*[7]float64{1.2, 1.2, 1.1, 1, 1, 0.7, 0.6}[i%7]) })
+			most := 0.0
+			for s := range len(y) - 27 {
+				most = max(most, sumOf(y[s:s+28]))
+			}
+			y = append(y, make([]float64, off)...)
+			total := f.outlook(history{days: y}, 28, Auto, defaults).total(0, 0, 28)
+			if q := total.Quantile(0.975); q > 1.3*most {
+				t.Errorf("after %d days without use the bound is %.1f of the largest total ever", off, q/most)
+			}
+			if q := total.Quantile(0.9); q < 0.4*most {
+				t.Errorf("after %d days without use use does not go on: %.2f of the largest total ever", off, q/most)
+			}
+		}
+	}
+}

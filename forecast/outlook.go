@@ -159,6 +159,10 @@ func (o *outlook) alone(used float64, from, to int, scale float64, k logs) Total
 			scale = o.part.scale(to, scale, o.f.law.scale[max(0, to-2)], rest, meanOf(path), o.by, k)
 		}
 		grown = newTotal(used, days*o.by, meanOf(path), scale, &o.spread, k)
+		if apart := o.f.law.apart; apart > 0 && grown.unit > 0 {
+			low, high := o.f.engine.furthest(from, to)
+			grown.within(k.of(meanOf(path)), scale, apart, k.of(low), k.of(high))
+		}
 		grown.counts = o.f.law.exact > 0
 		o.f.odd.another(&grown, days)
 	}

@@ -20,8 +20,13 @@ const (
 	// A forecast of the total weighs by this power of its loss, and nothing where it is
 	// that much worse than the best; one that there are few tries of, less.
 	lossPower = 6.0
-	lossCut   = 1.4
+	lossCut   = 1.3
 	fewTries  = 2.0
+	// Former totals are good for series that go on as before, which few origins cannot
+	// tell: they have to be better by this much to weigh the same.
+	goesOn = 1.08
+	// levelTold is over how many days the usual is told, by which losses are measured.
+	levelTold = 90
 )
 
 // lossAt are the quantiles by which totals are compared.
@@ -87,7 +92,9 @@ func (o *outlook) weigh(from, to int) {
 			break
 		}
 		first = at
-		z, w := e.y[:at], e.recent[k]
+		z := e.y[:at]
+		// Measured by what was usual then, lest the days of most use decide.
+		w := e.recent[k] / (meanOf(z[max(0, at-levelTold):]) + float64(sumLogs))
 		actual := sumOf(e.y[at+from : at+to])
 		own := o.then(k, from, to)
 		l := lossOf(&own, actual)
@@ -116,6 +123,7 @@ func (o *outlook) weigh(from, to int) {
 		loss[1] = math.Inf(1)
 	}
 	times := float64(len(e.y)-first) / float64(to-from)
+	loss[1] *= goesOn
 	best := slices.Min(loss[:])
 	share, sum := [3]float64{}, 0.0
 	for i, l := range loss {

@@ -39,6 +39,24 @@ func newTotal(used, unit, mean, scale float64, spread *[grid]float64, k logs) To
 	return t
 }
 
+// within holds a total that newTotal spread wider by so much, because the methods are
+// apart, to what the furthest of them expect, and the rest of the error about that: it is
+// not known which of them is right, but not that one might be as far off again.
+func (t *Total) within(center, scale, apart, low, high float64) {
+	if scale <= 0 {
+		return
+	}
+	rest := 1 - min(1, apart/scale)
+	for i, a := range t.at {
+		if d := (a - center) * rest; d > 0 {
+			t.at[i] = min(a, max(high, center)+d)
+		} else {
+			t.at[i] = max(a, min(low, center)+d)
+		}
+	}
+	t.order()
+}
+
 // order makes sure that quantiles do not cross.
 func (t *Total) order() {
 	for i := 1; i < grid; i++ {
