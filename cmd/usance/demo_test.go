@@ -192,7 +192,7 @@ func speed(t *testing.T, r *remote) {
 		slices.Sort(all)
 		t.Logf("%s: p95 %s, worst %s", name, all[len(all)*95/100], all[len(all)-1])
 	}
-	all := series(t, r)
+	all := seriesOf(t, r)
 	hits, _ := strconv.ParseFloat(all[`usance_cache_requests_total{result="hit"}`], 64)
 	misses, _ := strconv.ParseFloat(all[`usance_cache_requests_total{result="miss"}`], 64)
 	t.Logf("cache: %v hits, %v misses", hits, misses)

@@ -2,20 +2,19 @@ package main
 
 import (
 	"bufio"
+	"compress/gzip"
 	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/usance/usance"
 	"github.com/usance/usance/forecast"
+	"github.com/usance/usance/forecast/series"
 )
 
 type forecastCmd struct {
@@ -57,25 +56,25 @@ func (c forecastCmd) Run(_ context.Context, p *program) error {
 		return err
 	}
 	defer in.Close()
-	set, err := readSeries(in)
+	set, err := series.Read(in)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.CSV, err)
 	}
-	fmt.Fprintf(p.err, "%s: %s\n", c.CSV, set.told)
+	fmt.Fprintf(p.err, "%s: %s\n", c.CSV, set.Told)
 	season := c.Season
 	if season == 0 {
-		season = set.season
+		season = set.Season
 	}
-	all := forecast.All(set.values, forecast.Cycles(set.values, season), c.Horizon)
-	if err := c.write(p, c.Out, set.ids, all, 0.5); err != nil {
+	all := forecast.All(set.Values, forecast.Cycles(set.Values, season), c.Horizon)
+	if err := c.write(p, c.Out, set.IDs, all, 0.5); err != nil {
 		return err
 	}
 	for _, l := range c.Intervals {
 		name := strconv.FormatFloat(l, 'f', -1, 64)
-		if err := c.write(p, c.beside("lower"+name), set.ids, all, (1-l/100)/2); err != nil {
+		if err := c.write(p, c.beside("lower"+name), set.IDs, all, (1-l/100)/2); err != nil {
 			return err
 		}
-		if err := c.write(p, c.beside("upper"+name), set.ids, all, (1+l/100)/2); err != nil {
+		if err := c.write(p, c.beside("upper"+name), set.IDs, all, (1+l/100)/2); err != nil {
 			return err
 		}
 	}
@@ -165,11 +164,7 @@ func (c forecastCmd) breach(p *program) error {
 		return err
 	}
 	defer in.Close()
-	lines, err := openRows(in)
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.Series, err)
-	}
-	ids, values, err := lines.series(false)
+	ids, values, err := series.ReadRows(in)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Series, err)
 	}
@@ -178,11 +173,11 @@ func (c forecastCmd) breach(p *program) error {
 		return err
 	}
 	defer tasks.Close()
-	t, err := readTasks(tasks, ids, values, c.Days)
+	t, err := series.ReadTasks(tasks, ids, values, c.Days)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Tasks, err)
 	}
-	totals := forecast.Answer(values, t.questions, c.Days)
+	totals := forecast.Answer(values, t.Questions, c.Days)
 	unknown := 0
 	for _, total := range totals {
 		if !total.Known() {
@@ -194,16 +189,16 @@ func (c forecastCmd) breach(p *program) error {
 	}
 	return p.create(c.Out, func(w *csv.Writer) error {
 		row := []string{"task_id", "q025", "q10", "q50", "q90", "q975"}
-		for i := range t.limitColumns {
+		for i := range t.Columns {
 			row = append(row, "p"+strconv.Itoa(i+1))
 		}
 		if err := w.Write(row); err != nil {
 			return err
 		}
 		for i, total := range totals {
-			row = append(row[:0], t.ids[i])
+			row = append(row[:0], t.IDs[i])
 			if !total.Known() {
-				if err := w.Write(append(row, make([]string, 5+len(t.limitColumns))...)); err != nil {
+				if err := w.Write(append(row, make([]string, 5+t.Columns)...)); err != nil {
 					return err
 				}
 				continue
@@ -211,7 +206,7 @@ func (c forecastCmd) breach(p *program) error {
 			for _, q := range [...]float64{0.025, 0.1, 0.5, 0.9, 0.975} {
 				row = append(row, digits(total.Quantile(q)))
 			}
-			for _, l := range t.limits[i] {
+			for _, l := range t.Limits[i] {
 				row = append(row, strconv.FormatFloat(total.Above(l), 'f', 6, 64))
 			}
 			if err := w.Write(row); err != nil {
@@ -222,87 +217,20 @@ func (c forecastCmd) breach(p *program) error {
 	})
 }
 
-// A taskSet is what a file of tasks asks.
-type taskSet struct {
-	limitColumns []int
-	ids          []string
-	questions    []forecast.Question
-	limits       [][]float64
+// unpacked reads r, through gzip where it begins like it.
+func unpacked(r io.ReadCloser) (io.ReadCloser, error) {
+	b := bufio.NewReader(r)
+	if start, err := b.Peek(2); err != nil || start[0] != 0x1f || start[1] != 0x8b {
+		return readCloser{b, r}, nil //nolint:nilerr // a file too short for gzip is for its reader to judge
+	}
+	z, err := gzip.NewReader(b)
+	if err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return readCloser{z, r}, nil
 }
 
-func readTasks(r io.Reader, ids []string, values [][]float64, days int) (taskSet, error) {
-	var t taskSet
-	index := make(map[string]int, len(ids))
-	for i, id := range ids {
-		index[id] = i
-	}
-	c := csv.NewReader(unmarked(r))
-	header, err := c.Read()
-	if err != nil {
-		return t, emptyOr(err)
-	}
-	if err := commas(strings.Join(header, ",")); err != nil {
-		return t, fmt.Errorf("line 1: %w", err)
-	}
-	var at [5]int
-	for i, name := range [...]string{"task_id", "id", "pstart", "origin", "hist"} {
-		if at[i] = slices.Index(header, name); at[i] < 0 {
-			return t, fmt.Errorf("the header has no %q; it must be task_id,id,pstart,origin,hist,L1,L2,L3,L4", name)
-		}
-	}
-	for n := 1; ; n++ {
-		col := slices.Index(header, "L"+strconv.Itoa(n))
-		if col < 0 {
-			break
-		}
-		t.limitColumns = append(t.limitColumns, col)
-	}
-	for {
-		row, err := c.Read()
-		if err == io.EOF {
-			return t, nil
-		}
-		if err != nil {
-			return t, err
-		}
-		line, _ := c.FieldPos(0)
-		fail := func(err error) (taskSet, error) { return t, fmt.Errorf("line %d: %w", line, err) }
-		if h := row[at[4]]; h != "full" && h != "cold" {
-			return fail(fmt.Errorf("hist: %q is neither full nor cold", usance.Clip(h)))
-		}
-		q := forecast.Question{Cold: row[at[4]] == "cold"}
-		var ok bool
-		if q.Series, ok = index[row[at[1]]]; !ok {
-			return fail(fmt.Errorf("there is no series %q", usance.Clip(row[at[1]])))
-		}
-		for _, day := range []struct {
-			to *int
-			at int
-		}{{&q.Start, at[2]}, {&q.Origin, at[3]}} {
-			if *day.to, err = strconv.Atoi(row[day.at]); err != nil {
-				return fail(fmt.Errorf("%s: %q is not the index of a day", header[day.at], usance.Clip(row[day.at])))
-			}
-		}
-		n := len(values[q.Series])
-		if q.Origin < 0 || q.Origin > n {
-			return fail(fmt.Errorf("origin %d: it must be from 0 to %d, of how many days the series knows", q.Origin, n))
-		}
-		if q.Start < 0 || q.Start > q.Origin+forecast.MaxDays-days || q.Origin > q.Start+days {
-			return fail(fmt.Errorf("pstart %d: the period must not end before the origin, %d, nor more than %d days after it", q.Start, q.Origin, forecast.MaxDays))
-		}
-		limits := make([]float64, 0, len(t.limitColumns))
-		for _, col := range t.limitColumns {
-			l, err := parseValue(row[col])
-			if err != nil {
-				return fail(fmt.Errorf("%s: %w", header[col], err))
-			}
-			if math.IsNaN(l) {
-				return fail(fmt.Errorf("%s: a limit is missing", header[col]))
-			}
-			limits = append(limits, l)
-		}
-		t.ids = append(t.ids, row[at[0]])
-		t.questions = append(t.questions, q)
-		t.limits = append(t.limits, limits)
-	}
+type readCloser struct {
+	io.Reader
+	io.Closer
 }

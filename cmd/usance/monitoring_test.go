@@ -47,7 +47,7 @@ func TestEveryMonitoredLineMoves(t *testing.T) {
 	scrape := func() {
 		t.Helper()
 		clock.t = clock.t.Add(3 * time.Second) // past the age of the store's last answer
-		history = append(history, series(t, r))
+		history = append(history, seriesOf(t, r))
 	}
 	run := func(job string) {
 		t.Helper()
@@ -86,8 +86,8 @@ func TestEveryMonitoredLineMoves(t *testing.T) {
 	}
 }
 
-// series reads all series of /metrics.
-func series(t *testing.T, r *remote) map[string]string {
+// seriesOf reads all series of /metrics.
+func seriesOf(t *testing.T, r *remote) map[string]string {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+"/metrics", nil)
 	if err != nil {
@@ -183,7 +183,7 @@ func servedMetrics(t *testing.T) map[string][]string {
 		}
 	}
 	// What /metrics of a server at work holds is among these.
-	for line := range series(t, s.asRemote(t)) {
+	for line := range seriesOf(t, s.asRemote(t)) {
 		for _, name := range metricNames(line) {
 			if out[name] == nil {
 				t.Errorf("/metrics holds %s, which no collector describes", name)

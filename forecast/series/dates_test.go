@@ -1,4 +1,4 @@
-package main
+package series
 
 import (
 	"fmt"
@@ -8,9 +8,9 @@ import (
 )
 
 // read gives the values of the series of a long file, and its season.
-func readLongText(t *testing.T, text string) seriesSet {
+func readLongText(t *testing.T, text string) Set {
 	t.Helper()
-	set, err := readSeries(strings.NewReader(text))
+	set, err := Read(strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,7 +20,7 @@ func readLongText(t *testing.T, text string) seriesSet {
 // A file has one spacing: dates are days, and those without a row are zeros, however
 // regular the rows of one series are; weeks and months are found where most rows are
 // that far apart and all others fit.
-func TestForecastSpacing(t *testing.T) {
+func TestSpacing(t *testing.T) {
 	t.Parallel()
 	rows := func(id string, n int, at func(i int) string) (out string) {
 		for i := range n {
@@ -69,8 +69,8 @@ func TestForecastSpacing(t *testing.T) {
 		"ahead of Greenwich":                   {"a,2024-03-10T00:00:00+09:00,1\na,2024-03-12T00:00:00+09:00,2\n", 7, "[1 0 2]"},
 	} {
 		set := readLongText(t, header+c.text)
-		if got := fmt.Sprint(set.values[0]); got != c.values || set.season != c.season {
-			t.Errorf("%s: %s, season %d; want %s, %d", name, got, set.season, c.values, c.season)
+		if got := fmt.Sprint(set.Values[0]); got != c.values || set.Season != c.season {
+			t.Errorf("%s: %s, season %d; want %s, %d", name, got, set.Season, c.values, c.season)
 		}
 	}
 	// Each series has its own weekday, and its own day of the month.
@@ -78,20 +78,19 @@ func TestForecastSpacing(t *testing.T) {
 		rows("b", 4, every(7)) + rows("a", 3, func(i int) string { return first.AddDate(0, 0, 3+7*i).Format(time.DateOnly) }): "[[1 2 3 4] [1 2 3]] 52",
 		rows("b", 4, months(1, 1)) + rows("a", 3, months(1, 20)) + rows("c", 4, months(1, 0)):                                 "[[1 2 3 4] [1 2 3] [1 2 3 4]] 12",
 	} {
-		if set := readLongText(t, header+text); fmt.Sprint(set.values, set.season) != want {
-			t.Errorf("%v, season %d; want %s", set.values, set.season, want)
+		if set := readLongText(t, header+text); fmt.Sprint(set.Values, set.Season) != want {
+			t.Errorf("%v, season %d; want %s", set.Values, set.Season, want)
 		}
 	}
 	// The other series of a file show that it is one of days.
 	set := readLongText(t, header+rows("b", 5, every(1))+rows("a", 3, every(7)))
-	if got := fmt.Sprint(set.values[1]); got != "[1 0 0 0 0 0 0 2 0 0 0 0 0 0 3]" {
+	if got := fmt.Sprint(set.Values[1]); got != "[1 0 0 0 0 0 0 2 0 0 0 0 0 0 3]" {
 		t.Errorf("beside a series of days: %s", got)
 	}
 }
 
-func TestForecastFilesOfOtherForms(t *testing.T) {
+func TestOtherForms(t *testing.T) {
 	t.Parallel()
-	args := []string{"--csv", "-", "--horizon", "2"}
 	for text, want := range map[string]string{
 		"id;date;value\na;2024-01-01;5\n":     "line 1: fields must be separated by commas",
 		"id\tdate\tvalue\na\t2024-01-01\t5\n": "line 1: fields must be separated by commas",
@@ -103,15 +102,14 @@ func TestForecastFilesOfOtherForms(t *testing.T) {
 		"id,date,value\na,2024-01-01T00:00:00Z,1\na,2024-01-01T00:00:00+05:00,2\n":                                            `line 3: it has a value for 2024-01-01 00:00:00 already, in line 2`,
 		"id,date,value\na,2024-01-01,1\na,2024-01-03,2\na,2024-01-05,2\na,1/13/2024,3\na,1/3/2024,3":                          "line 6: it has a value for 2024-01-03 00:00:00 already, in line 3",
 	} {
-		if _, code, message := forecastRun(t, text, args...); code != exitFault || !strings.Contains(message, want) {
-			t.Errorf("%q: %d, %s; want %s", text, code, message, want)
+		if _, err := Read(strings.NewReader(text)); !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("%q: %v; want %s", text, err, want)
 		}
 	}
 	// A header that numbers its columns is no series.
 	for _, header := range []string{",0,1,2,3", "id,1,2,3,4", "unique_id,0,1,2,3"} {
-		rows, code, message := forecastRun(t, header+"\nA,5,6,5,6\n", args...)
-		if code != exitOK || len(rows) != 2 || rows[1][0] != "A" {
-			t.Errorf("%s: %d, %s, %v", header, code, message, rows)
+		if set, err := Read(strings.NewReader(header + "\nA,5,6,5,6\n")); err != nil || fmt.Sprint(set.IDs, set.Values) != "[A] [[5 6 5 6]]" {
+			t.Errorf("%s: %+v, %v", header, set, err)
 		}
 	}
 }

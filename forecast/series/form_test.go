@@ -1,4 +1,4 @@
-package main
+package series
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 
 // Files as others publish them: what can be understood in one way only is read, and
 // it is said how; the rest is refused, and it is said what to do.
-func TestForecastReadsWhatIsSure(t *testing.T) {
+func TestReadsWhatIsSure(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ text, ids, values, told string }{
 		"months, as AirPassengers is published": {"\"Month\",\"Passengers\"\n\"1949-01\",112\n\"1949-02\",118\n\"1949-04\",129\n", "1", "[112 118 0 129]",
@@ -52,18 +52,18 @@ func TestForecastReadsWhatIsSure(t *testing.T) {
 		"rows under dates":       {"Page,2015-07-01,2015-07-02\nA,5,6\n", "A", "[5 6]", "a row each series: 1 series of 2 to 2 values, daily, 2015-07-01 to 2015-07-02"},
 		"rows under months":      {"sku,2015-11,2015-12,2016-01\n7,5,6,7\n", "7", "[5 6 7]", "monthly, 2015-11 to 2016-01"},
 	} {
-		set, err := readSeries(strings.NewReader(c.text))
+		set, err := Read(strings.NewReader(c.text))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if ids, values := strings.Join(set.ids, " "), fmt.Sprint(set.values[0]); ids != c.ids || values != c.values || !strings.Contains(set.told, c.told) {
-			t.Errorf("%s: ids %s, values %s, %q; want %s, %s, %q", name, ids, values, set.told, c.ids, c.values, c.told)
+		if ids, values := strings.Join(set.IDs, " "), fmt.Sprint(set.Values[0]); ids != c.ids || values != c.values || !strings.Contains(set.Told, c.told) {
+			t.Errorf("%s: ids %s, values %s, %q; want %s, %s, %q", name, ids, values, set.Told, c.ids, c.values, c.told)
 		}
 	}
 }
 
-func TestForecastRefusesWhatIsNotSure(t *testing.T) {
+func TestRefusesWhatIsNotSure(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ text, says string }{
 		"a number that may be an id":     {"lic,date,value\n1,2024-01-01,5\n", "line 1: which column tells series apart"},
@@ -106,16 +106,16 @@ func TestForecastRefusesWhatIsNotSure(t *testing.T) {
 		"UTF-16":                         {"\xff\xfei\x00d\x00", "line 1: the file is in UTF-16"},
 		"line ends of old Macs":          {"ds,y\r1949-01-01,112\r", "line 1: lines end as on old Macs"},
 	} {
-		set, err := readSeries(strings.NewReader(c.text))
+		set, err := Read(strings.NewReader(c.text))
 		if err == nil || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s: %v, %v %v; want %s", name, err, set.ids, set.values, c.says)
+			t.Errorf("%s: %v, %v %v; want %s", name, err, set.IDs, set.Values, c.says)
 		}
 	}
 }
 
 // Whatever a file holds, it is read, with ids of its own and values that can be
 // forecast, or what is wrong is said, and in which line.
-func FuzzForecastFile(f *testing.F) {
+func FuzzRead(f *testing.F) {
 	for _, text := range []string{
 		"id,date,value\na,2024-01-01,5\nb,2024-01-02,\na,2024-03-01,1e9\n", "date,a,b\n2024-01-31,1,2\n2024-02-29,3,4\n", "V1,V2,V3\nW1,1,2\nW2,3,\n",
 		"Page,2015-07-01,2015-07-02\nA,5,6\n", "date,value\n01/02/2024,1\n02/02/2024 10:00,2\n", "a,2025-03-29T23:00:00Z,1\na,2025-03-30T22:00:00Z,2\n",
@@ -125,23 +125,23 @@ func FuzzForecastFile(f *testing.F) {
 	}
 	line := regexp.MustCompile(`line \d+`)
 	f.Fuzz(func(t *testing.T, text string) {
-		set, err := readSeries(strings.NewReader(text))
+		set, err := Read(strings.NewReader(text))
 		switch {
 		case err != nil:
 			if s := err.Error(); !line.MatchString(s) && s != errNoSeries.Error() && s != "the file is empty" {
 				t.Fatalf("it says not where: %s", s)
 			}
 			return
-		case len(set.ids) == 0 || len(set.ids) != len(set.values) || set.told == "":
-			t.Fatalf("%d ids, %d series, %q", len(set.ids), len(set.values), set.told)
+		case len(set.IDs) == 0 || len(set.IDs) != len(set.Values) || set.Told == "":
+			t.Fatalf("%d ids, %d series, %q", len(set.IDs), len(set.Values), set.Told)
 		}
 		seen := make(map[string]bool)
-		for i, id := range set.ids {
+		for i, id := range set.IDs {
 			if seen[id] {
 				t.Fatalf("%q comes twice", id)
 			}
 			seen[id] = true
-			for _, v := range set.values[i] {
+			for _, v := range set.Values[i] {
 				if math.Abs(v) > largest {
 					t.Fatalf("%q holds %v", id, v)
 				}

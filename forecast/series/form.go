@@ -1,4 +1,4 @@
-package main
+package series
 
 import (
 	"errors"
@@ -266,8 +266,8 @@ func datedColumns(head []string) (season int, told string, err error) {
 
 // readDated reads a row each date. Dates of the file's spacing that have no row are
 // zeros; rows without a value are gaps.
-func readDated(in *rows, f form) (seriesSet, error) {
-	var set seriesSet
+func readDated(in *rows, f form) (Set, error) {
+	var set Set
 	if f.header {
 		if _, _, err := in.next(); err != nil {
 			return set, err
@@ -278,10 +278,10 @@ func readDated(in *rows, f form) (seriesSet, error) {
 	series := func(id string) int {
 		i, ok := index[id]
 		if !ok {
-			i = len(set.ids)
+			i = len(set.IDs)
 			id = strings.Clone(id)
 			index[id] = i
-			set.ids = append(set.ids, id)
+			set.IDs = append(set.IDs, id)
 			lists = append(lists, nil)
 		}
 		return i
@@ -297,7 +297,7 @@ func readDated(in *rows, f form) (seriesSet, error) {
 		if err != nil {
 			return set, err
 		}
-		fail := func(err error) (seriesSet, error) { return set, fmt.Errorf("line %d: %w", line, err) }
+		fail := func(err error) (Set, error) { return set, fmt.Errorf("line %d: %w", line, err) }
 		if len(row) != f.width {
 			return fail(fmt.Errorf("it has %d fields, and the first line %d", len(row), f.width))
 		}
@@ -344,7 +344,7 @@ func readDated(in *rows, f form) (seriesSet, error) {
 	if err != nil {
 		return set, err
 	}
-	set.season = step.season
+	set.Season = step.season
 	for i, list := range lists {
 		values, err := step.spaced(list)
 		if err != nil && f.id < 0 && f.value >= 0 {
@@ -354,11 +354,11 @@ func readDated(in *rows, f form) (seriesSet, error) {
 			err = fmt.Errorf("%w; leave rows of one kind, since %s is not read", err, f.unread())
 		}
 		if err != nil {
-			return set, fmt.Errorf("series %q: %w", usance.Clip(set.ids[i]), err)
+			return set, fmt.Errorf("series %q: %w", usance.Clip(set.IDs[i]), err)
 		}
-		set.values = append(set.values, values)
+		set.Values = append(set.Values, values)
 	}
-	set.told = f.told(lists, step)
+	set.Told = f.told(lists, step)
 	return set, nil
 }
 

@@ -1,8 +1,9 @@
-package main
+// Package series reads files of series as people have them, and says how each was
+// understood: what could be meant in two ways is refused.
+package series
 
 import (
 	"bufio"
-	"compress/gzip"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -15,45 +16,56 @@ import (
 	"github.com/usance/usance"
 )
 
-// A seriesSet is what a file of series holds, in the file's order.
-type seriesSet struct {
-	ids    []string
-	values [][]float64 // NaN is a gap
-	season int         // what the distance of the dates tells; 0 if nothing
-	told   string      // how the file was understood, for people to see
+// A Set is what a file of series holds, in the file's order.
+type Set struct {
+	IDs    []string
+	Values [][]float64 // at most 1e100; NaN is a gap
+	Season int         // how many values a season has, by the distance of the dates; 0: nothing tells
+	Told   string      // how the file was understood, for people to see
 }
 
-// readSeries reads series of any form: long, a row each value, or wide, with a
-// column of dates and one for each series, or with a row each series.
-func readSeries(r io.Reader) (seriesSet, error) {
+// Read reads series of any form: long, a row each value, or wide, with a
+// column of dates and one for each series, or with a row each series. Errors name the
+// line and what to do about it.
+func Read(r io.Reader) (Set, error) {
 	in, err := openRows(r)
 	if err != nil {
-		return seriesSet{}, err
+		return Set{}, err
 	}
 	head, row, err := in.first()
 	if err != nil {
-		return seriesSet{}, err
+		return Set{}, err
 	}
 	f, err := formOf(head, row)
 	if err != nil {
-		return seriesSet{}, fmt.Errorf("line 1: %w", err)
+		return Set{}, fmt.Errorf("line 1: %w", err)
 	}
 	if f.date >= 0 {
 		return readDated(in, f)
 	}
-	var set seriesSet
-	if set.season, set.told, err = datedColumns(head); err != nil {
+	var set Set
+	if set.Season, set.Told, err = datedColumns(head); err != nil {
 		return set, fmt.Errorf("line 1: %w", err)
 	}
-	if set.ids, set.values, err = in.series(true); err != nil {
+	if set.IDs, set.Values, err = in.series(true); err != nil {
 		return set, err
 	}
 	shortest, longest := math.MaxInt, 0
-	for _, v := range set.values {
+	for _, v := range set.Values {
 		shortest, longest = min(shortest, len(v)), max(longest, len(v))
 	}
-	set.told = fmt.Sprintf("a row each series: %d series of %d to %d values, %s", len(set.ids), shortest, longest, set.told)
+	set.Told = fmt.Sprintf("a row each series: %d series of %d to %d values, %s", len(set.IDs), shortest, longest, set.Told)
 	return set, nil
+}
+
+// ReadRows reads a row each series, its id and its values, without a header; empty
+// fields are gaps.
+func ReadRows(r io.Reader) (ids []string, values [][]float64, err error) {
+	in, err := openRows(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	return in.series(false)
 }
 
 // rows are those of a file of series.
@@ -235,22 +247,4 @@ func emptyOr(err error) error {
 		return errors.New("the file is empty")
 	}
 	return err
-}
-
-// unpacked reads r, through gzip where it begins like it.
-func unpacked(r io.ReadCloser) (io.ReadCloser, error) {
-	b := bufio.NewReader(r)
-	if start, err := b.Peek(2); err != nil || start[0] != 0x1f || start[1] != 0x8b {
-		return readCloser{b, r}, nil //nolint:nilerr // a file too short for gzip is for its reader to judge
-	}
-	z, err := gzip.NewReader(b)
-	if err != nil {
-		return nil, errors.Join(err, r.Close())
-	}
-	return readCloser{z, r}, nil
-}
-
-type readCloser struct {
-	io.Reader
-	io.Closer
 }
