@@ -181,15 +181,12 @@ func (f *Facts) Term() (loc *time.Location, from, to time.Time, err error) {
 	return f.License.Term()
 }
 
-// AddFault adds to the facts of a licence what the row of one of its thresholds
-// could not be read for. It gives the error back when it is not known whose it is.
+// AddFault adds to the facts of a licence why the row of one of its thresholds cannot
+// be read, as CheckStored tells; another error is given back.
 func AddFault(facts []Facts, licenseID string, err error) error {
 	i := slices.IndexFunc(facts, func(f Facts) bool { return f.License.ID == licenseID })
-	if i < 0 {
+	if i < 0 || ErrorCode(err) != CodeConflict {
 		return err
-	}
-	if ErrorCode(err) != CodeConflict {
-		err = WrapError(err, CodeConflict, "the row of a threshold of licence %q cannot be read; put it right in license_usage_thresholds: %v", licenseID, err)
 	}
 	facts[i].Fault = cmp.Or(facts[i].Fault, err)
 	return nil
@@ -349,7 +346,9 @@ type StoreStatus struct {
 // LimitView reads thresholds and what follows from them.
 type LimitView interface {
 	Threshold(ctx context.Context, id string) (Threshold, error)
-	// Thresholds lists in the order of licence and id; active ones only unless Inactive is set.
+	// Thresholds lists in the order of licence and id; active ones only unless Inactive is
+	// set. One that cannot be read, as CheckStored tells, is left out where the filter names
+	// no licence, so that it stops no job of others, and fails a listing of its own licence.
 	Thresholds(ctx context.Context, f ThresholdFilter, p Page) ([]Threshold, string, error)
 	// Counters gives those of the keys that exist, in key order.
 	Counters(ctx context.Context, keys []CounterKey) ([]Counter, error)

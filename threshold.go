@@ -110,14 +110,20 @@ func (t *Threshold) Validate() error {
 	return nil
 }
 
-// CheckStored tells what is wrong with a threshold that a store has read: of a
-// period type that is none, whoever asks for a period would get no answer.
-func (t *Threshold) CheckStored() error {
-	if slices.Contains(PeriodTypes, t.PeriodType) {
-		return nil
+// CheckStored tells what is wrong with a threshold that a store has read, which SQL
+// may have written: what reading its row failed by, or a period type that is none, of
+// which nobody could tell a period. It is CONFLICT and names the row.
+func (t *Threshold) CheckStored(read error) error {
+	switch {
+	case read != nil && t.LicenseID == "": // not of what the row holds
+		return read
+	case read != nil:
+		return WrapError(read, CodeConflict, "the threshold %s of licence %q cannot be read; put its row right in license_usage_thresholds: %v", t.ID, t.LicenseID, read)
+	case !slices.Contains(PeriodTypes, t.PeriodType):
+		return NewError(CodeConflict, "the threshold %s of licence %q holds the period type %q, which is none of %s; put it right in license_usage_thresholds",
+			t.ID, t.LicenseID, t.PeriodType, JoinWords(PeriodTypes))
 	}
-	return NewError(CodeConflict, "the threshold %s of licence %q holds the period type %q, which is none of %s; put it right in license_usage_thresholds",
-		t.ID, t.LicenseID, t.PeriodType, JoinWords(PeriodTypes))
+	return nil
 }
 
 // Clone is a deep copy.

@@ -49,6 +49,18 @@ func (a *api) serveCloudEvents(w http.ResponseWriter, r *http.Request, p access.
 }
 
 func (a *api) countCloudEvents(w http.ResponseWriter, r *http.Request, p access.Principal, media string) ([]usance.Result, error) {
+	b, err := readCloudEvents(w, r, media)
+	if err != nil {
+		a.limits.events.spend(r.Context(), p.ID())
+		return nil, err
+	}
+	if len(b.events) == 0 { // the batch format allows an empty batch
+		return nil, a.limits.send(r.Context(), p, 0)
+	}
+	return a.track(r.Context(), p, b)
+}
+
+func readCloudEvents(w http.ResponseWriter, r *http.Request, media string) (*batch, error) {
 	q, err := parseQuery(r)
 	if err != nil {
 		return nil, err
@@ -76,13 +88,7 @@ func (a *api) countCloudEvents(w http.ResponseWriter, r *http.Request, p access.
 	default:
 		b, err = binaryCloudEvent(r, body)
 	}
-	if err != nil {
-		return nil, err
-	}
-	if len(b.events) == 0 {
-		return nil, nil // the batch format allows an empty batch
-	}
-	return a.track(r.Context(), p, b)
+	return b, err
 }
 
 // decodeCloudEvents reads a JSON array of CloudEvents.

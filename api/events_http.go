@@ -78,23 +78,11 @@ func (a *api) serveEvents(w http.ResponseWriter, r *http.Request) {
 
 // answerEvents counts the events of a JSON body.
 func (a *api) answerEvents(w http.ResponseWriter, r *http.Request, p access.Principal) (any, error) {
-	if err := jsonContent(r); err != nil {
-		return nil, err
-	}
-	atomic, err := atomicParam(r)
-	if err != nil {
-		return nil, err
-	}
-	body, err := readBody(w, r, maxEventsBody)
-	var b *batch
-	if err == nil {
-		b, err = decodeEvents(body)
-	}
+	b, err := readEvents(w, r)
 	if err != nil {
 		a.limits.events.spend(r.Context(), p.ID()) // it holds no event, and is work all the same
 		return nil, err
 	}
-	b.atomic = b.atomic || atomic
 	switch b.form {
 	case oneEvent:
 		return a.trackOne(r.Context(), p, b)
@@ -103,6 +91,27 @@ func (a *api) answerEvents(w http.ResponseWriter, r *http.Request, p access.Prin
 		return BatchResult{Results: results}, err
 	}
 	return a.track(r.Context(), p, b)
+}
+
+// readEvents reads the events of a JSON body.
+func readEvents(w http.ResponseWriter, r *http.Request) (*batch, error) {
+	if err := jsonContent(r); err != nil {
+		return nil, err
+	}
+	atomic, err := atomicParam(r)
+	if err != nil {
+		return nil, err
+	}
+	body, err := readBody(w, r, maxEventsBody)
+	if err != nil {
+		return nil, err
+	}
+	b, err := decodeEvents(body)
+	if err != nil {
+		return nil, err
+	}
+	b.atomic = b.atomic || atomic
+	return b, nil
 }
 
 // atomicParam reads the one parameter of /v1/events.
@@ -140,6 +149,7 @@ func (a *api) serveLines(w http.ResponseWriter, r *http.Request) {
 	rc := http.NewResponseController(w)
 	_ = rc.EnableFullDuplex() // HTTP/2 always is; where it cannot be, answers wait for the end
 	ctx, cancel := context.WithCancel(r.Context())
+	key := r.Header.Get("Authorization")
 
 	// Reading and decoding the next chunk goes on while one is counted.
 	chunks := make(chan *batch, 1)
@@ -147,7 +157,7 @@ func (a *api) serveLines(w http.ResponseWriter, r *http.Request) {
 	go func() {
 		defer close(chunks)
 		defer a.contain(ctx, func(err error) { readErr <- err })
-		readErr <- readLines(ctx, r.Body, chunks, &a.lines)
+		readErr <- readLines(ctx, r.Body, chunks, &a.lines, key)
 	}()
 	giveUp := func() { // a reader that waits for the client must not outlive the answer
 		cancel()
@@ -156,7 +166,7 @@ func (a *api) serveLines(w http.ResponseWriter, r *http.Request) {
 		late := time.AfterFunc(readerEnds, func() { _ = rc.SetReadDeadline(time.Now()) })
 		defer late.Stop()
 		for b := range chunks {
-			a.lines.give(b.room)
+			a.lines.give(key, b.room)
 		}
 	}
 	defer cancel()
@@ -194,20 +204,13 @@ func (a *api) contain(ctx context.Context, fail func(error)) {
 func (a *api) countLines(ctx context.Context, r *http.Request, chunks <-chan *batch, readErr <-chan error, answers io.Writer) bool {
 	out := bufio.NewWriterSize(answers, 64<<10)
 	for b := range chunks {
-		p, err := a.d.Access.Authenticate(ctx, r.Header.Get("Authorization"))
-		if err == nil {
-			err = access.Authorize(p, access.Track)
-		}
-		var results []usance.Result
-		if err == nil {
-			results, err = a.trackPatiently(ctx, p, b)
-		}
+		results, err := a.trackPatiently(ctx, r.Header.Get("Authorization"), b)
 		if err != nil {
 			e := outward(err)
 			logFault(ctx, a.log, "usage.trackEvents", e)
 			results = resultsOf(b, e, err)
 		}
-		a.lines.give(b.room)
+		a.lines.give(r.Header.Get("Authorization"), b.room)
 		if writeLines(out, results) != nil || out.Flush() != nil || err != nil {
 			return false
 		}
@@ -268,14 +271,14 @@ func writeLines(out *bufio.Writer, results []usance.Result) error {
 // readLines cuts the body into chunks of events, until its end. A chunk is
 // given on when it is full, when the client pauses, or when there is no room for
 // more: many streams at once get smaller chunks.
-func readLines(ctx context.Context, body io.Reader, chunks chan<- *batch, memory *room) error {
+func readLines(ctx context.Context, body io.Reader, chunks chan<- *batch, memory *room, key string) error {
 	in := bufio.NewReaderSize(body, 4*maxLine)
 	b, size := new(batch), 0
-	defer func() { memory.give(b.room) }() // of what nobody is given
+	defer func() { memory.give(key, b.room) }() // of what nobody is given
 	grow := func(line int) bool {
 		size += line
 		for int64(size)-b.room > smallBody {
-			if size >= chunkBytes || !memory.take(smallBody) {
+			if size >= chunkBytes || !memory.take(key, smallBody) {
 				return false
 			}
 			b.room += smallBody
@@ -348,11 +351,18 @@ func decodeLine(line []byte, tooLong bool) (usance.Event, *usance.Error) {
 
 // trackPatiently counts a chunk; while the key has sent too much or the queue is
 // full it waits, which slows the sender down to what can be counted.
-func (a *api) trackPatiently(ctx context.Context, p access.Principal, b *batch) ([]usance.Result, error) {
+func (a *api) trackPatiently(ctx context.Context, authorization string, b *batch) ([]usance.Result, error) {
+	p, err := a.d.Access.Authenticate(ctx, authorization)
+	if err != nil {
+		return nil, err
+	}
 	if err := a.limits.events.wait(ctx, p.ID(), len(b.events)); err != nil {
 		return nil, err
 	}
 	for try := 0; ; try++ {
+		if p, err = a.d.Access.Authenticate(ctx, authorization); err != nil { // revoked while it waited
+			return nil, err
+		}
 		results, err := a.count(ctx, p, b)
 		if usance.ErrorCode(err) != usance.CodeOverloaded || err == nil || try == 60 {
 			return results, err

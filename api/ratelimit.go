@@ -163,9 +163,10 @@ func (l *limits) call(ctx context.Context, p access.Principal, o *operation) err
 	return limited(wait, "the key calls more than %.0f operations a second", l.calls.rate)
 }
 
-// send takes the tokens of n events that a request holds.
+// send takes the tokens of n events that a request holds; one that holds none is a
+// request all the same.
 func (l *limits) send(ctx context.Context, p access.Principal, n int) error {
-	wait, ok := l.events.take(ctx, p.ID(), n)
+	wait, ok := l.events.take(ctx, p.ID(), max(1, n))
 	if ok {
 		return nil
 	}

@@ -75,10 +75,24 @@ func TestCallsOfABatchAreLimited(t *testing.T) {
 func TestBodiesWithoutEventsAreLimited(t *testing.T) {
 	s := newServer(t, RateLimits{Events: 1000})
 	k := s.key(`{"role":"ingest"}`)
-	for i, body := range []string{"no JSON", "[{]", ""} {
-		if r := s.send("POST", "/v1/events", k, body); r.status != 400 || !strings.Contains(r.header.Get("RateLimit"), fmt.Sprintf(`"events";r=%d;`, 9999-i)) {
-			t.Errorf("%q: %d %v", body, r.status, r.header)
+	left := 10_000
+	spent := func(r reply) bool {
+		left--
+		return strings.Contains(r.header.Get("RateLimit"), fmt.Sprintf(`"events";r=%d;`, left))
+	}
+	for _, c := range []struct {
+		body, media string
+		status      int
+	}{
+		{"no JSON", "application/json", 400}, {"[{]", "application/json", 400}, {"", "application/json", 400}, {"[]", "application/json", 400},
+		{"a", "text/plain", 415}, {"no JSON", "application/cloudevents+json", 400}, {"[]", "application/cloudevents-batch+json", 204},
+	} {
+		if r := s.send("POST", "/v1/events", k, c.body, "Content-Type: "+c.media); r.status != c.status || !spent(r) {
+			t.Errorf("%q as %s: %d %v", c.body, c.media, r.status, r.header)
 		}
+	}
+	if r := s.send("POST", "/api/trpc/usage.trackEvent", k, `{"licenseId":1}`); r.status != 400 || !spent(r) {
+		t.Errorf("tRPC: %d %v", r.status, r.header)
 	}
 }
 

@@ -3,7 +3,7 @@ package api
 import (
 	"io"
 	"net/http"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/usance/usance"
@@ -18,32 +18,51 @@ const (
 	smallBody     = 64 << 10
 )
 
-// room is memory that is shared.
+// room is memory that is shared: no key has more than half of it.
 type room struct {
 	size  int64
-	taken atomic.Int64
+	mu    sync.Mutex
+	taken int64
+	byKey map[string]int64
 }
 
-// take takes n bytes, if there are so many.
-func (m *room) take(n int64) bool {
-	if m.taken.Add(n) <= m.size {
-		return true
+// take takes n bytes for a key, if there are so many.
+func (m *room) take(key string, n int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.taken+n > m.size || m.byKey[key]+n > m.size/2 {
+		return false
 	}
-	m.taken.Add(-n)
-	return false
+	if m.byKey == nil {
+		m.byKey = make(map[string]int64)
+	}
+	m.taken += n
+	m.byKey[key] += n
+	return true
 }
 
-func (m *room) give(n int64) { m.taken.Add(-n) }
+func (m *room) give(key string, n int64) {
+	if n == 0 { // as of most requests
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.taken -= n
+	if m.byKey[key] -= n; m.byKey[key] <= 0 {
+		delete(m.byKey, key)
+	}
+}
 
 // held is what one request has taken of the room for bodies, until it is answered:
 // for as long as something refers to what was read.
 type held struct {
 	room  *room
+	key   string
 	bytes int64
 }
 
 func (h *held) release() {
-	h.room.give(h.bytes)
+	h.room.give(h.key, h.bytes)
 	h.bytes = 0
 }
 
@@ -57,7 +76,7 @@ type roomReader struct {
 
 func (r *roomReader) Read(p []byte) (int, error) {
 	n, err := r.Reader.Read(p)
-	if !r.held.room.take(int64(n)) {
+	if !r.held.room.take(r.held.key, int64(n)) {
 		full := usance.NewError(usance.CodeOverloaded, "more is being sent than there is memory for; nothing of this request was looked at; send it again, or smaller requests")
 		full.RetryAfter = time.Second
 		return n, full

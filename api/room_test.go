@@ -11,15 +11,16 @@ import (
 	"time"
 )
 
-// openBody begins to send a body, which goes on until the writer is closed.
-func (s *server) openBody(begin string, ended *sync.WaitGroup) (rest *io.PipeWriter) {
+// openBody begins to send a body, which goes on until the writer is closed. When it
+// has begun, what is more than a socket holds was read.
+func (s *server) openBody(key, begin string, ended *sync.WaitGroup) (rest *io.PipeWriter, begun chan struct{}) {
 	s.t.Helper()
 	pr, pw := io.Pipe()
 	req, err := http.NewRequest("POST", s.URL+"/v1/events", pr)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+adminKey)
+	req.Header.Set("Authorization", "Bearer "+key)
 	req.Header.Set("Content-Type", "application/json")
 	ended.Go(func() {
 		if res, err := s.Client().Do(req); err == nil {
@@ -27,54 +28,85 @@ func (s *server) openBody(begin string, ended *sync.WaitGroup) (rest *io.PipeWri
 			res.Body.Close()
 		}
 	})
-	ended.Go(func() { _, _ = io.WriteString(pw, begin) })
-	return pw
+	begun = make(chan struct{})
+	ended.Go(func() {
+		_, _ = io.WriteString(pw, begin)
+		close(begun)
+	})
+	return pw, begun
 }
 
 func (s *server) untilTaken(what string, of *room, ok func(int64) bool) {
 	s.t.Helper()
-	for begin := time.Now(); !ok(of.taken.Load()); time.Sleep(time.Millisecond) {
+	for begin := time.Now(); !ok(of.now()); time.Sleep(time.Millisecond) {
 		if time.Since(begin) > time.Minute {
-			s.t.Fatalf("%s: %d bytes are taken", what, of.taken.Load())
+			s.t.Fatalf("%s: %d bytes are taken", what, of.now())
 		}
 	}
 }
 
+func (m *room) now() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.taken
+}
+
 func noneTaken(n int64) bool { return n == 0 }
 
-// Bodies take a bounded memory together: one for which there is no room is to be
-// sent again, and holds none while it goes on; small ones pass, and what is given up
-// leaves its room.
+// Bodies take a bounded memory together, and those of a key half of it: one for which
+// there is no room is to be sent again, and holds none while it goes on; small ones
+// pass, and what is given up leaves its room.
 func TestBodiesShareRoom(t *testing.T) {
 	s := newServer(t)
 	s.license("lic_123")
 	const large = 15 << 20
 	blanks := strings.Repeat(" ", large)
+	event := func(key string) string {
+		return fmt.Sprintf(`{"licenseId":"lic_123","usageType":"view","idempotencyKey":%q}`, key)
+	}
+	refused := func(what, key string) {
+		t.Helper()
+		r := s.send("POST", "/v1/events", key, blanks+event("refused"))
+		if r.status != 503 || r.at("code") != "OVERLOADED" || r.header.Get("Retry-After") == "" {
+			t.Errorf("%s: %d %s, Retry-After %q", what, r.status, r.body, r.header.Get("Retry-After"))
+		}
+	}
+	counted := func(what, key, body string) {
+		t.Helper()
+		if r := s.send("POST", "/v1/events", key, body); r.status != 200 || r.at("duplicate") != false {
+			t.Errorf("%s: %d %s", what, r.status, r.body)
+		}
+	}
 	var open []*io.PipeWriter
 	var ended sync.WaitGroup
-	for range roomForBodies / large {
-		open = append(open, s.openBody(blanks, &ended))
+	begin := func(key string) (begun chan struct{}) {
+		pw, begun := s.openBody(key, blanks, &ended)
+		open = append(open, pw)
+		return begun
 	}
-	full := int64(roomForBodies / large * (large - smallBody))
-	s.untilTaken("as many as fit", &s.a.bodies, func(n int64) bool { return n >= full })
-
-	const event = `{"licenseId":"lic_123","usageType":"view","idempotencyKey":"large"}`
-	r := s.send("POST", "/v1/events", adminKey, blanks+event)
-	if r.status != 503 || r.at("code") != "OVERLOADED" || r.header.Get("Retry-After") == "" {
-		t.Errorf("no room: %d %s, Retry-After %q", r.status, r.body, r.header.Get("Retry-After"))
+	var keys [4]string
+	for i := range keys {
+		keys[i] = s.key(`{"role":"ingest"}`)
 	}
-	open = append(open, s.openBody(blanks, &ended)) // and it does not end
-	if r := s.send("POST", "/v1/events", adminKey, strings.Replace(event, "large", "small", 1)); r.status != 200 {
-		t.Errorf("a small body meanwhile: %d %s", r.status, r.body)
+	holds := func(bodies int64) func(int64) bool {
+		return func(n int64) bool { return n >= bodies*(large-smallBody) }
 	}
-	for _, pw := range open[:len(open)-1] {
+	begin(keys[0])
+	s.untilTaken("one", &s.a.bodies, holds(1))
+	refused("a second of the key", keys[0])
+	counted("one of another key", keys[1], blanks+event("other"))
+	begin(keys[1])
+	begin(keys[2])
+	s.untilTaken("as many as fit", &s.a.bodies, holds(3))
+	refused("no room", keys[3])
+	<-begin(keys[3]) // is refused, and does not end
+	counted("a small body meanwhile", keys[3], event("small"))
+	for _, pw := range open[:3] {
 		pw.CloseWithError(io.ErrUnexpectedEOF)
 	}
 	s.untilTaken("all that had room are given up", &s.a.bodies, noneTaken)
-	if r := s.send("POST", "/v1/events", adminKey, blanks+event); r.status != 200 || r.at("duplicate") != false {
-		t.Errorf("room again: %d %s", r.status, r.body)
-	}
-	open[len(open)-1].CloseWithError(io.ErrUnexpectedEOF)
+	counted("room again", keys[0], blanks+event("refused"))
+	open[3].CloseWithError(io.ErrUnexpectedEOF)
 	ended.Wait()
 	s.untilTaken("all is answered", &s.a.bodies, noneTaken)
 }
@@ -101,7 +133,7 @@ func TestStreamsShareRoom(t *testing.T) {
 	}
 	ended.Go(func() {
 		for range 100 {
-			most = max(most, s.a.lines.taken.Load())
+			most = max(most, s.a.lines.now())
 			runtime.Gosched()
 		}
 	})

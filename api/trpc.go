@@ -222,10 +222,14 @@ func (a *api) trpcReady(w http.ResponseWriter, r *http.Request, p access.Princip
 		w.Header().Set("Allow", allow)
 		return nil, usance.NewError(usance.CodeMethodNotAllowed, "Unsupported %s-request to %s procedure at path %q", usance.Clip(r.Method), c.op.kind, c.name)
 	}
-	if c.err != nil {
-		return nil, c.err
+	in, err = nil, c.err
+	if err == nil {
+		in, err = c.op.decode(c.input)
 	}
-	return c.op.decode(c.input)
+	if err != nil && c.op.need == access.Track { // it holds no event, and is work all the same
+		a.limits.events.spend(r.Context(), p.ID())
+	}
+	return in, err
 }
 
 // trpcCalls reads the calls of a request with their inputs. Without a good key

@@ -133,7 +133,9 @@ func lineOf(ctx context.Context, tx usance.Tx, id string) ([]usance.APIKey, erro
 		return nil, err
 	}
 	line := []usance.APIKey{first}
-	for next := first.ReplacedBy; next != ""; {
+	known := map[string]bool{id: true}
+	for next := first.ReplacedBy; next != "" && !known[next]; { // SQL may have made a ring
+		known[next] = true
 		k, err := tx.APIKey(ctx, next)
 		if ok, err := found(err); !ok {
 			return line, err // deleted in SQL

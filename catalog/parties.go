@@ -212,6 +212,9 @@ func (c *Catalog) replan(ctx context.Context, tx usance.Tx, l *usance.License, a
 		return err
 	}
 	for _, f := range facts {
+		if f.Fault != nil {
+			return f.Fault
+		}
 		for _, t := range f.Thresholds {
 			old := t.Clone()
 			day := min(t.EffectiveFrom, usance.DateOf(now, zone))

@@ -115,33 +115,29 @@ func (c verifyCmd) find(ctx context.Context, r *remote) (*findings, error) {
 			return nil, fmt.Errorf("reading /metrics: %w", err)
 		}
 	}
-	if err := r.call(ctx, "usage.getAggregationStatus", nil, &f.status); err != nil {
-		return nil, err
-	}
-	if err := r.call(ctx, "usage.getActivity", nil, &f.activity); err != nil {
-		return nil, err
-	}
-	var err error
-	if f.jobs, err = listJobs(ctx, r); err != nil {
-		return nil, err
-	}
 	for _, q := range []struct {
-		check string
-		ask   func(context.Context, *remote, *findings) error
-	}{{"queries", probe}, {"forecasts", askForecasts}, {"books", c.openBooks}, {"schema", askSchema}} {
-		if !c.wants(q.check) {
+		ask    func(context.Context, *remote, *findings) error
+		checks []string // that are judged by the answer
+	}{
+		{askStatus, []string{"aggregation", "cache", "books"}}, {askActivity, []string{"events", "aggregation", "thresholds"}},
+		{askJobs, []string{"aggregation", "thresholds", "jobs"}}, {probe, []string{"queries"}}, {askForecasts, []string{"forecasts"}},
+		{c.openBooks, []string{"books"}}, {askSchema, []string{"schema"}},
+	} {
+		if len(q.checks) == 1 && !c.wants(q.checks[0]) { // the others cost little
 			continue
 		}
-		// Of a server that says what is wrong, the other checks may say why.
 		err := q.ask(ctx, r, f)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if usance.ErrorCode(err) == usance.CodeUnavailable {
+		switch code := usance.ErrorCode(err); {
+		case err == nil:
+		case code == usance.CodeUnavailable || code == usance.CodeUnauthorized || code == usance.CodeForbidden:
 			return nil, err
-		}
-		if err != nil {
-			f.unasked[q.check] = err
+		default: // of a server that says what is wrong, the other checks may say why
+			for _, check := range q.checks {
+				f.unasked[check] = err
+			}
 		}
 	}
 	if !f.serving && c.wants("file") {
@@ -184,6 +180,19 @@ func probe(ctx context.Context, r *remote, f *findings) error {
 		}
 	}
 	return nil
+}
+
+func askStatus(ctx context.Context, r *remote, f *findings) error {
+	return r.call(ctx, "usage.getAggregationStatus", nil, &f.status)
+}
+
+func askActivity(ctx context.Context, r *remote, f *findings) error {
+	return r.call(ctx, "usage.getActivity", nil, &f.activity)
+}
+
+func askJobs(ctx context.Context, r *remote, f *findings) (err error) {
+	f.jobs, err = listJobs(ctx, r)
+	return err
 }
 
 func askForecasts(ctx context.Context, r *remote, f *findings) error {

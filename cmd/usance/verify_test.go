@@ -282,6 +282,11 @@ func TestVerify(t *testing.T) {
 	if code, out, _ := verified(t, dir, "--only", "books,file,schema"); code != exitFault || !strings.Contains(out, "books: licences") || !strings.Contains(out, `the period type "MONTHLY"`) {
 		t.Errorf("with a threshold of no period: exit %d\n%s", code, out)
 	}
+	bend(t, path, `ALTER TABLE job_runs RENAME TO elsewhere`)
+	if code, out, _ := verified(t, dir); code != exitFault || !strings.Contains(out, "cannot be told") || !strings.Contains(out, "table job_runs is missing") {
+		t.Errorf("without a table: exit %d\n%s", code, out)
+	}
+	bend(t, path, `ALTER TABLE elsewhere RENAME TO job_runs`)
 	bend(t, path, `DROP INDEX license_usage_events_day`)
 	if code, out, _ := verified(t, dir, "--only", "books,file,schema"); code != exitFault || !strings.Contains(out, "cannot be told") || !strings.Contains(out, "license_usage_events_day") {
 		t.Errorf("without an index: exit %d\n%s", code, out)

@@ -175,6 +175,14 @@ func (r *rows) Scan(dest ...any) error {
 	return pgx.ScanRow(r.c.TypeMap(), r.fields, r.current, dest...)
 }
 
+// Try is Scan, of which a failure leaves the rows that follow to be read.
+func (r *rows) Try(dest ...any) error {
+	if r.current == nil {
+		return pgx.ScanRow(r.c.TypeMap(), r.FieldDescriptions(), r.Rows.RawValues(), dest...)
+	}
+	return r.Scan(dest...)
+}
+
 // RawValues gives the row's columns in binary, until Next.
 func (r *rows) RawValues() [][]byte {
 	if r.current == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 
 	"github.com/usance/usance"
 )
@@ -13,12 +14,9 @@ const thresholdColumns = `t.id, t.license_id, t.usage_type, t.period_type, t.lim
 	t.effective_from, t.retired_at, t.epoch, t.created_at, t.updated_at`
 
 func scanThreshold(rows *sql.Rows, t *usance.Threshold) error {
-	if err := rows.Scan(&t.ID, &t.LicenseID, &t.UsageType, &t.PeriodType, &t.LimitQuantity, &t.GracePercentage, &t.AllowOverage,
+	return t.CheckStored(rows.Scan(&t.ID, &t.LicenseID, &t.UsageType, &t.PeriodType, &t.LimitQuantity, &t.GracePercentage, &t.AllowOverage,
 		toRate{&t.OverageRateCents}, toJSON{&t.OverageTiers}, toJSON{&t.WarningLevels}, &t.IsActive, &t.ByBrand, &t.LastWarningLevel, toPtrTime{&t.LastWarningAt},
-		&t.EffectiveFrom, toPtrTime{&t.RetiredAt}, &t.Epoch, toTime{&t.CreatedAt}, toTime{&t.UpdatedAt}); err != nil {
-		return err
-	}
-	return t.CheckStored()
+		&t.EffectiveFrom, toPtrTime{&t.RetiredAt}, &t.Epoch, toTime{&t.CreatedAt}, toTime{&t.UpdatedAt}))
 }
 
 func (v *view) Threshold(ctx context.Context, id string) (usance.Threshold, error) {
@@ -32,7 +30,16 @@ func (v *view) Thresholds(ctx context.Context, f usance.ThresholdFilter, p usanc
 	q.AndIf(f.LicenseID != "", `t.license_id = ?`, f.LicenseID)
 	q.AndIf(f.UsageType != "", `t.usage_type = ?`, f.UsageType)
 	q.AndIf(!f.Inactive, `t.is_active`)
-	return list(ctx, v, q, `t.license_id, t.id`, scanThreshold, func(t *usance.Threshold) []string { return []string{t.LicenseID, t.ID} })
+	unreadable := make(map[string]bool)
+	out, next, err := list(ctx, v, q, `t.license_id, t.id`, func(r *sql.Rows, t *usance.Threshold) error {
+		err := scanThreshold(r, t)
+		if f.LicenseID != "" || usance.ErrorCode(err) != usance.CodeConflict {
+			return err
+		}
+		unreadable[t.ID] = true
+		return nil
+	}, func(t *usance.Threshold) []string { return []string{t.LicenseID, t.ID} })
+	return slices.DeleteFunc(out, func(t usance.Threshold) bool { return unreadable[t.ID] }), next, err
 }
 
 func (t *tx) PutThreshold(ctx context.Context, h usance.Threshold) error {

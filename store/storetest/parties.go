@@ -176,6 +176,22 @@ func testUnreadable(t *testing.T, s usance.Store) {
 	view(t, s, func(v usance.View) error {
 		_, err := v.Threshold(ctx, "t3")
 		told("the threshold", err)
+		_, _, err = v.Thresholds(ctx, usance.ThresholdFilter{LicenseID: "l2"}, usance.Page{Limit: 10})
+		told("those of its licence", err)
+		var listed []string
+		for p := (usance.Page{Limit: 1}); ; {
+			var some []usance.Threshold
+			if some, p.Cursor, err = v.Thresholds(ctx, usance.ThresholdFilter{}, p); err != nil {
+				return err
+			}
+			for i := range some {
+				listed = append(listed, some[i].ID)
+			}
+			if p.Cursor == "" {
+				break
+			}
+		}
+		equal(t, "those of all", listed, []string{"t1", "t2"})
 		return check("view", v)
 	})
 	for _, what := range []string{"read", "kept"} {
