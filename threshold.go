@@ -122,9 +122,14 @@ func (t *Threshold) CheckStored(read error) error {
 	case !slices.Contains(PeriodTypes, t.PeriodType):
 		return NewError(CodeConflict, "the threshold %s of licence %q holds the period type %q, which is none of %s; put it right in license_usage_thresholds",
 			t.ID, t.LicenseID, t.PeriodType, JoinWords(PeriodTypes))
+	case t.EffectiveFrom < MinDate || t.EffectiveFrom > MaxDate || !writable(&t.CreatedAt) || !writable(&t.UpdatedAt) || !writable(t.RetiredAt) || !writable(t.LastWarningAt):
+		return NewError(CodeConflict, "the threshold %s of licence %q holds a date or time beyond the years 1 to 9999; put it right in license_usage_thresholds", t.ID, t.LicenseID)
 	}
 	return nil
 }
+
+// writable tells whether JSON can hold the time.
+func writable(t *time.Time) bool { return t == nil || t.Year() >= 0 && t.Year() <= 9999 }
 
 // Clone is a deep copy.
 func (t *Threshold) Clone() Threshold {

@@ -1,6 +1,11 @@
 package usance
 
-import "testing"
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
 
 // Answers name the day on which a period began, and none for all time.
 func TestUsageOfATotalHasNoStart(t *testing.T) {
@@ -14,6 +19,27 @@ func TestUsageOfATotalHasNoStart(t *testing.T) {
 			t.Errorf("of a total: %s", got)
 		case periodType != PeriodTotal && (got == nil || *got != start):
 			t.Errorf("%s: %v, want %s", periodType, got, start)
+		}
+	}
+}
+
+// What SQL may have left in a row is told of, and names it.
+func TestCheckStored(t *testing.T) {
+	t.Parallel()
+	far := time.Date(290_000, 1, 1, 0, 0, 0, 0, time.UTC)
+	for what, spoil := range map[string]func(*Threshold) error{
+		"a period that is none": func(h *Threshold) error { h.PeriodType = "MONTHLY"; return nil },
+		"a day of no calendar":  func(h *Threshold) error { h.EffectiveFrom = MaxDate + 1; return nil },
+		"a time JSON lacks":     func(h *Threshold) error { h.CreatedAt = far; return nil },
+		"an end JSON lacks":     func(h *Threshold) error { h.RetiredAt = &far; return nil },
+		"what does not scan":    func(*Threshold) error { return errors.New("NaN") },
+	} {
+		h := Threshold{ID: "t", LicenseID: "l", PeriodType: PeriodMonthly}
+		if err := h.CheckStored(nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.CheckStored(spoil(&h)); ErrorCode(err) != CodeConflict || !strings.Contains(err.Error(), `the threshold t of licence "l"`) {
+			t.Errorf("%s: %v", what, err)
 		}
 	}
 }

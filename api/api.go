@@ -241,7 +241,7 @@ func (a *api) wrap(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
 		r = r.WithContext(context.WithValue(r.Context(), requestIDKey, id))
-		answer := &answerWriter{ResponseWriter: w, status: http.StatusOK, held: held{room: &a.bodies, key: r.Header.Get("Authorization")}}
+		answer := &answerWriter{ResponseWriter: w, status: http.StatusOK, held: held{room: &a.bodies, key: sender(r)}}
 		defer answer.held.release()
 		w = answer
 		defer func() {

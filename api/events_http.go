@@ -149,7 +149,7 @@ func (a *api) serveLines(w http.ResponseWriter, r *http.Request) {
 	rc := http.NewResponseController(w)
 	_ = rc.EnableFullDuplex() // HTTP/2 always is; where it cannot be, answers wait for the end
 	ctx, cancel := context.WithCancel(r.Context())
-	key := r.Header.Get("Authorization")
+	key := sender(r)
 
 	// Reading and decoding the next chunk goes on while one is counted.
 	chunks := make(chan *batch, 1)
@@ -210,7 +210,7 @@ func (a *api) countLines(ctx context.Context, r *http.Request, chunks <-chan *ba
 			logFault(ctx, a.log, "usage.trackEvents", e)
 			results = resultsOf(b, e, err)
 		}
-		a.lines.give(r.Header.Get("Authorization"), b.room)
+		a.lines.give(sender(r), b.room)
 		if writeLines(out, results) != nil || out.Flush() != nil || err != nil {
 			return false
 		}

@@ -151,10 +151,10 @@ func (b *buckets) wait(ctx context.Context, name string, n int) error {
 }
 
 // call takes the token of one call of an operation. Operations that send events
-// are bounded by those.
+// are bounded by those, and refused while the key can send none.
 func (l *limits) call(ctx context.Context, p access.Principal, o *operation) error {
 	if o != nil && o.need == access.Track {
-		return nil
+		return l.open(ctx, p)
 	}
 	wait, ok := l.calls.take(ctx, p.ID(), 1)
 	if ok {

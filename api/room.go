@@ -3,6 +3,7 @@ package api
 import (
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +18,12 @@ const (
 	roomForLines  = 24 << 20
 	smallBody     = 64 << 10
 )
+
+// sender names the key of a request for shares of room: the same however it is sent.
+func sender(r *http.Request) string {
+	words := strings.Fields(r.Header.Get("Authorization"))
+	return strings.Join(words[max(0, len(words)-1):], "")
+}
 
 // room is memory that is shared: no key has more than half of it.
 type room struct {

@@ -94,6 +94,7 @@ func TestBodiesShareRoom(t *testing.T) {
 	begin(keys[0])
 	s.untilTaken("one", &s.a.bodies, holds(1))
 	refused("a second of the key", keys[0])
+	refused("a second of the key, sent otherwise", " "+keys[0])
 	counted("one of another key", keys[1], blanks+event("other"))
 	begin(keys[1])
 	begin(keys[2])
@@ -142,4 +143,26 @@ func TestStreamsShareRoom(t *testing.T) {
 		t.Errorf("%v units, %d bytes at most: %s", n, most, r.body)
 	}
 	s.untilTaken("all is answered", &s.a.lines, noneTaken)
+}
+
+// Without a good key no more is read than tells how to answer: the body need not end.
+func TestBodiesOfNobodyAreLeft(t *testing.T) {
+	s := newServer(t)
+	pr, pw := io.Pipe()
+	defer pw.Close()
+	req, err := http.NewRequest("POST", s.URL+"/api/trpc/usage.trackEvent", pr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer none")
+	req.Header.Set("Content-Type", "application/json")
+	go func() { _, _ = io.WriteString(pw, strings.Repeat(" ", maxBody-1)) }()
+	res, err := s.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if taken := s.a.bodies.now(); res.StatusCode != 401 || taken != 0 {
+		t.Errorf("%d, %d bytes are taken", res.StatusCode, taken)
+	}
 }

@@ -286,6 +286,9 @@ func (a *api) trpcInput(w http.ResponseWriter, r *http.Request, params url.Value
 			return nil, err
 		}
 		limit := int64(maxBody)
+		if !known { // memory is for those who may send
+			limit = smallBody
+		}
 		for i := range calls {
 			if known && calls[i].op != nil && calls[i].name == "usage.trackBatch" {
 				limit = maxEventsBody

@@ -137,7 +137,7 @@ func (o *outlook) weigh(from, to int) {
 			share[i] *= times / (times + fewTries)
 		}
 		if i == 1 { // what no day has seen yet, no former days tell
-			share[i] *= o.f.law.seen
+			share[i] *= o.f.law.seen * heardOf(o.f.engine.y)
 		}
 		sum += share[i]
 	}
@@ -172,6 +172,23 @@ func lossOf(t *Total, actual float64) float64 {
 		sum += max(p*d, (p-1)*d)
 	}
 	return sum
+}
+
+// heardOf is less than 1 where the series is silent at its end for longer than ever
+// before, and than six days: totals of days with use tell nothing of use that ended.
+func heardOf(y []float64) float64 {
+	silent := 0
+	for silent < len(y) && y[len(y)-1-silent] == 0 {
+		silent++
+	}
+	longest, run := 6, 0
+	for _, v := range y[max(0, len(y)-longestPast) : len(y)-silent] {
+		if run++; v != 0 {
+			run = 0
+		}
+		longest = max(longest, run)
+	}
+	return min(1, max(0, 1-float64(silent-longest)/7))
 }
 
 // former gives what as many days in a row brought in the last year, as a forecast of the

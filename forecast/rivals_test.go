@@ -120,3 +120,23 @@ func quantileOf(v []float64, p float64) float64 {
 	slices.Sort(v)
 	return sortedQuantile(v, p)
 }
+
+// Use that has ended is not expected on the word of days that all had some: a silence
+// longer than any before it may go on.
+func TestUseThatEndedMayStayAway(t *testing.T) {
+	t.Parallel()
+	var f Forecaster
+	for run := range uint64(20) {
+		r := rand.New(rand.NewPCG(run, 23)) //nolint:gosec // must repeat
+		y := series(280+14, func(i int) float64 {
+			if i >= 280 {
+				return 0
+			}
+			return uses(r, 200*[7]float64{1.2, 1.2, 1.1, 1, 1, 0.7, 0.6}[i%7])
+		})
+		total := f.outlook(history{days: y}, 28, Auto, defaults).total(0, 0, 28)
+		if low, usual := total.Quantile(0.025), 28*meanOf(y[:280]); low > 0.01*usual {
+			t.Errorf("%d: at least %.0f where %.0f are usual, and nothing came in 14 days", run, low, usual)
+		}
+	}
+}
