@@ -37,7 +37,7 @@ func TestMissingIndexesAreNamed(t *testing.T) {
 			if code, out := checked(t, dir); code != exitFault || !strings.Contains(out, view) {
 				t.Errorf("%s: check exits with %d\n%s", when, code, out)
 			}
-			if code, out, _ := verified(t, dir, "--only", "file"); code != exitFault || !strings.Contains(out, view) {
+			if code, out, _ := verified(t, dir, "--only", "schema"); code != exitFault || !strings.Contains(out, view) {
 				t.Errorf("%s: verify exits with %d\n%s", when, code, out)
 			}
 		}
@@ -57,7 +57,7 @@ func TestMissingIndexesAreNamed(t *testing.T) {
 		t.Fatal(s.out)
 	}
 	const key = "CREATE UNIQUE INDEX license_usage_events_key ON license_usage_events (license_id, key);"
-	if code, out, errOut := verified(t, dir, "--only", "file"); code != exitFault || !strings.Contains(out+errOut, key) {
+	if code, out, errOut := verified(t, dir, "--only", "schema"); code != exitFault || !strings.Contains(out+errOut, key) {
 		t.Errorf("verify without the unique key exits with %d: %s\n%s", code, errOut, out)
 	}
 	var b bytes.Buffer
@@ -69,7 +69,7 @@ func TestMissingIndexesAreNamed(t *testing.T) {
 	missing("none runs")
 
 	// A fault of this process has no log that its cause could be read in.
-	if code, _, errOut := verified(t, dir, "--only", "books"); code != exitFault || !strings.Contains(errOut, "no such index: license_usage_events_day") {
-		t.Errorf("verify does not tell why it failed: exit %d: %s", code, errOut)
+	if code, out, _ := verified(t, dir, "--only", "books"); code != exitFault || !strings.Contains(out, "no such index: license_usage_events_day") {
+		t.Errorf("verify does not tell why it failed: exit %d: %s", code, out)
 	}
 }
