@@ -59,7 +59,8 @@ func noneTaken(n int64) bool { return n == 0 }
 func TestBodiesShareRoom(t *testing.T) {
 	s := newServer(t)
 	s.license("lic_123")
-	const large = 15 << 20
+	const large = 1 << 20
+	s.a.bodies.size = 16 * large / 5 // three fit, and of a key one
 	blanks := strings.Repeat(" ", large)
 	event := func(key string) string {
 		return fmt.Sprintf(`{"licenseId":"lic_123","usageType":"view","idempotencyKey":%q}`, key)
@@ -79,8 +80,8 @@ func TestBodiesShareRoom(t *testing.T) {
 	}
 	var open []*io.PipeWriter
 	var ended sync.WaitGroup
-	begin := func(key string) (begun chan struct{}) {
-		pw, begun := s.openBody(key, blanks, &ended)
+	begin := func(key, body string) (begun chan struct{}) {
+		pw, begun := s.openBody(key, body, &ended)
 		open = append(open, pw)
 		return begun
 	}
@@ -91,16 +92,16 @@ func TestBodiesShareRoom(t *testing.T) {
 	holds := func(bodies int64) func(int64) bool {
 		return func(n int64) bool { return n >= bodies*(large-smallBody) }
 	}
-	begin(keys[0])
+	begin(keys[0], blanks)
 	s.untilTaken("one", &s.a.bodies, holds(1))
 	refused("a second of the key", keys[0])
 	refused("a second of the key, sent otherwise", " "+keys[0])
 	counted("one of another key", keys[1], blanks+event("other"))
-	begin(keys[1])
-	begin(keys[2])
+	begin(keys[1], blanks)
+	begin(keys[2], blanks)
 	s.untilTaken("as many as fit", &s.a.bodies, holds(3))
 	refused("no room", keys[3])
-	<-begin(keys[3]) // is refused, and does not end
+	<-begin(keys[3], strings.Repeat(blanks, 15)) // is refused, and does not end
 	counted("a small body meanwhile", keys[3], event("small"))
 	for _, pw := range open[:3] {
 		pw.CloseWithError(io.ErrUnexpectedEOF)
