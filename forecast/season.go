@@ -187,14 +187,7 @@ func (s *seasons) estimate(c *cycle) {
 	}
 	ratio := effective / (total * total) // 1 over the effective number of occurrences
 	noise /= total * float64(m) * max(1-ratio, 0.25)
-	shrink := 0.0
-	if between > 0 {
-		shrink = max(0, 1-noise*ratio/between)
-	}
-	c.strength = 0
-	if shrink > 0 {
-		c.strength = shrink * between / (between + noise)
-	}
+	shrink := c.trust(between, noise, ratio)
 	// Turn the index to the positions of the whole series.
 	s.b = grow(s.b, m)
 	for j := range c.index {
@@ -269,14 +262,7 @@ func (s *seasons) look(c *cycle) {
 	}
 	between /= all
 	noise /= all * max(1-ratio, 0.25)
-	shrink := 0.0
-	if between > 0 {
-		shrink = max(0, 1-noise*ratio/between)
-	}
-	c.strength = 0
-	if shrink > 0 {
-		c.strength = shrink * between / (between + noise)
-	}
+	shrink := c.trust(between, noise, ratio)
 	for p := range c.index {
 		c.index[p] *= shrink
 	}
@@ -339,4 +325,17 @@ func grow[T any](v []T, n int) []T {
 		return make([]T, n, n+n/2)
 	}
 	return v[:n]
+}
+
+// trust tells how much of an index to keep whose places differ by so much and whose
+// days scatter by noise, of which a share of ratio is in each place; it sets the strength.
+func (c *cycle) trust(between, noise, ratio float64) (shrink float64) {
+	c.strength = 0
+	if between > 0 {
+		shrink = max(0, 1-noise*ratio/between)
+	}
+	if shrink > 0 {
+		c.strength = shrink * between / (between + noise)
+	}
+	return shrink
 }
