@@ -20,12 +20,21 @@ import (
 type demoCmd struct {
 	kong.Plugins        // the settings of the server
 	Dir          string `help:"Keep the data in this folder and serve it again next time; default: a temporary folder, removed at the end." type:"path" placeholder:"FOLDER"`
+	Days         int    `help:"Make the usage of so many days before now, 60 to 365." default:"365" placeholder:"N"`
 }
 
-// demoFile marks a folder whose year is complete; it holds the demo's keys.
+// Validate is called by kong before Run.
+func (d demoCmd) Validate() error {
+	if d.Days < 60 || d.Days > demoYear {
+		return fmt.Errorf("--days must be from 60 to %d", demoYear)
+	}
+	return nil
+}
+
+// demoFile marks a folder whose data is complete; it holds the demo's keys.
 const demoFile = "demo.json"
 
-// Run makes the year unless it is there, and serves it.
+// Run makes the data unless it is there, and serves it.
 func (d demoCmd) Run(ctx context.Context, p *program) (err error) {
 	c := p.cfg
 	c.DataDir = d.Dir
@@ -39,7 +48,7 @@ func (d demoCmd) Run(ctx context.Context, p *program) (err error) {
 		defer os.RemoveAll(c.DataDir)
 	}
 	began := time.Now()
-	keys, err := demoYear(ctx, c, p)
+	keys, err := d.make(ctx, c, p)
 	if err != nil {
 		return err
 	}
@@ -54,8 +63,8 @@ func (d demoCmd) Run(ctx context.Context, p *program) (err error) {
 	})
 }
 
-// demoYear makes the data, or reads the keys of data that is there.
-func demoYear(ctx context.Context, c config, p *program) (keys demoKeys, err error) {
+// make makes the data, or reads the keys of data that is there.
+func (d demoCmd) make(ctx context.Context, c config, p *program) (keys demoKeys, err error) {
 	marker := filepath.Join(c.DataDir, demoFile)
 	b, err := os.ReadFile(marker)
 	if err == nil {
@@ -76,8 +85,8 @@ func demoYear(ctx context.Context, c config, p *program) (keys demoKeys, err err
 	if err := mustBeEmpty(ctx, s.store, c.where()); err != nil {
 		return keys, errors.Join(err, s.close())
 	}
-	p.printf("Making a year of usage: 4 brands, 5 creators, 12 assets, 16 licences …\n")
-	keys, n, err := makeDemo(ctx, s, clock, began.UTC().Truncate(time.Second))
+	p.printf("Making %d days of usage: 4 brands, 5 creators, 12 assets, 16 licences …\n", d.Days)
+	keys, n, err := makeDemo(ctx, s, clock, began.UTC().Truncate(time.Second), d.Days)
 	if err = errors.Join(err, s.close()); err != nil {
 		return keys, fmt.Errorf("making the demo: %w", err)
 	}

@@ -40,7 +40,7 @@ func TestDemo(t *testing.T) {
 		}
 	})
 	began := time.Now()
-	keys, events, err := makeDemo(t.Context(), s, clock, end)
+	keys, events, err := makeDemo(t.Context(), s, clock, end, demoYear)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,11 +29,12 @@ type demoKeys struct {
 	Ingest  string `json:"ingest"`
 }
 
-// demoMaker makes the year.
+// demoMaker makes the data.
 type demoMaker struct {
 	s      *server
 	clock  *demoClock
 	end    time.Time
+	days   int // before the end
 	zones  map[string]*time.Location
 	brands map[string]string // the key id that acts for a brand
 	queue  []usance.Event    // that happen later
@@ -41,11 +42,14 @@ type demoMaker struct {
 	events int
 }
 
-// makeDemo fills the empty store of s with the year before end. Every event
+// demoYear is the most that a demo has, and what growth is told by.
+const demoYear = 365
+
+// makeDemo fills the empty store of s with so many days before end. Every event
 // takes the way of real ones, through ingest; the same end makes the same data.
-func makeDemo(ctx context.Context, s *server, clock *demoClock, end time.Time) (keys demoKeys, events int, err error) {
-	m := &demoMaker{s: s, clock: clock, end: end, zones: make(map[string]*time.Location), brands: make(map[string]string)}
-	first := usance.DateOf(end, time.UTC).AddDays(-365)
+func makeDemo(ctx context.Context, s *server, clock *demoClock, end time.Time, days int) (keys demoKeys, events int, err error) {
+	m := &demoMaker{s: s, clock: clock, end: end, days: days, zones: make(map[string]*time.Location), brands: make(map[string]string)}
+	first := usance.DateOf(end, time.UTC).AddDays(-days)
 	clock.t = first.Start(time.UTC).Add(-14 * time.Hour)
 	if keys, err = m.parties(ctx); err != nil {
 		return keys, 0, err
@@ -194,7 +198,7 @@ func (f *demoFlow) add(events []usance.Event, d usance.Date, zone *time.Location
 	r := rand.New(rand.NewPCG(uint64(uint32(d)), hashOf(f.license+"/"+f.usageType))) //nolint:gosec // made-up data must be the same each time
 	ago := int(usance.DateOf(end, time.UTC) - d)
 	_, month, dom := d.YMD()
-	factor := 1 + f.growth*(1-float64(ago)/365)
+	factor := 1 + f.growth*(1-float64(ago)/demoYear)
 	factor *= 1 + f.season*math.Cos(2*math.Pi*(float64(month)+float64(dom-16)/31-float64(f.peakMonth))/12)
 	if wd := d.Weekday(); wd == time.Saturday || wd == time.Sunday {
 		factor *= f.weekend
@@ -230,26 +234,26 @@ func (f *demoFlow) add(events []usance.Event, d usance.Date, zone *time.Location
 	return events
 }
 
-// soonUsed is what a flow uses in the year and some four days more, in round
+// soonUsed is what a flow uses in all and some four days more, in round
 // numbers.
 func (m *demoMaker) soonUsed(license, usageType string) int64 {
 	today := usance.DateOf(m.end, time.UTC)
-	var year, week int64
+	var all, week int64
 	for i := range demoFlows {
 		f := &demoFlows[i]
 		if f.license != license || f.usageType != usageType {
 			continue
 		}
-		for d := today - 365; d <= today+1; d++ {
+		for d := today.AddDays(-m.days); d <= today+1; d++ {
 			for _, e := range f.add(nil, d, m.zones[license], m.end) {
-				year += e.Quantity
+				all += e.Quantity
 				if m.end.Sub(e.OccurredAt) < 7*24*time.Hour {
 					week += e.Quantity
 				}
 			}
 		}
 	}
-	return (year + week*4/7 + 2_500) / 5_000 * 5_000
+	return (all + week*4/7 + 2_500) / 5_000 * 5_000
 }
 
 // hour draws an hour slot: quiet nights, a morning and an evening peak.

@@ -27,7 +27,7 @@ import (
 func TestMove(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("makes a year of usage")
+		t.Skip("makes 60 days of usage")
 	}
 	dir, url := t.TempDir(), pgtest.EmptyURL(t)
 	path := filepath.Join(dir, "usance.db")
@@ -41,7 +41,7 @@ func TestMove(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := makeDemo(t.Context(), s, clock, now); err != nil {
+	if _, _, err := makeDemo(t.Context(), s, clock, now, 60); err != nil {
 		t.Fatal(err)
 	}
 	first, err := s.ingest.Track(t.Context(), ingest.Request{Events: []usance.Event{{LicenseID: "lic_123", UsageType: "view", Quantity: 3, IdempotencyKey: "before the move"}}})

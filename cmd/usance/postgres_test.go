@@ -135,11 +135,11 @@ func TestNodeStopsWhileItWaits(t *testing.T) {
 	}
 }
 
-// The demo makes its year in a PostgreSQL database too, but not among other data.
+// The demo makes its data in a PostgreSQL database too, but not among other data.
 func TestDemoOnPostgres(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("makes a year of usage")
+		t.Skip("makes 60 days of usage")
 	}
 	url, dir := pgtest.EmptyURL(t), t.TempDir()
 	demo := func(dir string) (code int, out string) {
@@ -147,7 +147,7 @@ func TestDemoOnPostgres(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 		defer cancel()
 		b := &hearing{said: "The demo serves", heard: cancel}
-		code = run(ctx, []string{"demo", "--dir", dir}, []string{"DATABASE_URL=" + url, "USANCE_ADDR=127.0.0.1:0", "USANCE_LOG_LEVEL=warn"}, strings.NewReader(""), b, b)
+		code = run(ctx, []string{"demo", "--dir", dir, "--days", "60"}, []string{"DATABASE_URL=" + url, "USANCE_ADDR=127.0.0.1:0", "USANCE_LOG_LEVEL=warn"}, strings.NewReader(""), b, b)
 		return code, b.String()
 	}
 	if code, out := demo(dir); code != exitOK || !strings.Contains(out, "events counted in") || !strings.Contains(out, "usk_") {
