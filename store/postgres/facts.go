@@ -45,10 +45,9 @@ func (k *keptFacts) clear() {
 	k.known, k.size = make(map[string]stampedFacts), 0
 }
 
-// fresh gives what is known of the licence as long as its stamps are the same.
+// fresh gives what is known of the licence as long as its stamps are the same. The
+// caller holds mu.
 func (k *keptFacts) fresh(now *stampedFacts) (usance.Facts, bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	kept, ok := k.known[now.License.ID]
 	if !ok || kept.start != now.start || kept.license != now.license || !slices.Equal(kept.thresholds, now.thresholds) {
 		return usance.Facts{}, false
@@ -161,6 +160,7 @@ func (t *tx) Facts(ctx context.Context, ids []string) ([]usance.Facts, error) {
 	out := make([]usance.Facts, len(now))
 	var missing []string
 	at := make(map[string]int)
+	k.mu.Lock()
 	for i := range now {
 		var ok bool
 		if out[i], ok = k.fresh(&now[i]); !ok {
@@ -168,6 +168,7 @@ func (t *tx) Facts(ctx context.Context, ids []string) ([]usance.Facts, error) {
 			missing = append(missing, now[i].License.ID)
 		}
 	}
+	k.mu.Unlock()
 	if len(missing) == 0 {
 		return out, nil
 	}

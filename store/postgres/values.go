@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -37,6 +38,59 @@ func registerTypes(c *pgx.Conn) {
 	register("date", pgtype.DateOID, pgtype.DateArrayOID, dateCodec{})
 	register("uuid", pgtype.UUIDOID, pgtype.UUIDArrayOID, idCodec{})
 	register("timestamptz", pgtype.TimestamptzOID, pgtype.TimestamptzArrayOID, &pgtype.TimestamptzCodec{ScanLocation: time.UTC})
+	registerColumn(m, "text", pgtype.TextOID, pgtype.TextArrayOID, func(b []byte, s string) []byte { return append(b, s...) })
+	registerColumn(m, "int8", pgtype.Int8OID, pgtype.Int8ArrayOID, func(b []byte, n int64) []byte { return binary.BigEndian.AppendUint64(b, uint64(n)) })
+	registerColumn(m, "date", pgtype.DateOID, pgtype.DateArrayOID, appendDate)
+}
+
+// columnCodec is an array of one dimension without NULLs that is written from a
+// slice of T in one go: element by element, the driver takes four times as long for
+// the columns of rows.
+type columnCodec[T any] struct {
+	*pgtype.ArrayCodec
+	element uint32 // the type of elements
+	write   func([]byte, T) []byte
+}
+
+func registerColumn[T any](m *pgtype.Map, element string, oid, arrayOID uint32, write func([]byte, T) []byte) {
+	t, _ := m.TypeForOID(oid)
+	m.RegisterType(&pgtype.Type{Name: "_" + element, OID: arrayOID, Codec: columnCodec[T]{&pgtype.ArrayCodec{ElementType: t}, oid, write}})
+}
+
+func (c columnCodec[T]) PlanEncode(m *pgtype.Map, oid uint32, format int16, value any) pgtype.EncodePlan {
+	if _, ok := value.([]T); ok && format == pgtype.BinaryFormatCode {
+		return c
+	}
+	return c.ArrayCodec.PlanEncode(m, oid, format, value)
+}
+
+// Encode is what pgx calls.
+func (c columnCodec[T]) Encode(value any, b []byte) ([]byte, error) {
+	column, ok := value.([]T)
+	if !ok {
+		return nil, fmt.Errorf("a column is given as %T", value)
+	}
+	if column == nil {
+		return nil, nil
+	}
+	start := len(b)
+	b = binary.BigEndian.AppendUint32(b, min(1, uint32(len(column)))) // dimensions
+	b = binary.BigEndian.AppendUint32(b, 0)                           // no NULLs
+	b = binary.BigEndian.AppendUint32(b, c.element)
+	if len(column) == 0 {
+		return b, nil
+	}
+	b = binary.BigEndian.AppendUint32(b, uint32(len(column)))
+	b = binary.BigEndian.AppendUint32(b, 1) // the first index
+	for i, v := range column {
+		at := len(b)
+		b = c.write(append(b, 0, 0, 0, 0), v)
+		binary.BigEndian.PutUint32(b[at:], uint32(len(b)-at-4))
+		if i == 0 {
+			b = slices.Grow(b, (len(b)-start)*len(column)) // the others are about as long
+		}
+	}
+	return b, nil
 }
 
 // dateCodec is usance.Date beside what pgx takes for a date.
@@ -63,7 +117,11 @@ func (encodeDate) Encode(value any, b []byte) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("a date is given as %T", value)
 	}
-	return binary.BigEndian.AppendUint32(b, uint32(d-epochDays)), nil
+	return appendDate(b, d), nil
+}
+
+func appendDate(b []byte, d usance.Date) []byte {
+	return binary.BigEndian.AppendUint32(b, uint32(d-epochDays))
 }
 
 type scanDate struct{}
