@@ -1,6 +1,7 @@
 package api
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/go-json-experiment/json"
@@ -19,6 +20,9 @@ func appendResults(b []byte, results []usance.Result) (_ []byte, err error) {
 		}
 		if b, err = appendResult(b, &results[i]); err != nil {
 			return b, err
+		}
+		if i == 0 {
+			b = slices.Grow(b, (len(b)+8)*len(results)) // the others are about as long
 		}
 	}
 	return append(b, ']'), nil
