@@ -24,6 +24,7 @@ type group struct {
 	sums     map[string]*usance.Tally // all that a licence holds, where a large event needs it
 	counters map[usance.CounterKey]*counter
 
+	moved    []*counter     // in key order, as they are now
 	batches  []usance.Batch // what was staged, as it was written
 	staged   []usance.Event // to be recorded, in the order of judging
 	stagedAt map[usance.EventRef]int
@@ -56,6 +57,7 @@ type counter struct {
 	facts     *facts
 	exists    bool // it is in the store
 	must      bool // it has to be made when it is missing
+	known     bool // it was seen before
 	made      bool // it was, or was seen
 	locked    bool // state is the store's, under lock, and judges
 	state     usance.Counter

@@ -23,7 +23,7 @@ func (k *knownCounters) unknown(counters map[usance.CounterKey]*counter) []usanc
 	var out []usance.Counter
 	k.mu.Lock()
 	for key, c := range counters {
-		if _, known := k.keys[key]; c.must && !known {
+		if _, c.known = k.keys[key]; c.must && !c.known {
 			out = append(out, c.empty())
 		}
 	}
@@ -40,7 +40,7 @@ func (k *knownCounters) know(counters map[usance.CounterKey]*counter) {
 		k.keys = make(map[usance.CounterKey]struct{}, len(counters))
 	}
 	for key, c := range counters {
-		if c.made {
+		if c.made && !c.known {
 			k.keys[key] = struct{}{}
 		}
 	}

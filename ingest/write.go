@@ -22,8 +22,7 @@ func (g *group) write(ctx context.Context, tx usance.Tx) error {
 	}
 	// Counters come before events, as on the careful way: of two transactions with
 	// the same key none then waits for the other one's counters while it is waited for.
-	after, err := g.addToCounters(ctx, tx)
-	if err != nil {
+	if err := g.addToCounters(ctx, tx); err != nil {
 		return err
 	}
 	g.split()
@@ -35,7 +34,7 @@ func (g *group) write(ctx context.Context, tx usance.Tx) error {
 			return err
 		}
 	}
-	return g.follow(ctx, tx, after)
+	return g.follow(ctx, tx)
 }
 
 // split puts what is staged into batches, the events of a licence together: one
@@ -94,37 +93,46 @@ func mergeEvidence(rows []usance.Evidence) []usance.Evidence {
 	return out
 }
 
-// addToCounters adds the deltas and gives the moved counters as they are now,
-// in key order.
-func (g *group) addToCounters(ctx context.Context, tx usance.Tx) ([]usance.Counter, error) {
-	var deltas []usance.CounterDelta
+// addToCounters adds the deltas and notes the counters that moved, as they are now.
+func (g *group) addToCounters(ctx context.Context, tx usance.Tx) error {
+	var moving []*counter
 	for _, c := range g.counters {
 		// One that comes to nothing in the end is looked at too, by what it was before.
 		if c.moves() && (c.delta != 0 || c.adds && !c.locked) {
-			deltas = append(deltas, usance.CounterDelta{CounterKey: c.key, Quantity: c.delta})
+			moving = append(moving, c)
 		}
 	}
-	if len(deltas) == 0 {
-		return nil, nil
+	if len(moving) == 0 {
+		return nil
 	}
-	slices.SortFunc(deltas, func(a, b usance.CounterDelta) int { return a.Compare(b.CounterKey) })
+	slices.SortFunc(moving, func(a, b *counter) int { return a.key.Compare(b.key) })
+	deltas := make([]usance.CounterDelta, len(moving))
+	for i, c := range moving {
+		deltas[i] = usance.CounterDelta{CounterKey: c.key, Quantity: c.delta}
+	}
 	after, err := tx.AddToCounters(ctx, deltas)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if len(after) < len(deltas) {
 		if err := g.checkMissing(ctx, tx, deltas, after); err != nil {
-			return nil, err
+			return err
 		}
 	}
+	g.moved = moving[:0]
 	for i := range after {
-		c := g.counters[after[i].CounterKey]
+		for moving[0].key != after[i].CounterKey { // both are in key order
+			moving = moving[1:]
+		}
+		c := moving[0]
+		moving = moving[1:]
 		c.state, c.exists = after[i], true
+		g.moved = append(g.moved, c)
 		if !c.locked && c.tooMuch() {
-			return nil, errCareful // which finds the event that has no room
+			return errCareful // which finds the event that has no room
 		}
 	}
-	return after, nil
+	return nil
 }
 
 // tooMuch tells of a counter that was moved before anything was held against it
@@ -164,24 +172,23 @@ func (g *group) checkMissing(ctx context.Context, tx usance.Tx, deltas []usance.
 }
 
 // follow writes the alerts and overages that the moved counters bring about.
-func (g *group) follow(ctx context.Context, tx usance.Tx, after []usance.Counter) error {
-	revisions, err := g.revisions(ctx, tx, after)
+func (g *group) follow(ctx context.Context, tx usance.Tx) error {
+	revisions, err := g.revisions(ctx, tx)
 	if err != nil {
 		return err
 	}
-	causes := g.causes(after)
+	causes := g.causes()
 	var out usance.Consequences
-	for i := range after {
-		c := g.counters[after[i].CounterKey]
+	for _, c := range g.moved {
 		m := usance.Moment{Now: g.now, Zone: c.facts.zone, AnchorDay: c.facts.License.BillingAnchorDay, LateGrace: g.in.o.LateGrace}
-		v, err := c.threshold.Judge(after[i], revisions[after[i].CounterKey], m)
+		v, err := c.threshold.Judge(c.state, revisions[c.key], m)
 		if err != nil && !g.careful {
 			return errCareful // which finds the event whose fee cannot be billed
 		}
 		if err != nil {
 			return err
 		}
-		if err := out.Add(after[i], v, c.facts.License.Currency, causes[after[i].CounterKey]...); err != nil {
+		if err := out.Add(c.state, v, c.facts.License.Currency, causes[c.key]...); err != nil {
 			return err
 		}
 	}
@@ -192,18 +199,18 @@ func (g *group) follow(ctx context.Context, tx usance.Tx, after []usance.Counter
 // causes tells who moved the counters whose period is closed, and by how much,
 // in the order in which they asked: what that makes of overages is for the audit
 // trail. Those of open periods only count on, and are not looked at.
-func (g *group) causes(after []usance.Counter) map[usance.CounterKey][]usance.Cause {
+func (g *group) causes() map[usance.CounterKey][]usance.Cause {
 	type late struct {
 		actor            string
 		events, quantity int64
 	}
 	var moved map[usance.CounterKey][]late
-	for i := range after {
-		if after[i].State == usance.CounterClosed {
+	for _, c := range g.moved {
+		if c.state.State == usance.CounterClosed {
 			if moved == nil {
 				moved = make(map[usance.CounterKey][]late)
 			}
-			moved[after[i].CounterKey] = nil
+			moved[c.key] = nil
 		}
 	}
 	if moved == nil {
@@ -241,14 +248,12 @@ func (g *group) causes(after []usance.Counter) map[usance.CounterKey][]usance.Ca
 
 // revisions reads the overage rows of the counters that may have any: rated
 // ones that are past their limit now or were before, and closed ones.
-func (g *group) revisions(ctx context.Context, tx usance.Tx, after []usance.Counter) (map[usance.CounterKey][]usance.Overage, error) {
+func (g *group) revisions(ctx context.Context, tx usance.Tx) (map[usance.CounterKey][]usance.Overage, error) {
 	var keys []usance.CounterKey
-	for i := range after {
-		a := &after[i]
-		c := g.counters[a.CounterKey]
-		terms := a.TermsOf(c.threshold)
-		if terms.Kind() == usance.KindRated && max(a.Quantity, a.Quantity-c.delta) > terms.LimitWithGrace() || a.State == usance.CounterClosed {
-			keys = append(keys, a.CounterKey)
+	for _, c := range g.moved {
+		terms := c.state.TermsOf(c.threshold)
+		if terms.Kind() == usance.KindRated && max(c.state.Quantity, c.state.Quantity-c.delta) > terms.LimitWithGrace() || c.state.State == usance.CounterClosed {
+			keys = append(keys, c.key)
 		}
 	}
 	if len(keys) == 0 {
@@ -292,7 +297,9 @@ func (g *group) fillUsage(ctx context.Context, tx usance.Tx) error {
 
 // showUsage writes the counters' states into the answers.
 func (g *group) showUsage() {
+	all := make([]usance.Usage, 0, len(g.answers)) // as a rule each has one
 	for _, a := range g.answers {
+		start := len(all)
 		for _, c := range g.countersOf(a.facts, a.usageType, a.day) {
 			if !c.threshold.IsActive {
 				continue
@@ -303,7 +310,10 @@ func (g *group) showUsage() {
 				}
 				c.state = c.empty()
 			}
-			a.result.Usage = append(a.result.Usage, c.state.Usage(c.threshold))
+			all = append(all, c.state.Usage(c.threshold))
+		}
+		if end := len(all); end > start {
+			a.result.Usage = all[start:end:end]
 		}
 	}
 }
