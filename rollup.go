@@ -86,7 +86,10 @@ var slotNames = [...]string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "1
 
 // Add counts one event, whose licence, day and type are the row's. It names
 // every value: a row that is kept takes events by Merge, which bounds them.
-func (r *Rollup) Add(e *Event) {
+func (r *Rollup) Add(e *Event) { r.AddFrom(e, e.SourceHost()) }
+
+// AddFrom is Add of an event whose source host is known.
+func (r *Rollup) AddFrom(e *Event, source string) {
 	t := Tally{e.Sign(), e.Quantity, e.RevenueCents}
 	r.Tally = r.Plus(t)
 	if r.Breakdown == nil {
@@ -96,7 +99,7 @@ func (r *Rollup) Add(e *Event) {
 	r.Breakdown.add(ByPlatform, orNone(e.Platform), t)
 	r.Breakdown.add(ByDevice, orNone(e.DeviceType), t)
 	r.Breakdown.add(ByGeo, orNone(e.GeographicLocation), t)
-	r.Breakdown.add(BySource, e.SourceHost(), t)
+	r.Breakdown.add(BySource, source, t)
 }
 
 func (b Breakdown) add(d Dimension, value string, t Tally) {

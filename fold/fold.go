@@ -112,7 +112,7 @@ func New(store Store, o Options) *Folder {
 	if o.Spans == nil {
 		o.Spans = noop.Tracer{}
 	}
-	f := &Folder{store: store, shards: store.Shards(), o: o, metrics: newMetrics(), queue: newQueue(o.Memory), words: make(words), more: make(chan struct{}, 1)}
+	f := &Folder{store: store, shards: store.Shards(), o: o, metrics: newMetrics(), queue: newQueue(o.Memory), words: newWords(), more: make(chan struct{}, 1)}
 	if f.queue.apart = f.shards.Several(); f.queue.apart {
 		f.o.Groups = f.shards.Count // so are what is offered, and what is pending
 	}
@@ -380,14 +380,16 @@ func newSum() *sum {
 	return &sum{rollups: make(map[usance.RollupKey]*usance.Rollup), sessions: make(map[usance.Day]*usance.Sessions)}
 }
 
-func (s *sum) add(e *usance.Event) {
+func (s *sum) add(e *usance.Event) { s.addFrom(e, e.SourceHost()) }
+
+func (s *sum) addFrom(e *usance.Event, source string) {
 	key := usance.RollupKey{LicenseID: e.LicenseID, Date: e.LocalDate, UsageType: e.UsageType}
 	r := s.rollups[key]
 	if r == nil {
 		r = &usance.Rollup{RollupKey: key}
 		s.rollups[key] = r
 	}
-	r.Add(e)
+	r.AddFrom(e, source)
 	s.events++
 	if e.SessionHash != 0 {
 		day := usance.Day{LicenseID: e.LicenseID, Date: e.LocalDate}
@@ -465,7 +467,7 @@ func sumOf(ctx context.Context, tx usance.Tx, taken []usance.ID, byID map[usance
 func (s *sum) addParts(parts []part) {
 	for i := range parts {
 		e := parts[i].event()
-		s.add(&e)
+		s.addFrom(&e, parts[i].source)
 	}
 }
 

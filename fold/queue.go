@@ -32,12 +32,12 @@ type kept struct {
 // part is what an event adds to rollups: a third of an event's size, and its
 // texts are shared.
 type part struct {
-	license, usageType, platform, device, place, referrer string
-	quantity, revenue                                     int64
-	session                                               uint64
-	date                                                  usance.Date
-	hour                                                  int8
-	void                                                  bool
+	license, usageType, platform, device, place, source string
+	quantity, revenue                                   int64
+	session                                             uint64
+	date                                                usance.Date
+	hour                                                int8
+	void                                                bool
 }
 
 // maxQueued bounds the batches that are known in memory; others stay pending in
@@ -188,20 +188,44 @@ func (q *queue) done(bite []kept) {
 }
 
 // words gives equal texts the same memory.
-type words map[string]string
+type words struct {
+	known map[string]string
+	hosts map[string]string // of referrers
+}
 
-// maxWords bounds the texts that are remembered.
-const maxWords = 50_000
+// Bounds of what is remembered: texts, and referrers, each of them short.
+const (
+	maxWords      = 50_000
+	maxReferrers  = 10_000
+	shortReferrer = 100 // bytes
+)
+
+func newWords() words { return words{make(map[string]string), make(map[string]string)} }
 
 func (w words) same(s string) string {
-	if known, ok := w[s]; ok {
+	if known, ok := w.known[s]; ok {
 		return known
 	}
-	if len(w) >= maxWords {
-		clear(w)
+	if len(w.known) >= maxWords {
+		clear(w.known)
 	}
-	w[s] = s
+	w.known[s] = s
 	return s
+}
+
+// sourceHost remembers the hosts of short referrers, which come again.
+func (w words) sourceHost(e *usance.Event) string {
+	if host, ok := w.hosts[e.Referrer]; ok {
+		return host
+	}
+	host := w.same(e.SourceHost())
+	if len(e.Referrer) <= shortReferrer {
+		if len(w.hosts) >= maxReferrers {
+			clear(w.hosts)
+		}
+		w.hosts[e.Referrer] = host
+	}
+	return host
 }
 
 // keep makes of a batch what is kept of it.
@@ -215,30 +239,18 @@ func (w words) keep(b usance.Batch) kept {
 		e := &b.Events[i]
 		k.parts[i] = part{
 			license: w.same(e.LicenseID), usageType: w.same(e.UsageType), platform: w.same(e.Platform), device: w.same(e.DeviceType),
-			place: w.same(e.GeographicLocation), referrer: w.same(shortReferrer(e)), quantity: e.Quantity, revenue: e.RevenueCents,
+			place: w.same(e.GeographicLocation), source: w.sourceHost(e), quantity: e.Quantity, revenue: e.RevenueCents,
 			session: e.SessionHash, date: e.LocalDate, hour: int8(e.HourSlot), void: !e.VoidOf.IsZero(),
 		}
 	}
 	return k
 }
 
-// shortReferrer is the referrer's host, where it is itself read as that host.
-func shortReferrer(e *usance.Event) string {
-	if e.Referrer == "" {
-		return ""
-	}
-	short := usance.Event{Referrer: e.SourceHost()}
-	if short.SourceHost() != short.Referrer {
-		return e.Referrer
-	}
-	return short.Referrer
-}
-
-// event gives of an event what rollups are made of.
+// event gives of an event what rollups are made of, but for its source host.
 func (p *part) event() usance.Event {
 	e := usance.Event{
 		LicenseID: p.license, UsageType: p.usageType, Platform: p.platform, DeviceType: p.device, GeographicLocation: p.place,
-		Referrer: p.referrer, Quantity: p.quantity, RevenueCents: p.revenue, SessionHash: p.session, LocalDate: p.date, HourSlot: int(p.hour),
+		Quantity: p.quantity, RevenueCents: p.revenue, SessionHash: p.session, LocalDate: p.date, HourSlot: int(p.hour),
 	}
 	if p.void {
 		e.VoidOf[0] = 1 // which event it takes back is no matter here
