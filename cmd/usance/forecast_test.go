@@ -275,6 +275,7 @@ func TestForecastBreachRefuses(t *testing.T) {
 		{series, header + "q,c,0,2,full,1,2,3,4\n", `line 2: there is no series "c"`},
 		{series, header + "q,a,0,2,full,1,2,3\n", "line 2"},
 		{series, header + "q,a,0,2,full,1,2,3,4\nr,a,0,6,full,1,2,3,4\n", "line 3: origin 6"},
+		{series, header + "q,a,0,2,full,1,2,3,4\nq,b,0,2,full,1,2,3,4\n", `line 3: there is a task "q" already, in line 2`},
 		{series, header + "q,a,-1,2,full,1,2,3,4\n", "line 2: pstart -1"},
 		{series, header + "q,a,9000000000000000000,2,full,1,2,3,4\n", "line 2: pstart 9"},
 		{series, header + "q,a,99999999999999999999,2,full,1,2,3,4\n", "line 2: pstart: "},

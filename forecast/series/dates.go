@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,7 +21,7 @@ type dated struct {
 
 // dateLayouts are the ways of writing a date that can be meant in one way only.
 var dateLayouts = []string{
-	"2006-01-02", "2006-01-02 15:04:05", time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04", "2006-01-02T15:04",
+	"2006-01-02", "2006-01-02 15:04:05", time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z07", "2006-01-02 15:04:05Z0700", "2006-01-02 15:04", "2006-01-02T15:04",
 	"2006/1/2", "2006/1/2 15:04:05", "2006/1/2 15:04", "2.1.2006", "2.1.2006 15:04:05", "2.1.2006 15:04",
 	"2006-01", "2006/01", "Jan 2006", "2006 Jan", "2-Jan-2006", "2 Jan 2006", "Jan 2, 2006", "20060102", "2006",
 }
@@ -41,11 +42,33 @@ type dateReader struct {
 	monthFirst, dayFirst int32  // lines that show which of the two it is
 	open                 int32  // a line that does not
 	short                bool   // whether years have two digits
+	// counted: places are numbered, a day for each; numbers says that they may be.
+	numbers, counted bool
+}
+
+// place reads the number of a place, if the file's first one is too small for a date.
+func (r *dateReader) place(s string) (at time.Time, ok bool) {
+	if !r.numbers || !r.counted && (r.fine || r.months > 0 || len(s) > 3) {
+		return at, false
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 0 || n > maxSpaced {
+		return at, false
+	}
+	r.counted = true
+	return time.Unix(int64(n)*day, 0).UTC(), true
 }
 
 func (r *dateReader) read(s string, line int) (d dated, err error) {
 	s = strings.TrimSpace(s)
 	d.line = int32(line)
+	var ok bool
+	if d.at, ok = r.place(s); ok {
+		return d, nil
+	}
+	if r.counted {
+		return d, fmt.Errorf("%q is not the number of a row, as those before it are", usance.Clip(s))
+	}
 	if d.at, err = time.Parse(r.layout, s); err == nil && r.layout != "" {
 		return d, nil
 	}
@@ -92,6 +115,9 @@ func (r *dateReader) spacing(rows [][]dated) (spacing, error) {
 		r.months = 0
 	}
 	switch {
+	case r.counted:
+		sortDated(rows)
+		return spacing{name: "numbered", between: daysBetween, by: 1}, nil
 	case r.monthFirst > 0 && r.dayFirst > 0:
 		return spacing{}, fmt.Errorf("line %d: the date has its month first, and in line %d its day; write all of them like 2006-01-02", r.monthFirst, r.dayFirst)
 	case r.open == 0 || r.monthFirst > 0:
@@ -348,6 +374,14 @@ func calendar(rows [][]dated, months int) spacing {
 	return spacing{name: "daily", season: 7, layout: time.DateOnly, between: daysBetween, by: 1}
 }
 
+// tell writes a date, or the number of a place, in that layout.
+func (s spacing) tell(at time.Time, layout string) string {
+	if s.layout == "" {
+		return strconv.FormatInt(at.Unix()/day, 10)
+	}
+	return at.Format(layout)
+}
+
 // values is how many a series has between two dates, both of them included.
 func (s spacing) values(first, last time.Time) int { return s.between(first, last)/s.by + 1 }
 
@@ -368,14 +402,17 @@ func (s spacing) spaced(list []dated) ([]float64, error) {
 	first, last := list[0], list[len(list)-1]
 	n := s.values(first.at, last.at)
 	if n > maxSpaced {
-		return nil, fmt.Errorf("line %d: from %s to %s it has %d values; that is too far", last.line, first.at.Format(time.DateTime), last.at.Format(time.DateTime), n)
+		return nil, fmt.Errorf("line %d: from %s to %s it has %d values; that is too far", last.line, s.tell(first.at, time.DateTime), s.tell(last.at, time.DateTime), n)
 	}
 	out := make([]float64, n)
 	before := -1
 	for i, d := range list {
 		at := s.values(first.at, d.at) - 1
 		if at == before {
-			return nil, fmt.Errorf("line %d: it has a value for %s already, in line %d", d.line, usance.Clip(d.at.Format(time.DateTime)), list[i-1].line)
+			return nil, fmt.Errorf("line %d: it has a value for %s already, in line %d", d.line, usance.Clip(s.tell(d.at, time.DateTime)), list[i-1].line)
+		}
+		if s.layout == "" && at > before+1 {
+			return nil, fmt.Errorf("line %d: it has no row %d; where rows are numbered, none may be left out", d.line, d.at.Unix()/day-int64(at-before-1))
 		}
 		out[at], before = d.value, at
 	}

@@ -286,7 +286,7 @@ func readDated(in *rows, f form) (Set, error) {
 		}
 		return i
 	}
-	var dates dateReader
+	dates := dateReader{numbers: f.names[f.date] == "ds"}
 	had := make(map[int64]bool) // dates, where it was guessed which column is the id
 	shared := false
 	for n := f.start; ; n++ {
@@ -413,7 +413,7 @@ func (f *form) told(lists [][]dated, step spacing) string {
 	if f.id >= 0 {
 		fmt.Fprintf(&b, ", ids in %s", f.call(f.id))
 	}
-	fmt.Fprintf(&b, ": %d series, %s, %s to %s", len(lists), step.name, first.Format(step.layout), last.Format(step.layout))
+	fmt.Fprintf(&b, ": %d series, %s, %s to %s", len(lists), step.name, step.tell(first, step.layout), step.tell(last, step.layout))
 	if missing > 0 {
 		fmt.Fprintf(&b, ", dates without a row, which count as 0: %d", missing)
 	}

@@ -143,10 +143,18 @@ func (r *rows) first() (head, row []string, err error) {
 // largest bounds values: beyond it their multiples and sums would overflow.
 const largest = 1e100
 
-// parseValue reads a value; none, NA and NaN are gaps.
-func parseValue(s string) (float64, error) {
+// isGap tells what stands for a value that is missing.
+func isGap(s string) bool {
 	switch strings.TrimSpace(s) {
 	case "", "NA", "NaN", "nan", "null":
+		return true
+	}
+	return false
+}
+
+// parseValue reads a value; gaps are NaN.
+func parseValue(s string) (float64, error) {
+	if isGap(s) {
 		return math.NaN(), nil
 	}
 	v, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
@@ -160,8 +168,8 @@ func parseValue(s string) (float64, error) {
 }
 
 // series reads a row each series: an id and its values. A first row whose fields
-// are names or dates is a header; with ends so is one that begins with "id". Empty
-// fields are gaps, but with ends those at a row's end are no values.
+// are names or dates is a header; with ends so is one that begins with "id". With ends
+// gaps at a row's end are no values: they pad it to the length of the longest.
 func (r *rows) series(ends bool) (ids []string, values [][]float64, err error) {
 	lines := make(map[string]int)
 	for {
@@ -181,7 +189,7 @@ func (r *rows) series(ends bool) (ids []string, values [][]float64, err error) {
 		if before, ok := lines[row[0]]; ok {
 			return nil, nil, fmt.Errorf("line %d: there is a series %q already, in line %d", line, usance.Clip(row[0]), before)
 		}
-		for ends && len(row) > 1 && strings.TrimSpace(row[len(row)-1]) == "" {
+		for ends && len(row) > 1 && isGap(row[len(row)-1]) {
 			row = row[:len(row)-1]
 		}
 		y := make([]float64, 0, len(row)-1)

@@ -53,6 +53,7 @@ func ReadTasks(r io.Reader, ids []string, values [][]float64, days int) (Tasks, 
 		columns = append(columns, col)
 	}
 	t.Columns = len(columns)
+	lines := make(map[string]int)
 	for {
 		row, err := c.Read()
 		if err == io.EOF {
@@ -63,6 +64,10 @@ func ReadTasks(r io.Reader, ids []string, values [][]float64, days int) (Tasks, 
 		}
 		line, _ := c.FieldPos(0)
 		fail := func(err error) (Tasks, error) { return t, fmt.Errorf("line %d: %w", line, err) }
+		if before, ok := lines[row[at[0]]]; ok {
+			return fail(fmt.Errorf("there is a task %q already, in line %d", usance.Clip(row[at[0]]), before))
+		}
+		lines[row[at[0]]] = line
 		if h := row[at[4]]; h != "full" && h != "cold" {
 			return fail(fmt.Errorf("hist: %q is neither full nor cold", usance.Clip(h)))
 		}
