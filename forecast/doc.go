@@ -29,6 +29,10 @@
 // spells, renewals of those (rivals): each has the part that the backtest of the total
 // gives it.
 //
+// What comes on the same dates each year is taken out of the series and put back into the
+// days ahead (yearly). Gaps at the end, and days since use has stopped for longer than ever,
+// are not looked at but forecast over (silence).
+//
 // A day far above all others counts as the largest that others bear out, in all of
 // this: one slip, or one campaign, is not what the next days are like. Another one may
 // come, which widens the tail, the less the further out it was.

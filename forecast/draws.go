@@ -1,6 +1,7 @@
 package forecast
 
 import (
+	"cmp"
 	"math"
 	"slices"
 )
@@ -41,3 +42,40 @@ func (m *draws) total(used float64, from, to int) Total {
 	}
 	return t
 }
+
+// A pool is what several distributions come to together, each with its share.
+type pool struct{ parts []part }
+
+// A part is a value and how likely it is.
+type part struct{ value, weight float64 }
+
+func (p *pool) add(value, weight float64) { p.parts = append(p.parts, part{value, weight}) }
+
+// spread writes the quantiles into t, whose days to come have means of these values.
+func (p *pool) spread(t *Total) {
+	slices.SortFunc(p.parts, func(a, b part) int { return cmp.Compare(a.value, b.value) })
+	sum, k, value := 0.0, 0, 0.0
+	for j, q := range probabilities {
+		for sum < q && k < len(p.parts) {
+			value = p.parts[k].value
+			sum += p.parts[k].weight
+			k++
+		}
+		t.at[j] = t.logs.of(value)
+	}
+}
+
+// weights are the parts of a distribution for which the points of a spread stand.
+var weights = func() (w [grid]float64) {
+	for i := range w {
+		low, high := 0.0, 1.0
+		if i > 0 {
+			low = (probabilities[i-1] + probabilities[i]) / 2
+		}
+		if i < grid-1 {
+			high = (probabilities[i] + probabilities[i+1]) / 2
+		}
+		w[i] = high - low
+	}
+	return w
+}()

@@ -50,6 +50,10 @@ const (
 	// anew at each checkpoint, from what was known there.
 	maxOrigins  = 32
 	checkpoints = 4
+	// Beyond longAhead values ahead, origins as near to each other as that tell the same:
+	// there are fewer, but fewestOrigins.
+	longAhead     = 60
+	fewestOrigins = 12
 	// An error counts half of one that was made that many values later, when
 	// members are compared.
 	halfLife = 120.0
@@ -108,7 +112,11 @@ func (e *engine) plan(n int) {
 	first := max(n-max(3*e.h, 365), n*2/5, min(7, n-1), 1)
 	if first < n {
 		last := n - min(e.h, max(1, (n-first)/2))
-		count := min(maxOrigins, last-first+1)
+		most := maxOrigins
+		if e.h > longAhead {
+			most = max(fewestOrigins, maxOrigins*longAhead/e.h)
+		}
+		count := min(most, last-first+1)
 		for i := range count {
 			o := last
 			if count > 1 {

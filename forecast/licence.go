@@ -171,9 +171,12 @@ func (f *Forecaster) Forecast(r Request) (Forecast, error) {
 	if o.days < youngDays {
 		out.Status, out.Method = StatusPooled, Auto
 	}
-	out.Path = o.path(today, left, r.levels())
-	f.explain(&out, o)
 	part, usedToday := r.partOfToday()
+	if usedToday > 0 {
+		o.quiet = 0
+	}
+	out.Path = o.path(today, left, min(left, int(r.Period.End-today)), r.levels())
+	f.explain(&out, o)
 	o.partly(part, usedToday)
 	for i, period := range periods {
 		used := usedToday
@@ -249,11 +252,17 @@ func bands(t Total, levels []float64) []Band {
 	return out
 }
 
-// path forecasts day by day.
-func (o *outlook) path(from usance.Date, left int, levels []float64) []Day {
+// path forecasts day by day; period is how many days the current period has left.
+func (o *outlook) path(from usance.Date, left, period int, levels []float64) []Day {
 	out := make([]Day, left)
 	daily := &o.f.daily
-	if o.weigh(0, min(left, soon)); o.by > 0 {
+	if o.rivals != nil && o.rivals.inSpells { // of single days, only these have a share
+		if period < weekDays || period > 2*soon {
+			period = min(left, soon)
+		}
+		o.weigh(0, period)
+	}
+	if o.by > 0 {
 		daily.learn(&o.f.engine, false)
 		// For single days the spread of single days' errors holds.
 		sums := o.spread
@@ -263,7 +272,7 @@ func (o *outlook) path(from usance.Date, left int, levels []float64) []Day {
 	for i := range out {
 		scale := 0.0
 		if o.by > 0 {
-			scale = daily.scale[i]
+			scale = daily.scale[i+o.skip]
 		}
 		t := o.spreadOver(0, i, i+1, scale, dayLogs)
 		out[i] = Day{from.AddDays(i), t.Median(), bands(t, levels)}
@@ -284,13 +293,10 @@ func (o *outlook) period(r Request, p usance.Period, today usance.Date, used flo
 	}
 	// The distribution of the total up to each day.
 	totals := make([]Total, to-from)
-	scale := 0.0
-	if o.by > 0 && from > 0 {
-		scale = o.f.engine.windowScale(from, to, o.f.law.scale[to-1])
-	}
+	scale := o.scale(from, to)
 	for i := range totals {
-		if o.by > 0 && from == 0 {
-			scale = o.f.law.scale[i]
+		if from == 0 {
+			scale = o.scale(0, i+1)
 		}
 		totals[i] = o.spreadOver(used, from, from+i+1, scale, sumLogs)
 	}

@@ -43,9 +43,10 @@ type outlook struct {
 	prior  *Prior
 	method Method
 	young  young
-	days   int     // days looked at
-	left   int     // days ahead
-	next   int     // weekday of the first day ahead
+	days   int // days looked at
+	left   int // days ahead
+	next   int // weekday of the first day ahead
+	silence
 	by     float64 // the measure of the series' own forecast; 0 without one
 	own    float64 // the share of that forecast in the answer
 	spread [grid]float64
@@ -64,6 +65,8 @@ func (f *Forecaster) outlook(h history, left int, method Method, p *Prior) *outl
 	}
 	n := len(h.days)
 	o := &outlook{f: f, prior: p, method: method, days: n, left: left, next: (h.weekday + n) % 7}
+	o.silence = silenceOf(h.days, method == Auto || method == "")
+	known := f.yearly.without(h.days[:n-o.skip], h.dates, left+o.skip)
 	if n < grownUp {
 		o.young = look(f.odd.held(h.days), p, h.weekday, make([]float64, 0, n))
 	}
@@ -82,15 +85,17 @@ func (f *Forecaster) outlook(h history, left int, method Method, p *Prior) *outl
 	if method != Auto && method != "" {
 		o.own = 1
 	}
-	z, by := f.measure(h.days)
+	z, by := f.measure(known)
 	if by == 0 {
 		o.young = young{}
 		return o
 	}
 	o.by = by
-	want := job{cycles: dailyCycles, horizon: left, method: method, elapsed: h.elapsed, sums: true, oddEnd: f.odd.atEnd}
-	h.first = h.first.AddDays(n - len(z))
-	if f.months.find(z, left, h.dates); f.months.length > 0 {
+	want := job{
+		cycles: dailyCycles, horizon: left + o.skip, method: method, elapsed: max(0, h.elapsed-o.skip), sums: true, oddEnd: f.odd.atEnd,
+	}
+	h.first = h.first.AddDays(n - o.skip - len(z))
+	if f.months.find(z, want.horizon, h.dates); f.months.length > 0 {
 		want.calendar, want.cycles = &f.months, []int{7, f.months.length, 365}
 	}
 	f.engine.run(z, want)
@@ -98,12 +103,12 @@ func (f *Forecaster) outlook(h history, left int, method Method, p *Prior) *outl
 	auto := method == Auto || method == ""
 	if auto && (f.engine.zeros > rarely || sumOf(f.engine.end()) <= 0) {
 		o.rare = &f.rare
-		if o.rare.weekday(o.next + 6*len(z)); f.months.length > 0 { // a weekday back is six on
+		if o.rare.weekday(o.next + 6*(len(z)+o.skip)); f.months.length > 0 { // a weekday back is six on
 			o.rare.places(&f.months)
 		}
 		o.rare.by = by
 		o.rare.fit(z)
-		o.rare.draw(runs, len(z), left, 0)
+		o.rare.draw(runs, len(z)+o.skip, left, 0)
 	}
 	o.spread = f.law.spread
 	if p.Grown != ([grid]float64{}) {
@@ -125,21 +130,34 @@ func (o *outlook) total(used float64, from, to int) Total {
 	if to <= from {
 		return Total{Used: used}
 	}
-	scale := 0.0
-	if o.by > 0 {
-		scale = o.f.law.scale[to-1]
-		if from > 0 {
-			scale = o.f.engine.windowScale(from, to, scale)
-		}
-	}
 	o.weigh(from, to)
-	return o.spreadOver(used, from, to, scale, sumLogs)
+	return o.spreadOver(used, from, to, o.scale(from, to), sumLogs)
+}
+
+// scale gives the typical error of the own forecast of the sum of the days from ≤ day < to
+// ahead. What the errors cannot know is as unknown of later days as of the next ones.
+func (o *outlook) scale(from, to int) float64 {
+	if o.by == 0 {
+		return 0
+	}
+	l := &o.f.law
+	if from+o.skip == 0 {
+		return l.scale[to-1]
+	}
+	from, to = from+o.skip, to+o.skip
+	return o.f.engine.windowScale(from, to, l.scale[to-1]-l.doubt) + l.doubt
 }
 
 // spreadOver is total with the typical error of the own forecast given, on
 // the scale k, which is dayLogs for a single day.
 func (o *outlook) spreadOver(used float64, from, to int, scale float64, k logs) Total {
-	return o.among(o.alone(used, from, to, scale, k), used, from, to, k == dayLogs)
+	if o.by == 0 {
+		return o.alone(used, from, to, scale, k)
+	}
+	times, uneven := o.f.yearly.of(o.f.engine.end(), from+o.skip, to+o.skip)
+	t := o.among(o.alone(used, from, to, math.Hypot(scale, uneven), k), used, from, to, k == dayLogs)
+	t.unit *= times
+	return o.late(t, from, to)
 }
 
 // alone is spreadOver by the methods and their errors.
@@ -153,14 +171,14 @@ func (o *outlook) alone(used float64, from, to int, scale float64, k logs) Total
 	days := float64(to - from)
 	var grown, young Total
 	if o.by > 0 {
-		path := o.f.engine.end()[from:to]
+		path := o.f.engine.end()[from+o.skip : to+o.skip]
 		if from == 0 && o.part.share > 0 {
 			rest := path[0] / max(sumOf(path), tiny)
-			scale = o.part.scale(to, scale, o.f.law.scale[max(0, to-2)], rest, meanOf(path), o.by, k)
+			scale = o.part.scale(to, scale, o.scale(0, max(1, to-1)), rest, meanOf(path), o.by, k)
 		}
 		grown = newTotal(used, days*o.by, meanOf(path), scale, &o.spread, k)
 		if apart := o.f.law.apart; apart > 0 && grown.unit > 0 {
-			low, high := o.f.engine.furthest(from, to)
+			low, high := o.f.engine.furthest(from+o.skip, to+o.skip)
 			grown.within(k.of(meanOf(path)), scale, apart, k.of(low), k.of(high))
 		}
 		grown.counts = o.f.law.exact > 0

@@ -223,12 +223,11 @@ func (l *Learner) Add(days []float64, weekday int) {
 	days = days[cut:]
 	z := make([]float64, len(days))
 	for i, v := range days {
-		if isGap(v) {
-			z[i] = fill(days, z, i)
-			continue
+		if z[i] = v; !isGap(v) {
+			z[i] = min(max(0, v), huge)
 		}
-		z[i] = min(max(0, v), huge)
 	}
+	fill(z)
 	l.series = append(l.series, learned{l.odd.held(z), (weekday + cut) % 7})
 }
 

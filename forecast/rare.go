@@ -43,8 +43,9 @@ type rare struct {
 	// chance is that of the days of a kind: a weekday, or a place in a longer cycle.
 	chance []float64
 	kind   func(day int) int
-	shrink float64 // how many days of the usual chance those of a kind count against at most
-	mean   float64 // of the chance
+	shrink float64   // how many days of the usual chance those of a kind count against at most
+	ahead  []float64 // the chance of each day to come
+	mean   float64   // of the chance
 	// regular is how many times less by chance use comes than if days were alike.
 	regular float64
 	certain
@@ -159,6 +160,13 @@ func (m *rare) draw(futures, next, left int, over float64) {
 		}
 	}
 	total := m.upTo[len(m.upTo)-1]
+	m.ahead = m.ahead[:0]
+	for d := range left {
+		m.ahead = append(m.ahead, m.chance[m.kind(next+d)])
+	}
+	if left > 0 {
+		m.ahead[0] *= 1 - over
+	}
 	for r := range futures {
 		at := m.sums[r*(left+1):]
 		k := times[r%strata]
@@ -167,12 +175,8 @@ func (m *rare) draw(futures, next, left int, over float64) {
 		}
 		sum := 0.0
 		at[0] = 0
-		for d := range left {
-			p := m.chance[m.kind(next+d)] * k
-			if d == 0 {
-				p *= 1 - over
-			}
-			if dice.Float64() < p {
+		for d, p := range m.ahead {
+			if dice.Float64() < p*k {
 				i, _ := slices.BinarySearch(m.upTo, dice.Float64()*total)
 				sum += m.sizes[min(i, len(m.sizes)-1)]
 			}

@@ -11,7 +11,7 @@ const (
 	rivalDays    = 60
 	tries        = 10
 	triedFutures = 60
-	spellFutures = 200
+	spellFutures = 120
 	// longestPast is as far back as former totals are looked at, and enoughPast how many
 	// that begin on the same weekday are enough to look at those only.
 	longestPast = 365
@@ -40,7 +40,9 @@ type rivals struct {
 	spells, tried spells
 	inSpells      bool
 	rare          rare
+	pool          pool
 	window        []float64 // former totals, in order
+	upTo          []float64 // the sum of the series up to each day, without it
 	// The shares of the three in the total of the days from ≤ day < to.
 	from, to           int
 	own, past, renewal float64
@@ -49,13 +51,17 @@ type rivals struct {
 // enter prepares the rivals for the series that was run last.
 func (o *outlook) enter() {
 	v := &o.f.rivals
-	v.to, v.inSpells = 0, false
+	v.to, v.inSpells, v.own, v.past, v.renewal = 0, false, 1, 0, 0
 	z := o.f.engine.y
+	v.upTo = append(v.upTo[:0], 0)
+	for i, a := range z {
+		v.upTo = append(v.upTo, v.upTo[i]+a)
+	}
 	if o.rivals = v; len(z) < rivalDays || o.f.law.exact > 0 {
 		o.rivals = nil
 		return
 	}
-	if v.inSpells = v.spells.fit(z); v.inSpells {
+	if v.inSpells = o.skip == 0 && v.spells.fit(z); v.inSpells {
 		v.spells.draw(spellFutures, o.left, 0, false)
 	}
 }
@@ -68,6 +74,7 @@ func (o *outlook) weigh(from, to int) {
 		return
 	}
 	v.from, v.to, v.own, v.past, v.renewal = from, to, 1, 0, 0
+	from, to = from+o.skip, to+o.skip
 	e := &o.f.engine
 	origins := e.origins[:len(e.origins)-1]
 	for len(origins) > 0 && origins[len(origins)-1]+to > len(e.y) {
@@ -78,7 +85,7 @@ func (o *outlook) weigh(from, to int) {
 	}
 	counts := false
 	if o.rare != nil {
-		past := o.former(e.y, from, to, nil)
+		past := o.former(len(e.y), from, to, nil)
 		if counts = past.unit == 0 || v.window[0] <= 0; counts && !v.inSpells {
 			return // whether any use comes is told by counting it
 		}
@@ -95,11 +102,11 @@ func (o *outlook) weigh(from, to int) {
 		z := e.y[:at]
 		// Measured by what was usual then, lest the days of most use decide.
 		w := e.recent[k] / (meanOf(z[max(0, at-levelTold):]) + float64(sumLogs))
-		actual := sumOf(e.y[at+from : at+to])
+		actual := v.upTo[at+to] - v.upTo[at+from]
 		own := o.then(k, from, to)
 		l := lossOf(&own, actual)
 		loss[0] += w * l
-		if past := o.former(z, from, to, nil); past.unit > 0 {
+		if past := o.former(at, from, to, nil); past.unit > 0 {
 			loss[1] += w * lossOf(&past, actual)
 		} else {
 			loss[1] += w * l
@@ -137,7 +144,7 @@ func (o *outlook) weigh(from, to int) {
 			share[i] *= times / (times + fewTries)
 		}
 		if i == 1 { // what no day has seen yet, no former days tell
-			share[i] *= o.f.law.seen * heardOf(o.f.engine.y)
+			share[i] *= o.f.law.seen
 		}
 		sum += share[i]
 	}
@@ -174,30 +181,14 @@ func lossOf(t *Total, actual float64) float64 {
 	return sum
 }
 
-// heardOf is less than 1 where the series is silent at its end for longer than ever
-// before, and than six days: totals of days with use tell nothing of use that ended.
-func heardOf(y []float64) float64 {
-	silent := 0
-	for silent < len(y) && y[len(y)-1-silent] == 0 {
-		silent++
-	}
-	longest, run := 6, 0
-	for _, v := range y[max(0, len(y)-longestPast) : len(y)-silent] {
-		if run++; v != 0 {
-			run = 0
-		}
-		longest = max(longest, run)
-	}
-	return min(1, max(0, 1-float64(silent-longest)/7))
-}
-
 // former gives what as many days in a row brought in the last year, as a forecast of the
-// days from ≤ day < to after z: of those that began on the same day of the month, where
-// months are plain, or on the same weekday, if there are enough. As they are few that do
+// days from ≤ day < to after the first n: of those that began on the same day of the month, where
+// months are plain, or on the same weekday, if there are enough; the first of them is told
+// by part. As they are few that do
 // not overlap, the spread is made wider. It is a sum of nothing where they are too few.
-func (o *outlook) former(z []float64, from, to int, part *partDay) Total {
+func (o *outlook) former(n, from, to int, part *partDay) Total {
 	v, c := o.rivals, &o.f.months
-	n, length := len(z), to-from
+	z, length := o.f.engine.y, to-from
 	t := Total{open: true, logs: sumLogs, counts: true}
 	first, last := max(0, n-longestPast), n-length
 	if v.window = v.window[:0]; last < first {
@@ -212,8 +203,8 @@ func (o *outlook) former(z []float64, from, to int, part *partDay) Total {
 		if c.length > 0 && c.place[s] != c.place[n+from] {
 			continue
 		}
-		sum := sumOf(z[s : s+length])
-		if from == 0 && part != nil {
+		sum := max(0, v.upTo[s+length]-v.upTo[s])
+		if part != nil {
 			sum -= max(part.share*z[s], min(part.counted, z[s]))
 		}
 		v.window = append(v.window, sum)
@@ -254,8 +245,11 @@ func (o *outlook) among(t Total, used float64, from, to int, single bool) Total 
 	}
 	days := float64(to - from)
 	if shares[0] > 0 && (to > 1 || o.part.share == 0) { // what is left of a day is not the like of days
-		part := partDay{share: o.part.share, counted: o.part.counted / o.by}
-		past := o.former(o.f.engine.y, from, to, &part)
+		var part *partDay
+		if from == 0 {
+			part = &partDay{share: o.part.share, counted: o.part.counted / o.by}
+		}
+		past := o.former(len(o.f.engine.y), from+o.skip, to+o.skip, part)
 		if past.unit > 0 {
 			past.unit *= o.by
 			t = t.mix(past, shares[0]/(own+shares[0]))
@@ -266,31 +260,17 @@ func (o *outlook) among(t Total, used float64, from, to int, single bool) Total 
 		return t
 	}
 	// Spells are a matter of either or: the two are pooled, not averaged.
-	const parts = 100
-	drawn := v.spells.sort(from, to)
 	out := Total{Used: used, unit: days * o.by, logs: sumLogs, open: true, counts: true}
-	var i, k int // of the parts and of those drawn, how many are below
-	part := func() float64 {
-		if i == parts {
-			return math.Inf(1)
-		}
-		return (t.Quantile((float64(i)+0.5)/parts) - t.Used) / o.by
+	by := t.unit / out.unit
+	p := &v.pool
+	p.parts = p.parts[:0]
+	for i, z := range t.at {
+		p.add(by*t.logs.back(z), (1-shares[1])*weights[i])
 	}
-	sum, at, next := 0.0, 0.0, part()
-	for j, p := range probabilities {
-		for sum < p && (i < parts || k < len(drawn)) {
-			if k < len(drawn) && drawn[k] <= next {
-				at = drawn[k]
-				sum += shares[1] / float64(len(drawn))
-				k++
-				continue
-			}
-			at = next
-			sum += (1 - shares[1]) / parts
-			i++
-			next = part()
-		}
-		out.at[j] = toLog(at / days)
+	drawn := v.spells.sort(from, to)
+	for _, a := range drawn {
+		p.add(a/days, shares[1]/float64(len(drawn)))
 	}
+	p.spread(&out)
 	return out
 }

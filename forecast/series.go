@@ -15,6 +15,7 @@ type Forecaster struct {
 	odd    odd // of the series that was measured last
 	months calendar
 	rivals rivals
+	yearly yearly
 	buf    []float64
 }
 
@@ -51,7 +52,14 @@ func (v Values) Median() []float64 { return v.Quantile(0.5) }
 // negative value counts as 0. Cycles are the lengths of seasons to look for,
 // shorter ones first. Without any value the forecast is 0.
 func (f *Forecaster) Series(y []float64, cycles []int, h int) Values {
-	z, by := f.measure(y)
+	skip := silenceOf(y, false).skip
+	known := y[:len(y)-skip]
+	if slices.Contains(cycles, yearDays) {
+		known = f.yearly.without(known, dates{}, h+skip)
+	} else {
+		f.yearly.ahead = f.yearly.ahead[:0]
+	}
+	z, by := f.measure(known)
 	v := Values{path: make([]float64, h), scale: make([]float64, h)}
 	if by == 0 || h == 0 {
 		return v
@@ -60,11 +68,15 @@ func (f *Forecaster) Series(y []float64, cycles []int, h int) Values {
 		cycles = slices.DeleteFunc(slices.Clone(cycles), none)
 	}
 	first, short := firstWeeks(z, cycles)
-	f.engine.run(z, job{cycles: cycles, horizon: h, oddEnd: f.odd.atEnd})
+	f.engine.run(z, job{cycles: cycles, horizon: h + skip, oddEnd: f.odd.atEnd})
 	f.law.learn(&f.engine, false)
-	copy(v.path, f.engine.end())
-	copy(v.scale, f.law.scale)
+	copy(v.path, f.engine.end()[skip:])
+	copy(v.scale, f.law.scale[skip:])
 	v.spread, v.by = f.law.spread, by
+	for j := range v.path {
+		times, uneven := f.yearly.of(f.engine.end(), j+skip, j+skip+1)
+		v.path[j], v.scale[j] = v.path[j]*times, math.Hypot(v.scale[j], uneven)
+	}
 	if short {
 		first.putBack(&v, len(z))
 	}
@@ -127,7 +139,7 @@ func (f *Forecaster) measure(y []float64) (z []float64, by float64) {
 	sum, count := 0.0, 0.0
 	for i, v := range y {
 		if isGap(v) {
-			z[i] = fill(y, z, i)
+			z[i] = v
 			continue
 		}
 		if v = min(max(0, v), huge); v < tiny {
@@ -139,6 +151,7 @@ func (f *Forecaster) measure(y []float64) (z []float64, by float64) {
 		count++
 	}
 	by = sum / count
+	fill(z)
 	by = tamed(z, by)
 	// Rounded, so that a series and its multiple are the same to the last bit
 	// and every choice falls alike.
@@ -150,33 +163,54 @@ func (f *Forecaster) measure(y []float64) (z []float64, by float64) {
 
 func isGap(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }
 
-// fill gives what a gap in y at i is taken for, z being y before it without gaps: the
-// median of the last four known values at distances of a week, lest one odd day be
-// copied into every week of a long gap; that of the last seven known ones where there
-// are not two such; 0 where nothing is known.
-func fill(y, z []float64, i int) float64 {
-	var last [7]float64
-	k := 0
-	for j := i - 7; j >= 0 && k < 4; j -= 7 {
-		if !isGap(y[j]) {
-			last[k] = z[j]
-			k++
+// fill puts what it is taken for into each gap of z: what known days at distances of a
+// week brought, the median of the last four before it and that of the next four, the nearer
+// the more; that of the seven known ones around it where there are not two such; 0 where
+// nothing is known. Medians keep one odd day from being copied into a long gap.
+func fill(z []float64) {
+	gaps := slices.IndexFunc(z, isGap)
+	if gaps < 0 {
+		return
+	}
+	known := slices.Clone(z)
+	for i := gaps; i < len(z); i++ {
+		if !isGap(z[i]) {
+			continue
+		}
+		before, back, k := nearest(known, i, -7, 4)
+		after, on, l := nearest(known, i, 7, 4)
+		if k+l < 2 {
+			before, back, k = nearest(known, i, -1, 7)
+			after, on, l = nearest(known, i, 1, 7)
+		}
+		switch {
+		case k+l == 0:
+			z[i] = 0
+		case k < 2 && l > k:
+			z[i] = after
+		case l < 2:
+			z[i] = before
+		default:
+			z[i] = (before*on + after*back) / (back + on)
 		}
 	}
-	if k >= 2 {
-		return medianOf(last[:k])
-	}
-	k = 0
-	for j := i - 1; j >= 0 && k < len(last); j-- {
-		if !isGap(y[j]) {
-			last[k] = z[j]
-			k++
+}
+
+// nearest gives the median of the first most known values of z at distances of step from i,
+// how far they are on average, and how many there are.
+func nearest(z []float64, i, step, most int) (middle, far float64, count int) {
+	var v [7]float64
+	for j := i + step; j >= 0 && j < len(z) && count < most; j += step {
+		if !isGap(z[j]) {
+			v[count] = z[j]
+			far += math.Abs(float64(j - i))
+			count++
 		}
 	}
-	if k == 0 {
-		return 0
+	if count == 0 {
+		return 0, 0, 0
 	}
-	return medianOf(last[:k])
+	return medianOf(v[:count]), far / float64(count), count
 }
 
 // knownCycles are the lengths that Cycles tries, and companions the longer cycle

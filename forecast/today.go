@@ -86,7 +86,10 @@ func (o *outlook) partly(p partDay, used float64) {
 	if o.by <= 0 {
 		return
 	}
-	path := o.f.engine.end()
+	path := o.f.engine.end()[o.skip:]
+	if times, _ := o.f.yearly.of(o.f.engine.end(), o.skip, o.skip+1); times > 0 { // in the measure of other days
+		p.counted, used = p.counted/times, used/times
+	}
 	switch {
 	case p.counted > 0:
 		path[0] = max(0, path[0]-p.counted/o.by)
@@ -100,7 +103,7 @@ func (o *outlook) partly(p partDay, used float64) {
 // rarely does so where days with use are few: one more of them says much, and so it
 // does where there was none.
 func (o *outlook) rarely(p partDay, used float64) {
-	next := len(o.f.engine.y)
+	next := len(o.f.engine.y) + o.skip
 	switch {
 	case o.never == 0 && o.rare == nil:
 		return
@@ -113,7 +116,7 @@ func (o *outlook) rarely(p partDay, used float64) {
 		o.rare.by = used
 		o.rare.fit(z)
 		o.never = 0
-	case used > 0:
+	case used > 0 && o.skip == 0:
 		z := append(slices.Clone(o.f.engine.y), used/o.by)
 		o.rare.fit(z)
 	case o.rare == nil:
