@@ -167,9 +167,8 @@ type Facts struct {
 	// ClosedTo bounds the closed days: none is at or after it. MinDate when
 	// there is none.
 	ClosedTo Date
-	// Fault says that a threshold's row cannot be read, which its own table allows
-	// whoever writes it by SQL: Thresholds lacks it, and nothing of the licence can
-	// be judged until it is mended. nil when all can.
+	// Fault is the *UnreadableError of a threshold that Thresholds lacks: nothing of
+	// the licence can be judged until its row is mended. nil when all can be read.
 	Fault error
 }
 
@@ -181,14 +180,16 @@ func (f *Facts) Term() (loc *time.Location, from, to time.Time, err error) {
 	return f.License.Term()
 }
 
-// AddFault adds to the facts of a licence why the row of one of its thresholds cannot
-// be read, as CheckStored tells; another error is given back.
-func AddFault(facts []Facts, licenseID string, err error) error {
-	i := slices.IndexFunc(facts, func(f Facts) bool { return f.License.ID == licenseID })
-	if i < 0 || ErrorCode(err) != CodeConflict {
+// AddFault adds an *UnreadableError to the facts of its licence, if they are there;
+// another error is given back.
+func AddFault(facts []Facts, err error) error {
+	unreadable, ok := errors.AsType[*UnreadableError](err)
+	if !ok {
 		return err
 	}
-	facts[i].Fault = cmp.Or(facts[i].Fault, err)
+	if i := slices.IndexFunc(facts, func(f Facts) bool { return f.License.ID == unreadable.LicenseID }); i >= 0 {
+		facts[i].Fault = cmp.Or(facts[i].Fault, err)
+	}
 	return nil
 }
 
@@ -347,7 +348,7 @@ type StoreStatus struct {
 type LimitView interface {
 	Threshold(ctx context.Context, id string) (Threshold, error)
 	// Thresholds lists in the order of licence and id; active ones only unless Inactive is
-	// set. One that cannot be read, as CheckStored tells, is left out where the filter names
+	// set. One that cannot be read (UnreadableError) is left out where the filter names
 	// no licence, so that it stops no job of others, and fails a listing of its own licence.
 	Thresholds(ctx context.Context, f ThresholdFilter, p Page) ([]Threshold, string, error)
 	// Counters gives those of the keys that exist, in key order.

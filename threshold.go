@@ -1,6 +1,7 @@
 package usance
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -110,20 +111,44 @@ func (t *Threshold) Validate() error {
 	return nil
 }
 
-// CheckStored tells what is wrong with a threshold that a store has read, which SQL
-// may have written: what reading its row failed by, or a period type that is none, of
-// which nobody could tell a period. It is CONFLICT and names the row.
+// UnreadableError tells of a threshold's row that cannot be read, or holds what no
+// threshold can: its table allows that whoever writes it by SQL. It is for operators:
+// it names the table, and may hold the database's own words.
+type UnreadableError struct {
+	LicenseID, ThresholdID, Problem string
+}
+
+func (e *UnreadableError) Error() string {
+	return fmt.Sprintf("the threshold %s of licence %q %s; put its row right in license_usage_thresholds", e.ThresholdID, e.LicenseID, e.Problem)
+}
+
+// CheckStored looks at a threshold that a store has read, as far as its row could be:
+// read is what reading it failed by, which is given back where it came before the row
+// was known. Otherwise what is wrong is an *UnreadableError.
 func (t *Threshold) CheckStored(read error) error {
+	wrong := func(format string, args ...any) error {
+		return &UnreadableError{t.LicenseID, t.ID, fmt.Sprintf(format, args...)}
+	}
 	switch {
-	case read != nil && t.LicenseID == "": // not of what the row holds
+	case read != nil && t.LicenseID == "":
 		return read
 	case read != nil:
-		return WrapError(read, CodeConflict, "the threshold %s of licence %q cannot be read; put its row right in license_usage_thresholds: %v", t.ID, t.LicenseID, read)
+		return wrong("cannot be read: %v", read)
 	case !slices.Contains(PeriodTypes, t.PeriodType):
-		return NewError(CodeConflict, "the threshold %s of licence %q holds the period type %q, which is none of %s; put it right in license_usage_thresholds",
-			t.ID, t.LicenseID, t.PeriodType, JoinWords(PeriodTypes))
+		return wrong("holds the period type %q, which is none of %s", t.PeriodType, JoinWords(PeriodTypes))
+	case t.LimitQuantity < 0 || t.LimitQuantity > MaxTotal: // of 0 it blocks all
+		return wrong("holds the limit %d, which is not from 0 to %d", t.LimitQuantity, int64(MaxTotal))
+	case t.GracePercentage < 0 || t.GracePercentage > 100:
+		return wrong("holds the grace percentage %d, which is not from 0 to 100", t.GracePercentage)
 	case t.EffectiveFrom < MinDate || t.EffectiveFrom > MaxDate || !writable(&t.CreatedAt) || !writable(&t.UpdatedAt) || !writable(t.RetiredAt) || !writable(t.LastWarningAt):
-		return NewError(CodeConflict, "the threshold %s of licence %q holds a date or time beyond the years 1 to 9999; put it right in license_usage_thresholds", t.ID, t.LicenseID)
+		return wrong("holds a date or time beyond the years 1 to 9999")
+	}
+	price := t.Price()
+	if price.Rate != nil {
+		price.Tiers = nil // which Fee leaves alone
+	}
+	if err := price.Validate(); err != nil {
+		return wrong("holds a price that is none: %v", err)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package usance
 
 import (
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -32,13 +33,19 @@ func TestCheckStored(t *testing.T) {
 		"a day of no calendar":  func(h *Threshold) error { h.EffectiveFrom = MaxDate + 1; return nil },
 		"a time JSON lacks":     func(h *Threshold) error { h.CreatedAt = far; return nil },
 		"an end JSON lacks":     func(h *Threshold) error { h.RetiredAt = &far; return nil },
+		"a negative limit":      func(h *Threshold) error { h.LimitQuantity = -1; return nil },
+		"a limit that overruns": func(h *Threshold) error { h.LimitQuantity = math.MaxInt64; return nil },
+		"a negative grace":      func(h *Threshold) error { h.GracePercentage = -200; return nil },
+		"a grace that overruns": func(h *Threshold) error { h.GracePercentage = math.MaxInt; return nil },
+		"a tier of nothing":     func(h *Threshold) error { h.OverageTiers = make([]Tier, 1); return nil },
 		"what does not scan":    func(*Threshold) error { return errors.New("NaN") },
 	} {
 		h := Threshold{ID: "t", LicenseID: "l", PeriodType: PeriodMonthly}
 		if err := h.CheckStored(nil); err != nil {
 			t.Fatal(err)
 		}
-		if err := h.CheckStored(spoil(&h)); ErrorCode(err) != CodeConflict || !strings.Contains(err.Error(), `the threshold t of licence "l"`) {
+		err := h.CheckStored(spoil(&h))
+		if _, ok := errors.AsType[*UnreadableError](err); !ok || !strings.Contains(err.Error(), `the threshold t of licence "l"`) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

@@ -1,7 +1,9 @@
 package access
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -219,7 +221,9 @@ func (a *Access) Alert(ctx context.Context, v usance.View, p Principal, id usanc
 // limit checks the look-up of a thing that is seen by who sees limits and the
 // licence it belongs to. found is the look-up's error.
 func (a *Access) limit(ctx context.Context, v usance.View, p Principal, found error, licenseID, kind, id string) error {
-	if found != nil {
+	if unreadable, ok := errors.AsType[*usance.UnreadableError](found); ok {
+		licenseID = unreadable.LicenseID // told to who sees it
+	} else if found != nil {
 		return sameText(found, kind, id)
 	}
 	if !p.May(ReadLimits) {
@@ -229,7 +233,7 @@ func (a *Access) limit(ctx context.Context, v usance.View, p Principal, found er
 	if usance.ErrorCode(err) == usance.CodeLicenseNotFound {
 		return notFound(kind, id)
 	}
-	return err
+	return cmp.Or(err, found)
 }
 
 func notFound(kind, id string) *usance.Error {

@@ -80,6 +80,9 @@ func outward(err error) *usance.Error {
 	if errors.As(err, &known) {
 		return known
 	}
+	if unreadable, ok := errors.AsType[*usance.UnreadableError](err); ok {
+		return usance.WrapError(err, usance.CodeInternal, "a limit of licence %q cannot be read; its operator finds why in the server's log, under the request id, and by usance verify", unreadable.LicenseID)
+	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return usance.WrapError(err, usance.CodeUnavailable, "the request ended before it was answered; send it again")
 	}

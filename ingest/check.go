@@ -114,18 +114,18 @@ func (in *Ingester) Explain(ctx context.Context, licenseID string) (Explanation,
 	var out Explanation
 	err := in.store.View(ctx, func(v usance.View) error {
 		out = Explanation{LicenseID: licenseID}
-		l, err := v.License(ctx, licenseID)
+		facts, err := v.Facts(ctx, []string{licenseID})
 		if err != nil {
 			return err
 		}
-		thresholds, err := allThresholds(ctx, v, licenseID)
-		if err != nil {
+		if len(facts) == 0 {
+			return usance.LicenseNotFound(licenseID)
+		}
+		f := &facts[0]
+		if out.Steps, err = explainSteps(ctx, v, f, now); err != nil {
 			return err
 		}
-		if out.Steps, err = explainSteps(ctx, v, &l, thresholds, now); err != nil {
-			return err
-		}
-		for _, usageType := range typesToExplain(thresholds) {
+		for _, usageType := range typesToExplain(f.Thresholds) {
 			check, err := in.check(ctx, v, usance.Event{LicenseID: licenseID, UsageType: usageType}, now)
 			if err != nil {
 				return err
@@ -138,18 +138,6 @@ func (in *Ingester) Explain(ctx context.Context, licenseID string) (Explanation,
 		return Explanation{}, err
 	}
 	return out, nil
-}
-
-// allThresholds gives the licence's thresholds, retired ones too.
-func allThresholds(ctx context.Context, v usance.View, licenseID string) (list []usance.Threshold, err error) {
-	for p := (usance.Page{Limit: 1000}); ; {
-		var some []usance.Threshold
-		some, p.Cursor, err = v.Thresholds(ctx, usance.ThresholdFilter{LicenseID: licenseID, Inactive: true}, p)
-		list = append(list, some...)
-		if err != nil || p.Cursor == "" {
-			return list, err
-		}
-	}
 }
 
 // otherType stands for the types that no threshold names, where it is none of
@@ -175,7 +163,8 @@ func typesToExplain(thresholds []usance.Threshold) []string {
 }
 
 // explainSteps gives what must hold for usage to count, and whether it does.
-func explainSteps(ctx context.Context, v usance.View, l *usance.License, thresholds []usance.Threshold, now time.Time) (steps []Step, err error) {
+func explainSteps(ctx context.Context, v usance.View, f *usance.Facts, now time.Time) (steps []Step, err error) {
+	l := &f.License
 	step := func(name string, ok bool, detail, fix string) {
 		if ok {
 			fix = ""
@@ -197,7 +186,7 @@ func explainSteps(ctx context.Context, v usance.View, l *usance.License, thresho
 	} else {
 		step("term", !now.Before(from) && now.Before(to), term, "change startDate or endDate, or send events whose occurredAt lies within")
 	}
-	if err := explainThresholds(ctx, v, thresholds, l, usance.DateOf(now, zone), step); err != nil {
+	if err := explainThresholds(ctx, v, f, usance.DateOf(now, zone), step); err != nil {
 		return nil, err
 	}
 	status, err := v.Status(ctx)
@@ -210,14 +199,16 @@ func explainSteps(ctx context.Context, v usance.View, l *usance.License, thresho
 	return steps, nil
 }
 
-func explainThresholds(ctx context.Context, v usance.View, thresholds []usance.Threshold, l *usance.License, today usance.Date, step func(name string, ok bool, detail, fix string)) error {
-	if len(thresholds) == 0 {
+func explainThresholds(ctx context.Context, v usance.View, f *usance.Facts, today usance.Date, step func(name string, ok bool, detail, fix string)) error {
+	if f.Fault != nil {
+		step("thresholds", false, "one cannot be read: nothing of the licence counts", f.Fault.Error())
+	} else if len(f.Thresholds) == 0 {
 		step("thresholds", true, "none: usage is counted without limit, no alert or overage can arise", "")
 	}
-	for i := range thresholds {
-		t := &thresholds[i]
-		p := usance.PeriodOf(t.PeriodType, today, l.BillingAnchorDay)
-		key := usance.CounterKey{LicenseID: l.ID, ThresholdID: t.ID, PeriodStart: p.Start}
+	for i := range f.Thresholds {
+		t := &f.Thresholds[i]
+		p := usance.PeriodOf(t.PeriodType, today, f.License.BillingAnchorDay)
+		key := usance.CounterKey{LicenseID: t.LicenseID, ThresholdID: t.ID, PeriodStart: p.Start}
 		rows, err := v.Counters(ctx, []usance.CounterKey{key})
 		if err != nil {
 			return err

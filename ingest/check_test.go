@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -130,6 +131,29 @@ func TestExplainUnreadableTerm(t *testing.T) {
 	}
 	for _, s := range e.Steps {
 		if s.OK != (s.Name != "term") {
+			t.Errorf("step %+v", s)
+		}
+	}
+}
+
+// TestExplainUnreadableThreshold: so it is with a threshold's row.
+func TestExplainUnreadableThreshold(t *testing.T) {
+	k := newKit(t, ingest.Options{})
+	k.license(t, "l")
+	h := k.threshold(t, usance.Threshold{LicenseID: "l", UsageType: "view", PeriodType: usance.PeriodMonthly, Terms: usance.Terms{LimitQuantity: 10}})
+	h.PeriodType = "MONTHLY"
+	if err := k.store.Update(t.Context(), usance.Locks{}, func(tx usance.Tx) error { return tx.PutThreshold(t.Context(), h) }); err != nil {
+		t.Fatal(err)
+	}
+	e, err := k.in.Explain(t.Context(), "l")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(e.Verdicts) != 1 || e.Verdicts[0].Allowed {
+		t.Errorf("%+v", e.Verdicts)
+	}
+	for _, s := range e.Steps {
+		if s.OK != (s.Name != "thresholds") || !s.OK && !strings.Contains(s.Fix, h.ID) {
 			t.Errorf("step %+v", s)
 		}
 	}

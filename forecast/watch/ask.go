@@ -105,6 +105,9 @@ func (w *Watch) Forecast(ctx context.Context, r Request) (out Answer, err error)
 		if err != nil {
 			return err
 		}
+		if facts[0].Fault != nil {
+			return facts[0].Fault
+		}
 		if questions, err = r.questions(facts); err != nil {
 			return err
 		}

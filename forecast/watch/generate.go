@@ -107,7 +107,7 @@ func (w *Watch) Generate(ctx context.Context) (made int, err error) {
 			if err != nil && ctx.Err() != nil {
 				return made, err
 			}
-			faults.add(facts[i].License.ID, err)
+			faults.add(facts[i].License.ID, errors.Join(err, facts[i].Fault))
 			rows = append(rows, fresh...)
 			w.m.seconds.Observe(time.Since(began).Seconds())
 			if len(rows) >= group {

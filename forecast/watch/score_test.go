@@ -41,6 +41,21 @@ func TestAnUnreadableLicenceDoesNotStopScores(t *testing.T) {
 	}
 }
 
+// A licence of which a threshold cannot be read is named; what can be forecast is.
+func TestAnUnreadableThresholdIsNamed(t *testing.T) {
+	f := newFixture(t)
+	for _, id := range []string{"a", "b"} {
+		f.license(id)
+		f.use(id, "view", day("2024-07-01"), day("2024-10-08"), hundred)
+		f.threshold("t-"+id, id, 2500)
+	}
+	f.threshold("u-b", "b", 2500, func(h *usance.Threshold) { h.PeriodType = "DAILY" })
+	n, err := f.Generate(t.Context())
+	if n != 2 || err == nil || !strings.Contains(err.Error(), "u-b") || strings.Contains(err.Error(), "licence a") {
+		t.Errorf("%d made, %v", n, err)
+	}
+}
+
 // Of a licence that counted nothing in a part of the period nobody knows what would
 // have been used: its forecasts are no misses.
 func TestACutPeriodIsNoMiss(t *testing.T) {

@@ -105,7 +105,7 @@ func (v *view) Facts(ctx context.Context, ids []string) ([]usance.Facts, error) 
 		func(r *rows) error {
 			var t usance.Threshold
 			if err := scanThreshold(r, &t); err != nil {
-				return usance.AddFault(facts, t.LicenseID, err)
+				return usance.AddFault(facts, err)
 			}
 			for at < len(facts) && facts[at].License.ID < t.LicenseID {
 				at++

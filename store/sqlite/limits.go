@@ -4,9 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"slices"
 
 	"github.com/usance/usance"
+	"github.com/usance/usance/store/listing"
 )
 
 const thresholdColumns = `t.id, t.license_id, t.usage_type, t.period_type, t.limit_quantity, t.grace_percentage, t.allow_overage,
@@ -30,16 +30,12 @@ func (v *view) Thresholds(ctx context.Context, f usance.ThresholdFilter, p usanc
 	q.AndIf(f.LicenseID != "", `t.license_id = ?`, f.LicenseID)
 	q.AndIf(f.UsageType != "", `t.usage_type = ?`, f.UsageType)
 	q.AndIf(!f.Inactive, `t.is_active`)
-	unreadable := make(map[string]bool)
-	out, next, err := list(ctx, v, q, `t.license_id, t.id`, func(r *sql.Rows, t *usance.Threshold) error {
-		err := scanThreshold(r, t)
-		if f.LicenseID != "" || usance.ErrorCode(err) != usance.CodeConflict {
-			return err
-		}
-		unreadable[t.ID] = true
-		return nil
-	}, func(t *usance.Threshold) []string { return []string{t.LicenseID, t.ID} })
-	return slices.DeleteFunc(out, func(t usance.Threshold) bool { return unreadable[t.ID] }), next, err
+	scan, readable := scanThreshold, func(list []usance.Threshold) []usance.Threshold { return list }
+	if f.LicenseID == "" {
+		scan, readable = listing.Lenient(scanThreshold)
+	}
+	out, next, err := list(ctx, v, q, `t.license_id, t.id`, scan, func(t *usance.Threshold) []string { return []string{t.LicenseID, t.ID} })
+	return readable(out), next, err
 }
 
 func (t *tx) PutThreshold(ctx context.Context, h usance.Threshold) error {

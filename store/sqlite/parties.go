@@ -106,7 +106,7 @@ func (v *view) Facts(ctx context.Context, ids []string) ([]usance.Facts, error) 
 		func(rows *sql.Rows) error {
 			var t usance.Threshold
 			if err := scanThreshold(rows, &t); err != nil {
-				return usance.AddFault(facts, t.LicenseID, err)
+				return usance.AddFault(facts, err)
 			}
 			for at < len(facts) && facts[at].License.ID < t.LicenseID {
 				at++

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -156,7 +157,8 @@ func testUnreadable(t *testing.T, s usance.Store) {
 	})
 	told := func(what string, err error) {
 		t.Helper()
-		if usance.ErrorCode(err) != usance.CodeConflict || !strings.Contains(err.Error(), "t3") || !strings.Contains(err.Error(), `"MONTHLY"`) {
+		unreadable, ok := errors.AsType[*usance.UnreadableError](err)
+		if !ok || unreadable.LicenseID != "l2" || unreadable.ThresholdID != "t3" || !strings.Contains(unreadable.Problem, `"MONTHLY"`) {
 			t.Errorf("%s: %v, want one that names the row and what is wrong with it", what, err)
 		}
 	}
