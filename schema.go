@@ -21,7 +21,7 @@ func RequireUnique(faults []SchemaFault) error {
 	for _, f := range faults {
 		if f.Vital {
 			return WrapError(ErrKeyIndex, CodeUnavailable,
-				"the %s %s %s: what must be there once would be counted twice without it. %s; see \"An index is missing\" in docs/operations.md",
+				"the %s %s %s: what must be there once would be counted twice without it. %s; see \"A table or an index is missing\" in docs/operations.md",
 				f.Kind, f.Name, f.Problem, f.Fix)
 		}
 	}

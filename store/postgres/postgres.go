@@ -39,9 +39,10 @@ type Options struct {
 	// that may give each transaction another session. All work goes by it, but
 	// for what needs a session of its own: migrations.
 	Pooled string
-	// LeaveSchema opens the database as it is, without migrating it.
+	// LeaveSchema opens the database as it is, without migrating it, whatever lacks.
 	LeaveSchema bool
-	// CurrentSchema refuses a database whose schema is older than the program's.
+	// CurrentSchema refuses a database whose schema is older than the program's; one
+	// that is left as it is too, unless nothing tells what it is.
 	CurrentSchema bool
 	// Volatile lets commits return before they are on the disk: for data that is
 	// made anew in seconds.

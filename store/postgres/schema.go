@@ -40,7 +40,7 @@ func (s *Store) CheckSchema(ctx context.Context) (out []usance.SchemaFault, err 
 		return nil, err
 	}
 	err = s.view(ctx, func(v *view) error {
-		have, err := v.parts(ctx, names(want))
+		have, err := v.parts(ctx, append(names(want), VersionTable))
 		if err != nil {
 			return err
 		}

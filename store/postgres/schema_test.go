@@ -151,6 +151,66 @@ func TestSchemaFaultsAreNamed(t *testing.T) {
 	}
 }
 
+// Without the table that tells what is applied nothing is made over what is there:
+// the table is named, and what is said to make it again makes the same one.
+func TestTableOfVersionsIsMissing(t *testing.T) {
+	t.Parallel()
+	ctx, url := t.Context(), pgtest.URL(t)
+	c := raw(t, url)
+	text := func(query string) (out string) {
+		t.Helper()
+		must(t, c.QueryRow(ctx, query).Scan(&out))
+		return out
+	}
+	const tables = `SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relnamespace = current_schema()::regnamespace`
+	_, err := c.Exec(ctx, `ALTER TABLE usance_schema_versions RENAME TO elsewhere`)
+	must(t, err)
+	before := text(tables)
+	names := func(what string, err error) {
+		t.Helper()
+		if usance.ErrorCode(err) != usance.CodeUnavailable || !strings.Contains(err.Error(), "the table usance_schema_versions, ") || !strings.Contains(err.Error(), "run: CREATE TABLE usance_schema_versions") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for what, o := range map[string]postgres.Options{"a start": {}, "a command": {CurrentSchema: true}} {
+		_, err := postgres.Open(ctx, url, o)
+		names(what, err)
+	}
+	s, err := postgres.Open(ctx, url, postgres.Options{LeaveSchema: true, CurrentSchema: true})
+	must(t, err)
+	defer s.Close()
+	m := s.Migrations()
+	_, err = m.Status(ctx)
+	names("Status", err)
+	_, err = m.Up(ctx)
+	names("Up", err)
+	_, err = m.Down(ctx)
+	names("Down", err)
+	names("Resolve", m.Resolve(ctx, steps[0]))
+	faults, err := s.CheckSchema(ctx)
+	must(t, err)
+	if len(faults) != 1 || faults[0].Kind != "table" || faults[0].Name != "usance_schema_versions" || faults[0].Problem != "is missing" {
+		t.Fatalf("%+v", faults)
+	}
+	if after := text(tables); after != before {
+		t.Errorf("the database was changed: it has %s, and had %s", after, before)
+	}
+	_, statement, _ := strings.Cut(faults[0].Fix, "run: ")
+	_, err = c.Exec(ctx, statement)
+	must(t, err)
+	columns := func(table string) string {
+		return text(`SELECT string_agg(concat_ws(' ', column_name, data_type, is_nullable, column_default, is_identity), ',' ORDER BY ordinal_position)
+			|| (SELECT string_agg(version_id || ' ' || is_applied, ',' ORDER BY version_id) FROM ` + table + `)
+			FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = '` + table + `'`)
+	}
+	if diff := cmp.Diff(columns("elsewhere"), columns("usance_schema_versions")); diff != "" {
+		t.Error(diff)
+	}
+	if faults, err := open(t, url).CheckSchema(ctx); err != nil || len(faults) > 0 {
+		t.Errorf("after that: %+v, %v", faults, err)
+	}
+}
+
 // A host platform's own licences are its own: its columns and indexes are not
 // compared, and what lies beside them is.
 func TestSchemaBesideAHostsLicenses(t *testing.T) {

@@ -29,7 +29,8 @@ type Part struct {
 }
 
 // Compare tells what the database lacks, or has otherwise, of what the steps
-// make: want, in its order. What it has beyond that is nobody's business.
+// make: want, in its order, after the table that tells which of them are applied.
+// What it has beyond that is nobody's business.
 func (m Migrations) Compare(want, have []Part) ([]usance.SchemaFault, error) {
 	steps, err := ReadAll(m.Files)
 	if err != nil {
@@ -40,6 +41,9 @@ func (m Migrations) Compare(want, have []Part) ([]usance.SchemaFault, error) {
 		there[[2]string{have[i].Of, have[i].Name}] = &have[i]
 	}
 	out := []usance.SchemaFault{}
+	if there[[2]string{"", m.Table.Name}] == nil {
+		out = append(out, usance.SchemaFault{Kind: Table, Name: m.Table.Name, Problem: "is missing", Fix: m.Table.again(steps)})
+	}
 	for i := range want {
 		w := &want[i]
 		h := there[[2]string{w.Of, w.Name}]

@@ -16,6 +16,23 @@ type Migration struct {
 	SQL       string    // what applies it
 }
 
+// Versions is the table that tells which steps are applied, which goose makes.
+type Versions struct {
+	Name string
+	Make string // the statement that makes it
+}
+
+// again says how the table is made again.
+func (v Versions) again(steps []Migration) string {
+	var rows strings.Builder
+	for _, s := range steps {
+		number, _, _ := strings.Cut(s.Name, "_")
+		rows.WriteString(", (" + number + ", TRUE)")
+	}
+	return "give it back its name if it has another, or put it back from a backup; or, where everything else is there that this program's migrations make (usance verify --only schema tells), run: " +
+		v.Make + " INSERT INTO " + v.Name + " (version_id, is_applied) VALUES (0, TRUE)" + rows.String() + ";"
+}
+
 // Pending tells whether the step was not taken yet.
 func (m Migration) Pending() bool { return m.AppliedAt.IsZero() }
 

@@ -28,7 +28,7 @@ func (s *Store) compareSchema(ctx context.Context, db querier) ([]usance.SchemaF
 	if err != nil {
 		return nil, err
 	}
-	have, err := parts(ctx, db, want)
+	have, err := parts(ctx, db, append([]schema.Part{{Kind: schema.Table, Name: versions.Name}}, want...))
 	if err != nil {
 		return nil, failure(err)
 	}
@@ -68,7 +68,7 @@ var made = sync.OnceValues(func() ([]schema.Part, error) {
 // at: a view of another program may be of what is not there.
 func parts(ctx context.Context, db querier, wanted []schema.Part) ([]schema.Part, error) {
 	rows, err := db.QueryContext(ctx, `SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema
-		WHERE type IN ('table', 'view', 'index') AND name NOT GLOB 'sqlite_*' AND name NOT GLOB 'goose_*' ORDER BY type <> 'table', type, name`)
+		WHERE type IN ('table', 'view', 'index') AND name NOT GLOB 'sqlite_*' ORDER BY type <> 'table', type, name`)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package sqlite_test
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -94,5 +95,72 @@ func TestSchemaFaultsAreNamed(t *testing.T) {
 				t.Errorf("after that: %+v, %v", faults, err)
 			}
 		})
+	}
+}
+
+// Without the table that tells what is applied nothing is made over what is there:
+// the table is named, and what is said to make it again makes the same one.
+func TestTableOfVersionsIsMissing(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "usance.db")
+	if err := openAt(t, path).Close(); err != nil {
+		t.Fatal(err)
+	}
+	db := raw(t, path)
+	text := func(query string) (out string) {
+		t.Helper()
+		if err := db.QueryRow(query).Scan(&out); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	const tables = `SELECT group_concat(name) FROM sqlite_schema`
+	if _, err := db.Exec(`ALTER TABLE goose_db_version RENAME TO elsewhere`); err != nil {
+		t.Fatal(err)
+	}
+	before := text(tables)
+	names := func(what string, err error) {
+		t.Helper()
+		if usance.ErrorCode(err) != usance.CodeUnavailable || !strings.Contains(err.Error(), "the table goose_db_version, ") || !strings.Contains(err.Error(), "run: CREATE TABLE goose_db_version") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for what, o := range map[string]sqlite.Options{"a start": {}, "a command": {CurrentSchema: true}} {
+		_, err := sqlite.Open(ctx, path, o)
+		names(what, err)
+	}
+	s, err := sqlite.Open(ctx, path, sqlite.Options{LeaveSchema: true, CurrentSchema: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := s.Migrations()
+	_, err = m.Status(ctx)
+	names("Status", err)
+	_, err = m.Up(ctx)
+	names("Up", err)
+	_, err = m.Down(ctx)
+	names("Down", err)
+	names("Resolve", m.Resolve(ctx, "20241012000001_add_license_usage_tracking"))
+	faults, err := s.CheckSchema(ctx)
+	if err != nil || len(faults) != 1 || faults[0].Kind != "table" || faults[0].Name != "goose_db_version" || faults[0].Problem != "is missing" {
+		t.Fatalf("%+v, %v", faults, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if after := text(tables); after != before {
+		t.Errorf("the file was changed: it has %s, and had %s", after, before)
+	}
+	_, statement, _ := strings.Cut(faults[0].Fix, "run: ")
+	if _, err := db.Exec(statement); err != nil {
+		t.Fatal(err)
+	}
+	const columns = `SELECT (SELECT group_concat(name || type || "notnull" || coalesce(dflt_value, '') || pk) FROM pragma_table_info('%s')) || (SELECT group_concat(version_id || ' ' || is_applied) FROM %[1]s)`
+	if diff := cmp.Diff(text(fmt.Sprintf(columns, "elsewhere")), text(fmt.Sprintf(columns, "goose_db_version"))); diff != "" {
+		t.Error(diff)
+	}
+	if faults, err := openAt(t, path).CheckSchema(ctx); err != nil || len(faults) > 0 {
+		t.Errorf("after that: %+v, %v", faults, err)
 	}
 }

@@ -38,9 +38,10 @@ import (
 type Options struct {
 	// Readers is how many Views can run at once; 4.
 	Readers int
-	// LeaveSchema opens the file as it is, without migrating it.
+	// LeaveSchema opens the file as it is, without migrating it, whatever lacks.
 	LeaveSchema bool
-	// CurrentSchema refuses a file whose schema is older than the program's.
+	// CurrentSchema refuses a file whose schema is older than the program's; one
+	// that is left as it is too, unless nothing tells what it is.
 	CurrentSchema bool
 	// Volatile gives up durability for speed: for tests, and for data that is made
 	// anew in seconds.
