@@ -94,6 +94,7 @@ func (c *config) where() string {
 // to date.
 type opening struct {
 	leave    bool // as it is
+	look     bool // as it is, unless it is older than the program; nothing is changed, and nothing counted
 	current  bool // one that is older than the program is refused
 	volatile bool // commits do not wait for the disk
 	serving  bool // as one node of many, with what they share
@@ -103,7 +104,7 @@ type opening struct {
 // nobody else may have open, is made where there is none.
 func openStore(ctx context.Context, c config, log *slog.Logger, how opening) (usance.Store, error) {
 	if c.onPostgres() {
-		o := postgres.Options{LeaveSchema: how.leave, CurrentSchema: how.current, Volatile: how.volatile}
+		o := postgres.Options{LeaveSchema: how.leave || how.look, CurrentSchema: how.current || how.look, Volatile: how.volatile}
 		if how.serving {
 			o.Pooled = string(c.DatabaseURLPooled)
 		}
@@ -117,7 +118,9 @@ func openStore(ctx context.Context, c config, log *slog.Logger, how opening) (us
 	if err != nil {
 		return nil, err
 	}
-	s, err := sqlite.Open(ctx, path, sqlite.Options{LeaveSchema: how.leave, CurrentSchema: how.current, Volatile: how.volatile, Logger: log})
+	s, err := sqlite.Open(ctx, path, sqlite.Options{
+		LeaveSchema: how.leave || how.look, CurrentSchema: how.current || how.look, Volatile: how.volatile, Logger: log,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -39,12 +39,12 @@ type remote struct {
 // connect finds the server: USANCE_URL; else PostgreSQL, of which this process
 // becomes a node; else the data file, opened here when nobody holds it; else the
 // process that does.
-func (p *program) connect(ctx context.Context) (*remote, error) {
+func (p *program) connect(ctx context.Context, how opening) (*remote, error) {
 	if p.cfg.URL != "" {
 		return p.over(p.cfg.URL)
 	}
 	if p.cfg.onPostgres() {
-		return p.inProcess(ctx)
+		return p.inProcess(ctx, how)
 	}
 	path, err := p.cfg.databasePath()
 	if err != nil {
@@ -53,21 +53,19 @@ func (p *program) connect(ctx context.Context) (*remote, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no database at %s; start usance serve, or name the server with USANCE_URL or the folder with USANCE_DATA_DIR", path)
 	}
-	r, err := p.inProcess(ctx)
+	r, err := p.inProcess(ctx, how)
 	if err != nil {
 		return p.running(err)
 	}
 	return r, nil
 }
 
-// inProcess makes a node of this process, which answers the command alone. A
-// command of a newer program must not bring the schema of servers up to date
-// that go on with theirs, or are stopped for a moment only.
-func (p *program) inProcess(ctx context.Context) (*remote, error) {
+// inProcess makes a node of this process, which answers the command alone.
+func (p *program) inProcess(ctx context.Context, how opening) (*remote, error) {
 	cfg := withKey(p.cfg)
 	cfg.DatabaseWait = 0 // who types a command is there to try again
 	faults := new(lastFault)
-	s, err := newServer(ctx, cfg, slog.New(faults), time.Now, opening{current: true})
+	s, err := newServer(ctx, cfg, slog.New(faults), time.Now, how)
 	if err != nil {
 		return nil, err
 	}
@@ -128,9 +126,20 @@ func to(url, key string) (*remote, error) {
 // take its time, and a server that has stopped must not be waited for for ever.
 const longestCall = 30 * time.Minute
 
-// with connects, does the work, and closes what was opened.
+// with connects, does the work, and closes what was opened. A command of a newer
+// program must not bring the schema of servers up to date that go on with theirs,
+// or are stopped for a moment only.
 func (p *program) with(ctx context.Context, work func(*remote) error) error {
-	r, err := p.connect(ctx)
+	return p.withStore(ctx, opening{current: true}, work)
+}
+
+// looking does the work on a database that is taken as it is and not changed.
+func (p *program) looking(ctx context.Context, work func(*remote) error) error {
+	return p.withStore(ctx, opening{look: true}, work)
+}
+
+func (p *program) withStore(ctx context.Context, how opening, work func(*remote) error) error {
+	r, err := p.connect(ctx, how)
 	if err != nil {
 		return err
 	}

@@ -110,7 +110,7 @@ type server struct {
 	requests prometheus.Gauge
 	now      func() time.Time
 	open     bool // /metrics needs no key
-	lookOnly bool // nothing is folded at the end
+	lookOnly bool // no event comes, and nothing is folded at the end
 
 	collectors []prometheus.Collector // of /metrics
 	adminKey   string
@@ -125,7 +125,7 @@ func newServer(ctx context.Context, c config, log *slog.Logger, now func() time.
 		return nil, err
 	}
 	retract(c) // what a crash left: nobody else is there, since the file is ours
-	s := &server{cfg: c, log: log, store: store, now: now}
+	s := &server{cfg: c, log: log, store: store, now: now, lookOnly: how.look}
 	if how.serving {
 		s.redis, err = openRedis(ctx, c, log, store)
 		if err == nil {
@@ -161,9 +161,11 @@ func (s *server) setUp(ctx context.Context) (err error) {
 	if s.adminKey, s.firstStart, err = adminKey(c); err != nil {
 		return fmt.Errorf("the admin key: %w", err)
 	}
-	sessionKey, err := store.Secret(ctx, "session-hash")
-	if err != nil {
-		return err
+	var sessionKey []byte
+	if !s.lookOnly { // it is made where there is none
+		if sessionKey, err = store.Secret(ctx, "session-hash"); err != nil {
+			return err
+		}
 	}
 	folding := fold.Options{
 		Now: now, Interval: c.FoldInterval, LateGrace: c.LateGrace, Logger: log, Spans: spans,

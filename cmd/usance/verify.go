@@ -67,10 +67,7 @@ func (c verifyCmd) Run(ctx context.Context, p *program) error {
 	if c.Days < 1 || c.Days > 3660 {
 		return fmt.Errorf("--days must be from 1 to 3660, not %d", c.Days)
 	}
-	return p.with(ctx, func(r *remote) error {
-		if r.local != nil {
-			r.local.lookOnly = true
-		}
+	return p.looking(ctx, func(r *remote) error {
 		f, err := c.find(ctx, r)
 		if err != nil {
 			return err
@@ -132,9 +129,9 @@ func (c verifyCmd) find(ctx context.Context, r *remote) (*findings, error) {
 		}
 		switch code := usance.ErrorCode(err); {
 		case err == nil:
-		case code == usance.CodeUnavailable || code == usance.CodeUnauthorized || code == usance.CodeForbidden:
+		case f.serving && (code == usance.CodeUnavailable || code == usance.CodeUnauthorized || code == usance.CodeForbidden):
 			return nil, err
-		default: // of a server that says what is wrong, the other checks may say why
+		default: // where something is wrong, the other checks may say why
 			for _, check := range q.checks {
 				f.unasked[check] = err
 			}
@@ -204,9 +201,13 @@ func askForecasts(ctx context.Context, r *remote, f *findings) error {
 	return err
 }
 
-func askSchema(ctx context.Context, r *remote, f *findings) error {
+func askSchema(ctx context.Context, r *remote, f *findings) (err error) {
+	if r.local != nil { // without what a call needs, such as keys
+		f.schema, err = r.local.store.CheckSchema(ctx)
+		return err
+	}
 	var state api.SchemaState
-	err := r.call(ctx, "usage.checkSchema", nil, &state)
+	err = r.call(ctx, "usage.checkSchema", nil, &state)
 	f.schema = state.Faults
 	return err
 }

@@ -293,6 +293,47 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// Whatever the file lacks, verify prints its table, names what is missing, asks what
+// can be asked, and leaves the file as it is.
+func TestVerifyOfWhatLacks(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := startServer(t, dir)
+	s.license("")
+	s.must("POST", "/v1/events", `{"licenseId":"lic_1","usageType":"view","idempotencyKey":"k"}`, nil)
+	if code := s.stop(); code != exitOK {
+		t.Fatal(s.out)
+	}
+	path := filepath.Join(dir, "usance.db")
+	for _, c := range []struct{ bend, mend, names string }{
+		{`ALTER TABLE goose_db_version RENAME TO elsewhere`, `ALTER TABLE elsewhere RENAME TO goose_db_version`, "table goose_db_version is missing"},
+		{`ALTER TABLE secrets RENAME TO elsewhere`, `ALTER TABLE elsewhere RENAME TO secrets`, "table secrets is missing"},
+		{`ALTER TABLE api_keys RENAME TO elsewhere`, `ALTER TABLE elsewhere RENAME TO api_keys`, "table api_keys is missing"},
+		{`DROP INDEX license_usage_events_key`, `CREATE UNIQUE INDEX license_usage_events_key ON license_usage_events (license_id, key)`, "index license_usage_events_key of license_usage_events is missing"},
+	} {
+		bend(t, path, c.bend)
+		before, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code, out, errOut := verified(t, dir, "--deep")
+		if code != exitFault || !strings.Contains(out, c.names) || !strings.Contains(out, "1 events of 1 licences in 24 hours") ||
+			!strings.Contains(out, "0 of 1 rows differ") || !strings.Contains(out, "is sound") || strings.Contains(out, "cannot be told") {
+			t.Errorf("%s: exit %d: %s\n%s", c.bend, code, errOut, out)
+		}
+		var said bytes.Buffer
+		status := run(context.Background(), []string{"migrate", "status"}, []string{"USANCE_DATA_DIR=" + dir}, strings.NewReader(""), &said, &said)
+		if want := map[bool]int{true: exitFault, false: exitOK}[strings.Contains(c.names, "goose")]; status != want {
+			t.Errorf("%s: migrate status: exit %d: %s", c.bend, status, &said)
+		}
+		if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+			t.Errorf("%s: the file was changed (%v)", c.bend, err)
+		}
+		bend(t, path, c.mend)
+	}
+	startServer(t, dir)
+}
+
 // bend changes a database file behind the program's back.
 func bend(t *testing.T, path, statement string) {
 	t.Helper()
