@@ -55,7 +55,7 @@ func (a *api) countCloudEvents(w http.ResponseWriter, r *http.Request, p access.
 		return nil, err
 	}
 	if len(b.events) == 0 { // the batch format allows an empty batch
-		return nil, a.limits.send(r.Context(), p, 0)
+		return nil, a.limits.spendSend(r.Context(), p)
 	}
 	return a.track(r.Context(), p, b)
 }

@@ -50,7 +50,11 @@ func (a *api) serveEvents(w http.ResponseWriter, r *http.Request) {
 	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if media == "application/x-ndjson" || media == "application/ndjson" || media == "application/jsonl" {
 		a.limits.announce(w.Header(), p)
-		a.serveLines(w, r)
+		err := a.serveLines(w, r, p)
+		a.limits.announce(w.Header(), p) // of one without events, which has no answer yet
+		if err != nil {
+			a.fail(w, r, name, err, nil)
+		}
 		return
 	}
 	if err := a.limits.open(r.Context(), p); err != nil {
@@ -137,14 +141,17 @@ const readerEnds = 100 * time.Millisecond
 // serveLines counts a stream of events, one a line, in chunks, and answers a
 // line for each in order while the stream goes on. When the answer ends before
 // the stream does, the last line's error says why, and what follows was not
-// counted.
-func (a *api) serveLines(w http.ResponseWriter, r *http.Request) {
+// counted. A stream without any event takes a token like any other request; the error
+// is what refuses it, before anything was answered.
+func (a *api) serveLines(w http.ResponseWriter, r *http.Request, p access.Principal) error {
 	if atomic, err := atomicParam(r); err != nil || atomic {
 		if err == nil {
 			err = usance.Invalid("atomic", "a stream cannot be atomic; send an array of at most %d events", usance.MaxBatch)
 		}
-		a.fail(w, r, "usage.trackEvents", err, nil)
-		return
+		if e := a.limits.spendSend(r.Context(), p); e != nil {
+			err = e
+		}
+		return err
 	}
 	rc := http.NewResponseController(w)
 	_ = rc.EnableFullDuplex() // HTTP/2 always is; where it cannot be, answers wait for the end
@@ -183,11 +190,15 @@ func (a *api) serveLines(w http.ResponseWriter, r *http.Request) {
 			_ = rc.SetReadDeadline(time.Now())
 		}
 	}()
-	if !a.countLines(ctx, r, chunks, readErr, answers) {
+	var refused error
+	if n, ended := a.countLines(ctx, r, chunks, answers); ended {
+		refused = a.endLines(ctx, p, n, <-readErr, answers)
+	} else {
 		giveUp()
 	}
 	answers.Close()
 	<-sent
+	return refused
 }
 
 // contain turns a panic of a goroutine into an error: it would end the process.
@@ -198,28 +209,47 @@ func (a *api) contain(ctx context.Context, fail func(error)) {
 	}
 }
 
-// countLines counts chunk by chunk and writes the answers; it tells whether it
-// came to the end of the stream. Each chunk is held against the key anew: one
-// that was revoked meanwhile counts nothing more.
-func (a *api) countLines(ctx context.Context, r *http.Request, chunks <-chan *batch, readErr <-chan error, answers io.Writer) bool {
+// countLines counts chunk by chunk and writes the answers; it tells how many they
+// were, and whether it came to the end of the stream. Each chunk is held against the
+// key anew: one that was revoked meanwhile counts nothing more.
+func (a *api) countLines(ctx context.Context, r *http.Request, chunks <-chan *batch, answers io.Writer) (n int, ended bool) {
 	out := bufio.NewWriterSize(answers, 64<<10)
 	for b := range chunks {
-		results, err := a.trackPatiently(ctx, r.Header.Get("Authorization"), b)
-		if err != nil {
-			e := outward(err)
-			logFault(ctx, a.log, "usage.trackEvents", e)
-			results = resultsOf(b, e, err)
-		}
-		a.lines.give(sender(r), b.room)
-		if writeLines(out, results) != nil || out.Flush() != nil || err != nil {
-			return false
+		n++
+		results, whole := a.countChunk(ctx, r, b)
+		if writeLines(out, results) != nil || out.Flush() != nil || !whole {
+			return n, false
 		}
 	}
-	if err := <-readErr; err != nil {
-		_ = writeLines(out, []usance.Result{{Status: usance.StatusRefused, Error: outward(err)}})
+	return n, true
+}
+
+// endLines ends a stream of so many chunks whose reading ended so. One without events
+// is refused, and has no answer, when the key has sent too much.
+func (a *api) endLines(ctx context.Context, p access.Principal, chunks int, readErr error, answers io.Writer) error {
+	if chunks == 0 {
+		if err := a.limits.spendSend(ctx, p); err != nil {
+			return err
+		}
+	}
+	if readErr != nil {
+		out := bufio.NewWriter(answers)
+		_ = writeLines(out, []usance.Result{{Status: usance.StatusRefused, Error: outward(readErr)}})
 		_ = out.Flush()
 	}
-	return true
+	return nil
+}
+
+// countChunk counts a chunk; whole is false when it could not be.
+func (a *api) countChunk(ctx context.Context, r *http.Request, b *batch) (results []usance.Result, whole bool) {
+	defer a.lines.give(sender(r), b.room)
+	results, err := a.trackPatiently(ctx, r.Header.Get("Authorization"), b)
+	if err != nil {
+		e := outward(err)
+		logFault(ctx, a.log, "usage.trackEvents", e)
+		return resultsOf(b, e, err), false
+	}
+	return results, true
 }
 
 // resultsOf gives what became of each event of a chunk that failed: of a part of

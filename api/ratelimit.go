@@ -156,12 +156,30 @@ func (l *limits) call(ctx context.Context, p access.Principal, o *operation) err
 	if o != nil && o.need == access.Track {
 		return l.open(ctx, p)
 	}
+	return l.spendCall(ctx, p)
+}
+
+// spendCall takes the token of a call, or of a request that is none.
+func (l *limits) spendCall(ctx context.Context, p access.Principal) error {
 	wait, ok := l.calls.take(ctx, p.ID(), 1)
+	return l.called(wait, ok)
+}
+
+// mayCall refuses a key that can call nothing now, before its body is read.
+func (l *limits) mayCall(ctx context.Context, p access.Principal) error {
+	wait, ok := l.calls.look(ctx, p.ID())
+	return l.called(wait, ok)
+}
+
+func (l *limits) called(wait time.Duration, ok bool) error {
 	if ok {
 		return nil
 	}
 	return limited(wait, "the key calls more than %.0f operations a second", l.calls.rate)
 }
+
+// spendSend takes the token of a request that holds no event.
+func (l *limits) spendSend(ctx context.Context, p access.Principal) error { return l.send(ctx, p, 0) }
 
 // send takes the tokens of n events that a request holds; one that holds none is a
 // request all the same.
@@ -194,8 +212,11 @@ func limited(wait time.Duration, format string, args ...any) *usance.Error {
 func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
 // announce tells a key how far it may go, in the fields RateLimit-Policy and
-// RateLimit of the IETF's draft-ietf-httpapi-ratelimit-headers, revision 10.
+// RateLimit of the IETF's draft-ietf-httpapi-ratelimit-headers, revision 10. It
+// takes the place of what was told before.
 func (l *limits) announce(h http.Header, p access.Principal) {
+	h.Del("RateLimit-Policy")
+	h.Del("RateLimit")
 	for _, b := range []*buckets{l.calls, l.events} {
 		if b == nil {
 			continue

@@ -96,6 +96,69 @@ func TestBodiesWithoutEventsAreLimited(t *testing.T) {
 	}
 }
 
+// What cannot be read as a whole takes a token, and is refused when there is none.
+func TestRequestsWithoutCallsAreLimited(t *testing.T) {
+	deep := strings.Repeat("[", 65) + strings.Repeat("]", 65)
+	many := strings.Repeat("NAME,", 100) + "NAME?batch=1"
+	type request struct {
+		method, path, body, media string
+		status                    int
+	}
+	ofTRPC := func(name string) (out []request) {
+		for _, c := range []request{
+			{"POST", "NAME", "{}", "text/plain", 415},
+			{"POST", "NAME", deep, "application/json", 400},
+			{"POST", "NAME?input={}", "{}", "application/json", 400},
+			{"POST", "NAME", strings.Repeat(" ", 1<<20+1), "application/json", 413},
+			{"POST", many, "{}", "application/json", 400},
+			{"POST", "NAME?input=%zz", "{}", "application/json", 400},
+			{"GET", "NAME?input=" + deep, "", "", 400},
+		} {
+			c.path = "/api/trpc/" + strings.ReplaceAll(c.path, "NAME", name)
+			out = append(out, c)
+		}
+		return out
+	}
+	lines := []request{
+		{"POST", "/v1/events", "", "application/x-ndjson", 200},
+		{"POST", "/v1/events", "\n \n\n", "application/x-ndjson", 200},
+		{"POST", "/v1/events?atomic=true", "{}", "application/x-ndjson", 400},
+		{"POST", "/v1/events?atomic=maybe", "{}", "application/x-ndjson", 400},
+	}
+	for _, test := range []struct {
+		limit    string
+		limits   RateLimits
+		requests []request
+		left     int
+		drain    func(s *server, key string)
+	}{
+		{"events", RateLimits{Events: 1000}, append(ofTRPC("usage.trackEvent"), lines...), 10_000, func(s *server, key string) {
+			s.send("POST", "/v1/events", key, eventsOf("a", 10_000-len(lines)-7))
+		}},
+		{"calls", RateLimits{Calls: 100}, ofTRPC("catalog.putBrand"), 100, func(s *server, key string) {
+			for range 100 - 7 {
+				s.send("GET", "/v1/keys/self", key, "")
+			}
+		}},
+	} {
+		s := newServer(t, test.limits)
+		k := s.key(`{"role":"admin"}`)
+		for i, c := range test.requests {
+			want := fmt.Sprintf("%q;r=%d;", test.limit, test.left-i-1)
+			if r := s.send(c.method, c.path, k, c.body, "Content-Type: "+c.media); r.status != c.status || !strings.HasPrefix(r.header.Get("RateLimit"), want) {
+				t.Errorf("%s %.60s %.30q as %s: %d %s %.200s, want %s", c.method, c.path, c.body, c.media, r.status, r.header.Get("RateLimit"), r.body, want)
+			}
+		}
+		test.drain(s, k)
+		for _, c := range test.requests {
+			r := s.send(c.method, c.path, k, c.body, "Content-Type: "+c.media)
+			if r.status != 429 || r.header.Get("Retry-After") != "1" || !strings.HasPrefix(r.header.Get("RateLimit"), fmt.Sprintf("%q;r=0;", test.limit)) {
+				t.Errorf("without a token: %s %.60s %.30q as %s: %d %v %.200s", c.method, c.path, c.body, c.media, r.status, r.header, r.body)
+			}
+		}
+	}
+}
+
 // Events are what costs: a batch takes as much as it holds, whatever the
 // protocol, and one that does not fit is refused whole, with nothing judged.
 func TestEventsOfAKeyAreLimited(t *testing.T) {

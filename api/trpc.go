@@ -92,8 +92,11 @@ func (a *api) serveTRPC(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p, authErr := a.authenticated(r)
-	calls, isBatch, err := a.trpcCalls(w, r, authErr == nil)
+	calls, isBatch, err := a.trpcRead(w, r, p, authErr)
 	if err != nil {
+		if authErr == nil {
+			a.limits.announce(w.Header(), p)
+		}
 		// The request as a whole cannot be read: one error, as tRPC does it.
 		e := a.trpcFailure(r.Context(), w, "", err, formUnknown)
 		a.writeTRPC(w, r, e, e.status)
@@ -230,6 +233,43 @@ func (a *api) trpcReady(w http.ResponseWriter, r *http.Request, p access.Princip
 		a.limits.events.spend(r.Context(), p.ID())
 	}
 	return in, err
+}
+
+// trpcRead reads the calls of a request. One that cannot be read as a whole is work
+// all the same, and takes a token; where there is none for any call that it names,
+// it is not read.
+func (a *api) trpcRead(w http.ResponseWriter, r *http.Request, p access.Principal, authErr error) (calls []trpcCall, isBatch bool, err error) {
+	if authErr != nil {
+		return a.trpcCalls(w, r, false)
+	}
+	var sends, others bool
+	for name := range strings.SplitSeq(r.PathValue("procedures"), ",") {
+		if o := a.byName[name]; o != nil && o.need == access.Track {
+			sends = true
+		} else {
+			others = true
+		}
+	}
+	if !sends {
+		err = a.limits.mayCall(r.Context(), p)
+	} else if !others {
+		err = a.limits.open(r.Context(), p)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	calls, isBatch, err = a.trpcCalls(w, r, true)
+	if err == nil {
+		return calls, isBatch, nil
+	}
+	spend := a.limits.spendCall
+	if sends {
+		spend = a.limits.spendSend
+	}
+	if e := spend(r.Context(), p); e != nil {
+		err = e
+	}
+	return nil, isBatch, err
 }
 
 // trpcCalls reads the calls of a request with their inputs. Without a good key
