@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -262,7 +263,7 @@ func TestBackfillResumes(t *testing.T) {
 }
 
 // A file that was written since does not go on from the checkpoint, wherever in it
-// that was: what was answered before may be another row by now.
+// that was and whatever time it bears: what was answered before may be another row by now.
 func TestBackfillOfAChangedFile(t *testing.T) {
 	t.Parallel()
 	var text strings.Builder
@@ -276,7 +277,14 @@ func TestBackfillOfAChangedFile(t *testing.T) {
 	if r, _, err := runBackfill(t, b, "--daily", path); err == nil || r.Rows < 1000 {
 		t.Fatalf("broken off: %+v, %v", r, err)
 	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(path, []byte(strings.Replace(text.String(), "l701,2024-10-01,100", "l701,2024-10-01,777", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(path, time.Time{}, info.ModTime()); err != nil {
 		t.Fatal(err)
 	}
 	b.fail = 0

@@ -32,8 +32,9 @@ type inputFile struct {
 	path  string
 	size  int64 // on the disk
 	about int64 // unpacked, as far as can be told
-	id    fileID
 	count *byteCount
+
+	content string // a digest of what it holds on the disk
 
 	isJSON bool
 	header []string // of CSV
@@ -59,7 +60,7 @@ func (in *inputFile) place() position { return in.at }
 func (in *inputFile) isPart(since position) bool { return in.at.Offset-since.Offset >= in.about/20 }
 
 // source names the file to the server: the same for the same content.
-func (in *inputFile) source() string { return filepath.Base(in.path) + " " + in.id.Content }
+func (in *inputFile) source() string { return filepath.Base(in.path) + " " + in.content }
 
 // whileWanted reads until the context ends.
 type whileWanted struct {
@@ -72,12 +73,6 @@ func (w whileWanted) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return w.r.Read(p)
-}
-
-// fileID tells files apart.
-type fileID struct {
-	Stamp   string `json:"stamp,omitempty"`   // another one when the file was written
-	Content string `json:"content,omitempty"` // the same for the same content
 }
 
 // position is a place in a file, unpacked: behind so many bytes and lines; or in
@@ -120,28 +115,20 @@ func openInput(path string, bar *progress) (*inputFile, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	in := &inputFile{path: path, size: info.Size(), f: f, count: bar.add(info.Size())}
-	in.id.Stamp = fmt.Sprintf("%d %d", info.Size(), info.ModTime().UnixNano())
 	if err := in.look(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return in, nil
 }
 
-// identify tells the file by all that it holds. It is not read whole again where
-// the checkpoint tells what it held, and it was not written since.
-func (in *inputFile) identify(ctx context.Context, checkpoint string) error {
-	if b, err := os.ReadFile(checkpoint); err == nil {
-		var of fileID
-		if json.Unmarshal(b, &of) == nil && of.Stamp == in.id.Stamp && of.Content != "" {
-			in.id = of
-			return nil
-		}
-	}
+// identify tells the file by all that it holds, at each run: no time that a file
+// system keeps tells for sure that nobody wrote to it.
+func (in *inputFile) identify(ctx context.Context) error {
 	h := sha256.New()
 	if _, err := io.Copy(h, whileWanted{ctx, io.NewSectionReader(in.f, 0, in.size)}); err != nil {
 		return err
 	}
-	in.id.Content = hex.EncodeToString(h.Sum(nil)[:8])
+	in.content = hex.EncodeToString(h.Sum(nil)[:8])
 	return nil
 }
 
@@ -364,8 +351,7 @@ const checkpointVersion = 1
 // backfill has come to its end.
 type checkpoint struct {
 	Version  int            `json:"version"`
-	Input    string         `json:"input"` // what it holds, and how it is read
-	fileID                  // of a file
+	Input    string         `json:"input"`   // what it holds, and how it is read
 	At       position       `json:"at"`      // all before is answered
 	Counted  *extent        `json:"last"`    // of the last record that was counted; nil when none was
 	Refused  *extent        `json:"refused"` // of the last record that the server refused

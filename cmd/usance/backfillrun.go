@@ -41,7 +41,6 @@ type backfill struct {
 	dry     bool
 	path    string // of the checkpoint
 	how     string
-	file    fileID // of the input, if it is one
 	rejects rejectFile
 
 	report backfillReport
@@ -87,11 +86,11 @@ func (b *backfill) ofFile(ctx context.Context, in *inputFile, c *backfillCmd) (e
 	}
 	b.besides(filepath.Clean(in.path))
 	if !b.dry {
-		if err := in.identify(ctx, b.path); err != nil {
+		if err := in.identify(ctx); err != nil {
 			return err
 		}
 	}
-	b.in, b.how, b.file = in, c.how(in.id.Content), in.id
+	b.in, b.how = in, c.how(in.content)
 	return nil
 }
 
@@ -158,7 +157,7 @@ func (b *backfill) resume(ctx context.Context) error {
 		b.kept, b.report = *c, c.Report
 		b.report.ResumedAt, b.report.ReadBytes, b.report.Error = c.At.Line, 0, ""
 	}
-	b.kept.Version, b.kept.Input, b.kept.fileID = checkpointVersion, b.how, b.file
+	b.kept.Version, b.kept.Input = checkpointVersion, b.how
 	goesOn, err := b.rejects.start(last, c == nil)
 	if err == nil && !goesOn && b.kept.Rejected > 0 {
 		b.note(fmt.Sprintf("what was refused before was kept in %s, which was moved or changed since and is left alone; what is refused from here on is kept in %s", c.Report.Rejects, b.rejects.path))
