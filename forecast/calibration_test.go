@@ -82,7 +82,7 @@ func TestTotalsAreCalibrated(t *testing.T) {
 	r := synthetic(11)
 	var f Forecaster
 	var c calibration
-	for i := range 300 {
+	for i := range 150 {
 		y := r.views(200 + r.Intn(300))
 		origin := len(y) - 5 - r.Intn(24)
 		start := origin - r.Intn(8)
@@ -102,7 +102,7 @@ func TestTotalsAreCalibrated(t *testing.T) {
 
 func TestQuotaQuestionsAreCalibrated(t *testing.T) {
 	t.Parallel()
-	series, questions := quotaQuestions(12, 150)
+	series, questions := quotaQuestions(12, 70)
 	var cold, warm calibration
 	for i, total := range Answer(series, questions, 28) {
 		q := questions[i]
@@ -134,7 +134,7 @@ func quotaQuestions(seed uint64, n int) (series [][]float64, questions []Questio
 // cold, must not be seen by its answer, not even by way of the others.
 func TestAnswersDoNotLookAhead(t *testing.T) {
 	t.Parallel()
-	series, questions := quotaQuestions(13, 4)
+	series, questions := quotaQuestions(13, 2)
 	want := Answer(series, questions, 28)
 	for i, q := range questions {
 		changed := slices.Clone(series)
@@ -203,7 +203,7 @@ func TestLearnerFindsTheWeek(t *testing.T) {
 	r := synthetic(14)
 	week := [7]float64{0.4, 1.2, 1.2, 1.2, 1.2, 1.2, 0.6}
 	var l Learner
-	for i := range 300 {
+	for i := range 120 {
 		level := math.Exp(3 + r.noise())
 		l.Add(series(60, func(d int) float64 { return level * week[(d+i)%7] * math.Exp(0.2*r.noise()) }), i%7)
 	}
@@ -211,7 +211,7 @@ func TestLearnerFindsTheWeek(t *testing.T) {
 	for d, w := range week {
 		near(t, p.Weekday[d], w, 0.06)
 	}
-	if p.Series != 300 {
+	if p.Series != 120 {
 		t.Errorf("learned from %d", p.Series)
 	}
 	// Three days from Monday on: the prior knows that a weekend comes.
@@ -249,7 +249,7 @@ func TestWeightsBeatNaiveMethods(t *testing.T) {
 	r := synthetic(15)
 	var f Forecaster
 	var ours, naive, seasonal float64
-	for range 100 {
+	for range 60 {
 		y := r.views(300)
 		past, future := y[:272], y[272:]
 		v := f.Series(past, dailyCycles, 28).Median()

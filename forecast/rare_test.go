@@ -16,7 +16,7 @@ func TestRareUseIsCalibrated(t *testing.T) {
 		var f Forecaster
 		var expected, passed, brier [2]float64
 		inside := 0.0
-		const n = 400
+		const n = 200
 		for range n {
 			y := series(393, func(int) float64 { return map[bool]float64{true: 1}[r.Float64() < chance] })
 			o := f.outlook(history{days: y[:365]}, 28, Auto, defaults)

@@ -42,7 +42,7 @@ func TestSpellsAreExpected(t *testing.T) {
 		var sum calibration
 		var f Forecaster
 		loss, former, far, n := 0.0, 0.0, 0.0, 0.0
-		for run := range uint64(120) {
+		for run := range uint64(60) {
 			r := rand.New(rand.NewPCG(run, 21)) //nolint:gosec // must repeat
 			origin := 250 + r.IntN(250)
 			y := spelled(r, origin+28, c.on(r), c.off(r))
@@ -92,7 +92,7 @@ func TestTotalsAreNoWorseThanFormerOnes(t *testing.T) {
 	} {
 		var f Forecaster
 		loss, former := 0.0, 0.0
-		for run := range uint64(100) {
+		for run := range uint64(50) {
 			r := rand.New(rand.NewPCG(run, 22)) //nolint:gosec // must repeat
 			y := series(300+int(run), func(i int) float64 { return day(r, i) })
 			n := len(y) - 28

@@ -104,7 +104,7 @@ func (l *life) told(from, to int) (kinds []string) {
 // twenty weeks at most, and of none more than two a week.
 func TestQuietSeriesAreLeftAlone(t *testing.T) {
 	t.Parallel()
-	const each, weeks = 4, 6
+	const each, weeks = 2, 5
 	alerts, lives := 0, 0
 	both := maps.Clone(quiet)
 	maps.Copy(both, seldom)

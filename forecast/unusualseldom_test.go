@@ -56,7 +56,7 @@ var unusualRates = flag.Bool("unusual-rates", false, "print the rates of alerts 
 
 // TestRatesOfAlerts prints how many alerts a week there are on each kind of life.
 func TestRatesOfAlerts(t *testing.T) {
-	each, weeks := uint64(2), 6
+	each, weeks := uint64(2), 5
 	if *unusualRates {
 		each = 40
 	}

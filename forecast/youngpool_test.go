@@ -23,7 +23,7 @@ func TestAPoolOfYoungLicencesIsCalibrated(t *testing.T) {
 		for _, known := range []int{8, 12, 14, 16, 20} {
 			var c calibration
 			off := 0.0
-			const seeds, pool = 6, 50
+			const seeds, pool = 3, 50
 			for seed := range uint64(seeds) {
 				r := rand.New(rand.NewPCG(seed, uint64(known))) //nolint:gosec // must repeat
 				var l Learner
