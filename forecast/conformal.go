@@ -23,6 +23,7 @@ type law struct {
 	seen    float64 // the share of the scale that rests on errors
 	doubt   float64 // what was added to the scale for what the errors cannot know
 	apart   float64 // and of that, for the methods being further apart than usual
+	sums    bool    // it is of sums
 	exact   float64 // the probability that there is no error at all; 0 once there was one
 	counts  []float64
 	raw     []float64
@@ -57,6 +58,9 @@ func quantileT(freedom, p float64) float64 {
 	return -math.Sqrt(freedom * (1 - x) / x)
 }
 
+// at90 is where the probability of 0.9 is.
+const at90 = 22
+
 // meanAbsT5 is the mean absolute value of Student's t with five degrees of freedom.
 const meanAbsT5 = 0.9490
 
@@ -75,6 +79,7 @@ func widened(p, reps float64) float64 {
 // sums from the origin on.
 func (l *law) learn(e *engine, sums bool) {
 	h := e.h
+	l.sums = sums
 	l.scale, l.raw, l.counts = grow(l.scale, h), grow(l.raw, h), grow(l.counts, h)
 	clear(l.raw)
 	clear(l.counts)
@@ -256,10 +261,16 @@ func (l *law) shape() {
 		}
 		l.spread[i] = l.seen*widened(p, reps)*(own*q+(1-own)*common[i]) + (1-l.seen)*common[i]
 	}
-	// Half of what the backtest calls a bias is believed.
-	half := l.spread[grid/2] / 2
+	// Of what the backtest calls a bias of single values half is believed; of that of sums
+	// the more, the surer it is that it is one.
+	bias := l.spread[grid/2]
+	believed := 0.5
+	if l.sums {
+		off := (l.spread[at90] - l.spread[grid-1-at90]) / 2.56
+		believed = bias * bias / (bias*bias + off*off/reps + tiny)
+	}
 	for i := range l.spread {
-		l.spread[i] -= half
+		l.spread[i] -= bias * (1 - believed)
 	}
 }
 

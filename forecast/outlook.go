@@ -113,9 +113,10 @@ func (f *Forecaster) outlook(h history, left int, method Method, p *Prior) *outl
 	o.spread = f.law.spread
 	if p.Grown != ([grid]float64{}) {
 		own := f.law.reps / (f.law.reps + priorErrors)
+		bias := f.law.spread[grid/2] // which is the series' own
 		for i := range o.spread {
 			others := f.law.seen*p.Grown[i] + (1-f.law.seen)*common[i]
-			o.spread[i] = own*f.law.spread[i] + (1-own)*others
+			o.spread[i] = own*f.law.spread[i] + (1-own)*(others+bias)
 		}
 	}
 	f.law.meet(&o.spread)

@@ -42,7 +42,7 @@ func TestSpellsAreExpected(t *testing.T) {
 		var sum calibration
 		var f Forecaster
 		loss, former, far, n := 0.0, 0.0, 0.0, 0.0
-		for run := range uint64(60) {
+		for run := range uint64(120) {
 			r := rand.New(rand.NewPCG(run, 21)) //nolint:gosec // must repeat
 			origin := 250 + r.IntN(250)
 			y := spelled(r, origin+28, c.on(r), c.off(r))

@@ -32,7 +32,7 @@ func TestPartOfADayIsCalibrated(t *testing.T) {
 	} {
 		for _, ahead := range []int{1, 2} {
 			var inside, widths float64
-			const runs = 100
+			const runs = 200
 			for run := range runs {
 				r := rand.New(rand.NewPCG(uint64(run), uint64(ahead))) //nolint:gosec // must repeat
 				over := 1 + r.IntN(23)

@@ -180,7 +180,7 @@ func (s *failing) View(ctx context.Context, fn func(usance.View) error) error {
 
 func TestARunThatIsCutShortGoesOn(t *testing.T) {
 	f := newFixture(t)
-	const licenses = 2*page + 50
+	const licenses = page + 3*group
 	for i := range licenses {
 		id := fmt.Sprintf("l%03d", i)
 		f.license(id)
