@@ -13,29 +13,39 @@ import (
 // that no lane waits for counters that another one has locked; a request whose
 // events are of several lanes is divided among them, unless it is atomic. Where
 // licences are distributed, a lane has shards of its own, and a transaction holds
-// licences of one.
+// licences of one. Requests of few events keep to half of the lanes, which have the
+// licences of all then: what a transaction costs however few its events are is
+// shared by twice as many.
 
-func (in *Ingester) laneOf(licenseID string) int {
-	if len(in.lanes) == 1 {
+// fewEvents is of how many a request at least takes all lanes.
+const fewEvents = 16
+
+// laneOf gives the lane of a licence among the first so many.
+func (in *Ingester) laneOf(licenseID string, lanes int) int {
+	if lanes == 1 {
 		return 0
 	}
 	if in.shards.Several() {
-		return in.shards.Of(licenseID) % len(in.lanes)
+		return in.shards.Of(licenseID) % lanes
 	}
-	return usance.GroupOf(licenseID, usance.Groups) % len(in.lanes)
+	return usance.GroupOf(licenseID, usance.Groups) % lanes
 }
 
 // divide gives the parts of a request, each for a lane. What is atomic is one
 // transaction, and stays whole.
 func (in *Ingester) divide(r *request) []*request {
-	r.lane = in.laneOf(r.items[0].event.LicenseID)
+	lanes := len(in.lanes)
+	if len(r.items) < fewEvents && !in.shards.Several() {
+		lanes = (lanes + 1) / 2
+	}
+	r.lane = in.laneOf(r.items[0].event.LicenseID, lanes)
 	if in.shards.Several() {
 		return in.divideByShard(r)
 	}
 	several := false
-	if len(in.lanes) > 1 && !r.atomic {
+	if lanes > 1 && !r.atomic {
 		for i := range r.items {
-			several = several || in.laneOf(r.items[i].event.LicenseID) != r.lane
+			several = several || in.laneOf(r.items[i].event.LicenseID, lanes) != r.lane
 		}
 	}
 	if !several {
@@ -43,10 +53,10 @@ func (in *Ingester) divide(r *request) []*request {
 		return []*request{r}
 	}
 	var parts []*request
-	byLane := make([]*request, len(in.lanes))
-	fair := 2*len(r.items)/len(in.lanes) + 1 // more of one lane's are few
+	byLane := make([]*request, lanes)
+	fair := 2*len(r.items)/lanes + 1 // more of one lane's are few
 	for i := range r.items {
-		lane := in.laneOf(r.items[i].event.LicenseID)
+		lane := in.laneOf(r.items[i].event.LicenseID, lanes)
 		part := byLane[lane]
 		if part == nil {
 			part = &request{lane: lane, actor: r.actor, items: make([]item, 0, fair), places: make([]int, 0, fair), done: make(chan error, 1)}
@@ -67,7 +77,7 @@ func (in *Ingester) divideByShard(r *request) (parts []*request) {
 		shard := in.shards.Of(id)
 		part := byShard[shard]
 		if part == nil {
-			part = &request{lane: in.laneOf(id), shard: shard, actor: r.actor, done: make(chan error, 1)}
+			part = &request{lane: in.laneOf(id, len(in.lanes)), shard: shard, actor: r.actor, done: make(chan error, 1)}
 			byShard[shard] = part
 			parts = append(parts, part)
 		}
