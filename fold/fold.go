@@ -42,8 +42,8 @@ type Options struct {
 	Few       int              // events that may wait at an interval and are all folded then, however often more come; 1,000
 	Waiting   int              // events that may wait under load, to be folded many at a time; 100,000
 	Groups    int              // into how many groups of licences what is offered is divided; usance.MaxGroups, and the shards where there are several
-	Prompt    int              // turns of AtOnce bites at an interval while less than a sixteenth of Waiting waits; those of groups that waited longest
-	AtOnce    int              // transactions at once, which helps where the store takes several; 1
+	Prompt    int              // bites at an interval, one after the other, while less than a sixteenth of Waiting waits; those of groups that waited longest
+	AtOnce    int              // transactions at once of what is above Waiting or when nothing comes, which helps where the store takes several; 1
 	Memory    int              // events kept in memory for the next folds; 150,000
 	AdoptAge  time.Duration    // age at which a batch is taken over that is not known here; 150 s, past the time for which a node lets what it counted gather
 	LateGrace time.Duration    // as ingest has it; 24 h
@@ -186,14 +186,15 @@ func (f *Folder) Run(ctx context.Context) error {
 				next = func(q *queue) []kept { return q.before(last, f.o.LightBite) }
 				break
 			}
+			// One after the other, since others' commits want the processors too.
 			for turn := 0; turn < f.o.oldestAtATick(waiting) && err == nil; turn++ {
-				_, _, err = f.foldNext(ctx, func(q *queue) []kept { return q.oldest(f.o.Bite) })
+				_, _, err = f.foldNext(ctx, 1, func(q *queue) []kept { return q.oldest(f.o.Bite) })
 			}
 		case <-adopt.C:
 			_, err = f.adopt(ctx, f.o.Now().Add(-f.o.AdoptAge))
 		}
 		for more := true; more && err == nil; {
-			_, more, err = f.foldNext(ctx, next)
+			_, more, err = f.foldNext(ctx, f.o.AtOnce, next)
 			if idle && len(f.more) > 0 {
 				break // to gather again
 			}
@@ -230,7 +231,7 @@ func (f *Folder) Flush(ctx context.Context) (total int, err error) {
 	for more := true; more; {
 		var n int
 		var e error
-		n, more, e = f.foldNext(ctx, func(q *queue) []kept { return q.before(last, f.o.Bite) })
+		n, more, e = f.foldNext(ctx, f.o.AtOnce, func(q *queue) []kept { return q.before(last, f.o.Bite) })
 		total, err = total+n, cmp.Or(err, e)
 		if hopeless(ctx, n, e) {
 			return total, err
@@ -266,14 +267,14 @@ func (f *Folder) file() (last uint64) {
 	return f.queue.last
 }
 
-// foldNext folds the bites that choose takes out of the queue, AtOnce of them at
-// most, each of other groups, and tells how many events were folded.
-func (f *Folder) foldNext(ctx context.Context, choose func(*queue) []kept) (folded int, found bool, err error) {
+// foldNext folds the bites that choose takes out of the queue, so many of them at
+// once at most, each of other groups, and tells how many events were folded.
+func (f *Folder) foldNext(ctx context.Context, atOnce int, choose func(*queue) []kept) (folded int, found bool, err error) {
 	f.folding.Lock()
 	defer f.folding.Unlock()
 	f.file()
 	f.mu.Lock()
-	bites := f.queue.choose(f.o.AtOnce, choose)
+	bites := f.queue.choose(atOnce, choose)
 	f.mu.Unlock()
 	var mu sync.Mutex
 	var running sync.WaitGroup

@@ -87,11 +87,12 @@ func TestBitesGrowWhileNothingComes(t *testing.T) {
 // chosen: two of one group would write the same rows.
 func TestAtOnceAreDifferentGroups(t *testing.T) {
 	t.Parallel()
+	const one = "the oldest at an interval" // while others want the processors
 	for name, o := range map[string]Options{
-		"idle":                      {Interval: time.Hour, Few: 1, Bite: 10, LightBite: 10},
-		"under load":                {Interval: time.Hour, Few: 1, Bite: 10, Waiting: 20},
-		"few at an interval":        {Interval: time.Second, Few: 1000, Bite: 10, LightBite: 10, Busy: func() bool { return true }},
-		"the oldest at an interval": {Interval: time.Second, Few: 1, Bite: 10, Prompt: 10, Waiting: 10_000, Busy: func() bool { return true }},
+		"idle":               {Interval: time.Hour, Few: 1, Bite: 10, LightBite: 10},
+		"under load":         {Interval: time.Hour, Few: 1, Bite: 10, Waiting: 20},
+		"few at an interval": {Interval: time.Second, Few: 1000, Bite: 10, LightBite: 10, Busy: func() bool { return true }},
+		one:                  {Interval: time.Second, Few: 1, Bite: 10, Prompt: 10, Waiting: 10_000, Busy: func() bool { return true }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o.AtOnce = 2
@@ -121,8 +122,12 @@ func TestAtOnceAreDifferentGroups(t *testing.T) {
 						at[bite.at][groupOf(id)] = true
 					}
 				}
-				if b.atOnce != 2 {
-					t.Errorf("%d transactions at once, want 2", b.atOnce)
+				want := 2
+				if name == one {
+					want = 1
+				}
+				if b.atOnce != want {
+					t.Errorf("%d transactions at once, want %d", b.atOnce, want)
 				}
 			})
 		})
