@@ -68,6 +68,7 @@ type Runner struct {
 type task struct {
 	Task
 	running atomic.Bool // a run of this process is under way
+	until   time.Time   // the lease of that run, as it was claimed
 	lines   []line
 
 	// When the schedule was changed since the job was last planned, the time in
@@ -386,7 +387,8 @@ func (r *Runner) claim(ctx context.Context, t *task, force bool) (bool, error) {
 		return false, nil
 	}
 	now := r.o.Now()
-	ok, err := r.store.ClaimJob(ctx, t.Name, r.o.Owner, now, t.next(now), now.Add(r.o.Lease), force)
+	t.until = now.Add(r.o.Lease)
+	ok, err := r.store.ClaimJob(ctx, t.Name, r.o.Owner, now, t.next(now), t.until, force)
 	if err != nil || !ok {
 		t.running.Store(false)
 	}
@@ -483,23 +485,26 @@ func attempt(ctx context.Context, t *task, fired []string) (err error) {
 var errLost = errors.New("the lease was lost")
 
 // renew prolongs the lease until ctx ends, and ends the run when the lease is
-// another's or has run out without an answer from the store.
+// another's or has run out without an answer from the store, which is not waited
+// for any longer: another node may begin then.
 func (r *Runner) renew(ctx context.Context, t *task, cancel context.CancelCauseFunc) {
-	ticker := time.NewTicker(r.o.Lease / 3)
-	defer ticker.Stop()
-	until := r.o.Now().Add(r.o.Lease)
-	for {
+	for until := t.until; ; {
+		timer := time.NewTimer(min(r.o.Lease/3, until.Sub(r.o.Now())))
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return
-		case <-ticker.C:
+		case <-timer.C:
 		}
-		next := r.o.Now().Add(r.o.Lease)
-		ok, err := r.store.RenewJob(ctx, t.Name, r.o.Owner, next)
+		now := r.o.Now()
+		renewing, done := context.WithTimeout(ctx, until.Sub(now))
+		ok, err := r.store.RenewJob(renewing, t.Name, r.o.Owner, now.Add(r.o.Lease))
+		ended := renewing.Err() != nil
+		done()
 		switch {
 		case err == nil && ok:
-			until = next
-		case err == nil || !r.o.Now().Before(until):
+			until = now.Add(r.o.Lease)
+		case err == nil || ended:
 			cancel(errLost)
 			return
 		}

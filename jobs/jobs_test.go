@@ -275,6 +275,7 @@ func TestALostLeaseStopsTheRun(t *testing.T) {
 	for name, lose := range map[string]func(*memory){
 		"stolen":      func(m *memory) { m.steal("a", "other", time.Now().Add(time.Hour)) },
 		"store fails": func(m *memory) { m.failWith(errors.New("unreachable")) },
+		"store hangs": (*memory).stall,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

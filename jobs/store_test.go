@@ -13,6 +13,7 @@ type memory struct {
 	mu       sync.Mutex
 	jobs     []usance.Job
 	fail     error // what every call answers while it is set
+	hang     bool  // leases are not answered for, until who asks gives up
 	finished int
 }
 
@@ -47,7 +48,10 @@ func (m *memory) Jobs(context.Context) ([]usance.Job, error) {
 	return append([]usance.Job(nil), m.jobs...), m.fail
 }
 
-func (m *memory) ClaimJob(_ context.Context, name, owner string, now, next, until time.Time, force bool) (bool, error) {
+func (m *memory) ClaimJob(ctx context.Context, name, owner string, now, next, until time.Time, force bool) (bool, error) {
+	if err := m.answer(ctx); err != nil {
+		return false, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	j := m.find(name)
@@ -58,7 +62,10 @@ func (m *memory) ClaimJob(_ context.Context, name, owner string, now, next, unti
 	return true, nil
 }
 
-func (m *memory) RenewJob(_ context.Context, name, owner string, until time.Time) (bool, error) {
+func (m *memory) RenewJob(ctx context.Context, name, owner string, until time.Time) (bool, error) {
+	if err := m.answer(ctx); err != nil {
+		return false, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	j := m.find(name)
@@ -109,6 +116,25 @@ func (m *memory) steal(name, owner string, until time.Time) {
 	defer m.mu.Unlock()
 	j := m.find(name)
 	j.LeaseOwner, j.LeaseUntil = owner, until
+}
+
+// stall has leases not answered for from now on.
+func (m *memory) stall() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.hang = true
+}
+
+// answer lets a call through, or keeps it waiting until its ctx ends.
+func (m *memory) answer(ctx context.Context) error {
+	m.mu.Lock()
+	hang := m.hang
+	m.mu.Unlock()
+	if hang {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return nil
 }
 
 func (m *memory) failWith(err error) {
