@@ -339,58 +339,10 @@ func TestDailyAggregates(t *testing.T) {
 	check("from rollups")
 }
 
-// A threshold whose row cannot be read is its licence's trouble alone: the rows
-// behind it are read.
+// What the columns of thresholds take here and no threshold can have.
 func TestUnreadableRow(t *testing.T) {
 	t.Parallel()
-	ctx := t.Context()
 	url := pgtest.URL(t)
-	s := open(t, url)
-	err := s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
-		for _, id := range []string{"l1", "l2", "l3"} {
-			if err := tx.PutLicense(ctx, usance.License{ID: id, BrandID: "b", AssetID: "a", Status: usance.LicenseActive, Timezone: "UTC"}); err != nil {
-				return err
-			}
-			h := usance.Threshold{ID: "of " + id, LicenseID: id, UsageType: "view", PeriodType: usance.PeriodMonthly, Terms: usance.Terms{LimitQuantity: 1}, IsActive: true}
-			if err := tx.PutThreshold(ctx, h); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := postgres.Connect(ctx, url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(ctx)
-	for _, set := range []string{`overage_rate_cents = 'NaN'`, `warning_levels = '{}'`, `retired_at = 'infinity'`} {
-		if _, err := conn.Exec(ctx, `UPDATE license_usage_thresholds SET overage_rate_cents = NULL, warning_levels = '[]', retired_at = NULL`); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := conn.Exec(ctx, `UPDATE license_usage_thresholds SET `+set+` WHERE license_id = 'l2'`); err != nil {
-			t.Fatal(err)
-		}
-		look := func(v usance.View) error {
-			facts, err := v.Facts(ctx, []string{"l1", "l2", "l3"})
-			if err != nil {
-				return err
-			}
-			for _, f := range facts {
-				if bad := f.License.ID == "l2"; (f.Fault != nil) != bad || (len(f.Thresholds) == 1) == bad {
-					t.Errorf("%s: %s has %d thresholds, fault %v", set, f.License.ID, len(f.Thresholds), f.Fault)
-				}
-			}
-			all, _, err := v.Thresholds(ctx, usance.ThresholdFilter{}, usance.Page{Limit: 10})
-			if len(all) != 2 {
-				t.Errorf("%s: %d thresholds are listed", set, len(all))
-			}
-			return err
-		}
-		if err := errors.Join(s.View(ctx, look), s.Update(ctx, usance.Locks{}, func(tx usance.Tx) error { return look(tx) })); err != nil {
-			t.Errorf("%s: %v", set, err)
-		}
-	}
+	storetest.UnreadableRow(t, open(t, url), func(statement string) { exec(t, url, statement) },
+		`overage_rate_cents = 'NaN'`, `warning_levels = '{}'`, `retired_at = 'infinity'`)
 }

@@ -54,6 +54,19 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) usance.Store { return open(t) })
 }
 
+// What the columns of thresholds take here and no threshold can have.
+func TestUnreadableRow(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "usance.db")
+	s := openAt(t, path)
+	exec := func(statement string) {
+		if _, err := raw(t, path).ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	storetest.UnreadableRow(t, s, exec, `overage_rate_cents = 'NaN'`, `warning_levels = '{}'`, `overage_tiers = '[1'`)
+}
+
 func TestFiles(t *testing.T) {
 	t.Parallel()
 	// A path that would mean something in a connection string.

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -208,6 +209,49 @@ func testUnreadable(t *testing.T, s usance.Store) {
 		}
 		return err
 	})
+}
+
+// UnreadableRow is of a store's own tests, since what a row can hold is the
+// dialect's: a threshold whose row does not scan is its licence's trouble alone,
+// and the rows behind it are read. exec runs a statement behind the store's back;
+// each of spoiled is what an UPDATE sets.
+func UnreadableRow(t *testing.T, s usance.Store, exec func(statement string), spoiled ...string) {
+	ctx := t.Context()
+	putLicenses(t, s, "l1", "l2", "l3")
+	update(t, s, func(tx usance.Tx) error {
+		for _, id := range []string{"l1", "l2", "l3"} {
+			if err := tx.PutThreshold(ctx, threshold("of "+id, id)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, set := range spoiled {
+		exec(`UPDATE license_usage_thresholds SET overage_rate_cents = NULL, warning_levels = '[]', overage_tiers = NULL, retired_at = NULL`)
+		exec(`UPDATE license_usage_thresholds SET ` + set + ` WHERE license_id = 'l2'`)
+		look := func(v usance.View) error {
+			facts, err := v.Facts(ctx, []string{"l1", "l2", "l3"})
+			if err != nil {
+				return fmt.Errorf("%s: %w", set, err)
+			}
+			for _, f := range facts {
+				if bad := f.License.ID == "l2"; (f.Fault != nil) != bad || (len(f.Thresholds) == 1) == bad {
+					t.Errorf("%s: %s has %d thresholds, fault %v", set, f.License.ID, len(f.Thresholds), f.Fault)
+				}
+			}
+			all, _, err := v.Thresholds(ctx, usance.ThresholdFilter{}, usance.Page{Limit: 10})
+			if len(all) != 2 || err != nil {
+				t.Errorf("%s: %d thresholds are listed, %v", set, len(all), err)
+			}
+			_, err = v.Threshold(ctx, "of l2")
+			if unreadable, ok := errors.AsType[*usance.UnreadableError](err); !ok || unreadable.LicenseID != "l2" {
+				t.Errorf("%s: the threshold by its id: %v", set, err)
+			}
+			return nil
+		}
+		view(t, s, look)
+		update(t, s, func(tx usance.Tx) error { return look(tx) })
+	}
 }
 
 func testTimes(t *testing.T, s usance.Store) {
