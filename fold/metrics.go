@@ -32,7 +32,7 @@ func newMetrics() *metrics {
 			Name: "usance_verified_rows_total", Help: "Rollup rows compared with their raw events.",
 		}),
 		drift: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "usance_drifted_rows_total", Help: "Rollup rows that differed from their raw events; must stay 0.",
+			Name: "usance_drifted_rows_total", Help: "Rollup rows, and days of unique sessions, that differed from their raw events; must stay 0.",
 		}),
 		pruned: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "usance_pruned_events_total", Help: "Raw events deleted after the retention.",

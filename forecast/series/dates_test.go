@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// read gives the values of the series of a long file, and its season.
+// readLongText reads a file that must be readable.
 func readLongText(t *testing.T, text string) Set {
 	t.Helper()
 	set, err := Read(strings.NewReader(text))

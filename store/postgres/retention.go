@@ -62,12 +62,12 @@ func (v *view) DueDays(ctx context.Context, before time.Time, after usance.Day, 
 		func(r *rows, d *usance.Day) error { return r.Scan(&d.LicenseID, &d.Date) })
 }
 
-// PruneEvents finds the rows in one statement and deletes them in another.
 func (v *view) LastReceived(ctx context.Context) (at time.Time, err error) {
 	_, err = v.one(ctx, `SELECT received_at FROM license_usage_events ORDER BY batch_id DESC LIMIT 1`, nil, intoTime(&at))
 	return at, err
 }
 
+// PruneEvents finds the rows in one statement and deletes them in another.
 func (t *tx) PruneEvents(ctx context.Context, before time.Time, limit int) (int, error) {
 	bound, err := t.receivedBefore(ctx, before)
 	if err != nil {
