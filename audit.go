@@ -10,7 +10,7 @@ import (
 type AuditEntry struct {
 	ID        ID        `json:"id"`
 	At        time.Time `json:"at"`
-	Actor     string    `json:"actor"`  // key id, or "job:NAME"
+	Actor     string    `json:"actor"`  // key id, "job:NAME", or "start" of the server
 	Action    string    `json:"action"` // such as threshold.update, overage.approve
 	Subject   string    `json:"subject"`
 	LicenseID string    `json:"licenseId,omitempty"`

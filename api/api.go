@@ -77,8 +77,9 @@ type Deps struct {
 	Backfill *fold.Backfiller
 
 	// RotateAdminKey replaces the admin key that is not stored; the old one goes
-	// on for the overlap. There is none to rotate when nil.
-	RotateAdminKey func(overlap time.Duration) (secret string, err error)
+	// on for the overlap. It has record write what the key was and has become, and
+	// in the same transaction replace it, once or more often. There is none to rotate when nil.
+	RotateAdminKey func(overlap time.Duration, record func(before, after any, replace func() error) error) (secret string, err error)
 
 	Limits RateLimits
 	// Degraded tells what the server does without for now, though it is ready; ""

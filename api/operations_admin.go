@@ -358,14 +358,19 @@ func (a *api) rotateAdminKey(ctx context.Context, c *Call, overlap time.Duration
 		return NewKey{}, usance.Invalid("expiresAt", "is not for the key %s, which does not end; make an admin key that does", access.BootstrapKeyID)
 	}
 	out := NewKey{Key: usance.APIKey{ID: access.BootstrapKeyID, Role: usance.RoleAdmin, CreatedAt: a.instant()}}
-	// Before the key is replaced, which can neither be taken back nor be done twice.
-	err := a.d.Store.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+	secret, err := a.d.RotateAdminKey(overlap, func(before, after any, replace func() error) error {
 		e := usance.NewAuditEntry(a.now(), c.actor(), "key.rotate", access.BootstrapKeyID)
-		return tx.AddAudit(ctx, []usance.AuditEntry{e})
+		if err := e.SetStates(before, after); err != nil {
+			return err
+		}
+		return a.d.Store.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+			if err := tx.AddAudit(ctx, []usance.AuditEntry{e}); err != nil {
+				return err
+			}
+			return replace() // what fails here undoes the row
+		})
 	})
-	if err == nil {
-		out.Secret, err = a.d.RotateAdminKey(overlap)
-	}
+	out.Secret = secret
 	return out, err
 }
 

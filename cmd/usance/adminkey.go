@@ -1,6 +1,11 @@
 package main
 
 import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,17 +38,93 @@ func adminKey(c config) (key string, isNew bool, err error) {
 	return key, true, writeAdminKey(c, key)
 }
 
-// rotateAdminKey replaces the key that is kept in the data folder.
-func (s *server) rotateAdminKey(overlap time.Duration) (string, error) {
+// rotateAdminKey replaces the key that is kept in the data folder, in a transaction of
+// record's, which writes that it was.
+func (s *server) rotateAdminKey(overlap time.Duration, record func(before, after any, replace func() error) error) (string, error) {
 	if s.cfg.AdminKey != "" {
 		return "", usance.NewError(usance.CodeConflict, "the key is USANCE_ADMIN_KEY: start the server with another; keys made with the role admin go on meanwhile")
 	}
+	s.rotating.Lock()
+	defer s.rotating.Unlock()
+	old, err := readAdminKey(s.cfg)
+	if err != nil {
+		return "", usance.WrapError(err, usance.CodeUnavailable, "the key in the data folder cannot be read; it goes on")
+	}
 	key, _ := access.NewSecret()
-	if err := writeAdminKey(s.cfg, key); err != nil {
-		return "", usance.WrapError(err, usance.CodeUnavailable, "the new key cannot be written to the data folder; the old one goes on")
+	replaced := false
+	err = record(s.stateOf(old), s.stateOf(key), func() error {
+		if replaced {
+			return nil
+		}
+		if err := writeAdminKey(s.cfg, key); err != nil {
+			return usance.WrapError(err, usance.CodeUnavailable, "the new key cannot be written to the data folder; the old one goes on")
+		}
+		replaced = true
+		return nil
+	})
+	if err != nil {
+		switch { // it was not recorded
+		case replaced && old == "":
+			err = errors.Join(err, os.Remove(filepath.Join(s.cfg.folder(), adminKeyFile)))
+		case replaced:
+			err = errors.Join(err, writeAdminKey(s.cfg, old))
+		}
+		return "", err
 	}
 	s.access.ReplaceAdminKey(key, overlap)
 	return key, nil
+}
+
+// adminKeyState is what audit rows tell of the admin key that is in no table.
+type adminKeyState struct {
+	Role        usance.Role `json:"role"`
+	Fingerprint string      `json:"fingerprint"` // another one of another key
+}
+
+// stateOf tells keys apart without telling anything of them: the store's own secret
+// goes into the fingerprint, so that nobody can try keys against it.
+func (s *server) stateOf(key string) adminKeyState {
+	h := hmac.New(sha256.New, s.secret)
+	h.Write([]byte("admin key\x00" + key))
+	return adminKeyState{usance.RoleAdmin, hex.EncodeToString(h.Sum(nil)[:8])}
+}
+
+// start is the actor of what a start of the server brings about.
+const start = "start"
+
+// noteAdminKey records that the server starts with another admin key than the last
+// one did.
+func (s *server) noteAdminKey(ctx context.Context) error {
+	return s.store.Update(ctx, usance.Locks{}, func(tx usance.Tx) error {
+		if err := tx.LockAPIKeys(ctx); err != nil { // of nodes that start together one writes it
+			return err
+		}
+		rows, _, err := tx.Audit(ctx, usance.AuditFilter{Subject: access.BootstrapKeyID}, usance.Page{Limit: 100})
+		if err != nil {
+			return err
+		}
+		e := usance.NewAuditEntry(s.now(), start, "key.create", access.BootstrapKeyID)
+		var before any
+		for _, r := range rows { // newest first
+			var was adminKeyState
+			if json.Unmarshal(r.After, &was) != nil || was.Fingerprint == "" { // of a version that did not tell
+				continue
+			}
+			if was == s.stateOf(s.adminKey) {
+				return nil
+			}
+			before, e.Action = was, "key.rotate"
+			break
+		}
+		e.Reason = "the key is kept in " + adminKeyFile
+		if s.cfg.AdminKey != "" {
+			e.Reason = "the key is USANCE_ADMIN_KEY"
+		}
+		if err := e.SetStates(before, s.stateOf(s.adminKey)); err != nil {
+			return err
+		}
+		return tx.AddAudit(ctx, []usance.AuditEntry{e})
+	})
 }
 
 // writeAdminKey keeps the key in the data folder.

@@ -168,8 +168,76 @@ func TestAdminKeyRotation(t *testing.T) {
 		t.Errorf("%+v, %v", trail, err)
 	}
 	fixed := stages(t, clock, "USANCE_ADMIN_KEY=a-key-of-the-environment")
-	if _, err := fixed.rotateAdminKey(0); usance.ErrorCode(err) != usance.CodeConflict {
+	record := func(any, any, func() error) error { t.Error("it is recorded"); return nil }
+	if _, err := fixed.rotateAdminKey(0, record); usance.ErrorCode(err) != usance.CodeConflict {
 		t.Errorf("USANCE_ADMIN_KEY: %v", err)
+	}
+	// What cannot be done is not recorded, and what cannot be recorded is not done.
+	if err := os.Remove(filepath.Join(s.cfg.folder(), adminKeyFile)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(s.cfg.folder(), adminKeyFile, "in the way"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := call(second.Secret, "keys.rotate", map[string]any{"keyId": "bootstrap"}, nil); usance.ErrorCode(err) != usance.CodeUnavailable {
+		t.Errorf("a file that cannot be replaced: %v", err)
+	}
+	if err := call(second.Secret, "audit.list", map[string]string{"subject": "bootstrap"}, &trail); err != nil || len(trail.Data) != 2 {
+		t.Errorf("a rotation that failed left %+v, %v", trail, err)
+	}
+	if err := os.RemoveAll(filepath.Join(s.cfg.folder(), adminKeyFile)); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeAdminKey(s.cfg, second.Secret); err != nil {
+		t.Fatal(err)
+	}
+	lost := errors.New("the commit failed")
+	if _, err := s.rotateAdminKey(0, func(_, _ any, replace func() error) error { return errors.Join(replace(), lost) }); !errors.Is(err, lost) {
+		t.Errorf("what cannot be recorded: %v", err)
+	}
+	if kept, err := readAdminKey(s.cfg); err != nil || kept != second.Secret {
+		t.Errorf("what was not recorded was done: %v", err)
+	}
+}
+
+// A start with another admin key than the last is recorded, with nothing that
+// tells the key; one with the same is not.
+func TestStartsWithAnotherAdminKeyAreRecorded(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var rows []usance.AuditEntry
+	for i, c := range []struct {
+		key  string
+		rows int
+	}{{"", 1}, {"", 1}, {"the-first-of-the-keys", 2}, {"the-first-of-the-keys", 2}, {"the-second-of-the-keys", 3}, {"", 4}} {
+		var env []string
+		if c.key != "" {
+			env = append(env, "USANCE_ADMIN_KEY="+c.key)
+		}
+		s := startServer(t, dir, env...)
+		if c.key != "" {
+			s.key = c.key
+		}
+		var trail struct{ Data []usance.AuditEntry }
+		s.must("GET", "/v1/audit?subject=bootstrap", "", &trail)
+		if code := s.stop(); code != exitOK {
+			t.Fatal(s.out)
+		}
+		if rows = trail.Data; len(rows) != c.rows {
+			t.Fatalf("start %d: %+v", i, rows)
+		}
+		for _, e := range rows {
+			if text := string(e.Before) + string(e.After) + e.Reason; strings.Contains(text, "of-the-keys") || !strings.Contains(text, "fingerprint") || e.Actor != "start" {
+				t.Errorf("start %d: %+v %s", i, e, text)
+			}
+		}
+	}
+	actions := make([]string, len(rows))
+	for i, e := range rows {
+		actions[i] = e.Action
+	}
+	if want := []string{"key.rotate", "key.rotate", "key.rotate", "key.create"}; !slices.Equal(actions, want) || string(rows[0].After) != string(rows[3].After) {
+		t.Errorf("%q, want %q; %s, then %s again", actions, want, rows[3].After, rows[0].After)
 	}
 }
 

@@ -113,8 +113,10 @@ type server struct {
 	lookOnly bool // no event comes, and nothing is folded at the end
 
 	collectors []prometheus.Collector // of /metrics
+	secret     []byte                 // the store's
 	adminKey   string
-	firstStart bool // the key was made by this start
+	rotating   sync.Mutex // of the admin key
+	firstStart bool       // the key was made by this start
 }
 
 // newServer opens the store, takes or makes the admin key, and sets the stages
@@ -161,9 +163,8 @@ func (s *server) setUp(ctx context.Context) (err error) {
 	if s.adminKey, s.firstStart, err = adminKey(c); err != nil {
 		return fmt.Errorf("the admin key: %w", err)
 	}
-	var sessionKey []byte
 	if !s.lookOnly { // it is made where there is none
-		if sessionKey, err = store.Secret(ctx, "session-hash"); err != nil {
+		if s.secret, err = store.Secret(ctx, "session-hash"); err != nil {
 			return err
 		}
 	}
@@ -199,7 +200,7 @@ func (s *server) setUp(ctx context.Context) (err error) {
 	s.requests = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "usance_http_requests_in_flight", Help: "Requests being answered.",
 	})
-	taking := ingest.Options{Now: now, LateGrace: c.LateGrace, SessionKey: sessionKey, Committed: s.fold.Offer, Logger: log, Spans: spans}
+	taking := ingest.Options{Now: now, LateGrace: c.LateGrace, SessionKey: s.secret, Committed: s.fold.Offer, Logger: log, Spans: spans}
 	if c.onPostgres() {
 		// The database takes transactions side by side; four lanes fill two cores.
 		// No writer waits for a fold there, so that larger ones cost nothing, and
@@ -266,6 +267,9 @@ func (s *server) serve(f *front, ready func(url string)) (err error) {
 	// told now taken for right.
 	if _, err := s.fold.LookAtClock(ctx, s.cfg.retention()); err != nil {
 		s.log.Warn("the clock was not noted at the start; the jobs do it", "error", err)
+	}
+	if err := s.noteAdminKey(ctx); err != nil {
+		s.log.Warn("whether the admin key is another one was not recorded; the next start does it", "error", err)
 	}
 	// What runs in the background stops after the last request, not with the first signal.
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
