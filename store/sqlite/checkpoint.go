@@ -21,8 +21,8 @@ const (
 	lastPages = 500    // copied while nobody writes, at most
 	maxPasses = 4      // before them
 
-	waitForReaders = "PRAGMA busy_timeout = 30" // ms, in which writers wait
-	busyTimeout    = "PRAGMA busy_timeout = 2000"
+	waitBriefly = "PRAGMA busy_timeout = 30" // ms, in which writers wait
+	busyTimeout = "PRAGMA busy_timeout = 2000"
 )
 
 // wrote counts the pages that the transaction put into the log.
@@ -148,18 +148,25 @@ func (s *Store) copyLog(ctx context.Context, c *conn) error {
 // restartLog copies what is left and has the log begin anew. It is called on
 // the connection that writes: of a log that another one restarts it would think
 // that somebody else had written.
-func (c *conn) restartLog(ctx context.Context) (err error) {
+func (c *conn) restartLog(ctx context.Context) error {
+	return c.briefly(ctx, func() error {
+		_, err := checkpoint(ctx, c.c, "RESTART")
+		return err
+	})
+}
+
+// briefly has fn wait for others for a moment only.
+func (c *conn) briefly(ctx context.Context, fn func() error) (err error) {
 	defer func() { // whatever became of it, and of ctx
 		if _, e := c.c.ExecContext(context.WithoutCancel(ctx), busyTimeout); e != nil {
 			c.unfit = true
 			err = errors.Join(err, failure(e))
 		}
 	}()
-	if _, err := c.c.ExecContext(ctx, waitForReaders); err != nil {
+	if _, err := c.c.ExecContext(ctx, waitBriefly); err != nil {
 		return failure(err)
 	}
-	_, err = checkpoint(ctx, c.c, "RESTART")
-	return err
+	return fn()
 }
 
 // errHeld says that somebody reads the log, or copies it.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"time"
 
 	"modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
@@ -263,6 +265,33 @@ var errNoRow = errors.New("sqlite: a row to be rewritten is not there")
 
 func unavailable(cause error, format string, args ...any) error {
 	return usance.WrapError(cause, usance.CodeUnavailable, format, args...)
+}
+
+// others is how long other programs have held the file, as far as it was asked for.
+type others struct {
+	mu          sync.Mutex
+	since, last time.Time // since is zero while they do not
+}
+
+// met notes whether they held it from when it was asked for on.
+func (o *others) met(held bool, asked time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case !held:
+		o.since = time.Time{}
+	case o.since.IsZero() || asked.Sub(o.last) > heldAnew:
+		o.since = asked
+	}
+	o.last = time.Now()
+}
+
+// tooLong tells whether it was waited for long enough.
+func (o *others) tooLong() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	return !o.since.IsZero() && now.Sub(o.last) <= heldAnew && now.Sub(o.since) >= maxHeld
 }
 
 func isBusy(err error) bool {

@@ -66,11 +66,12 @@ type Store struct {
 	held        held
 	logger      *slog.Logger
 	keys        recent.Version // of all keys
-	failures    atomic.Int64   // of copying the log
-	log         atomic.Int64   // pages written and not copied into the file, about
-	logPages    int64          // of them from which on they are copied
-	long        chan struct{}  // told when the log is long
-	copied      chan struct{}  // closed when nothing copies it any more
+	others      others
+	failures    atomic.Int64  // of copying the log
+	log         atomic.Int64  // pages written and not copied into the file, about
+	logPages    int64         // of them from which on they are copied
+	long        chan struct{} // told when the log is long
+	copied      chan struct{} // closed when nothing copies it any more
 	closed      chan struct{}
 	closing     sync.Once
 	failed      error // what Close said
@@ -79,12 +80,13 @@ type Store struct {
 var _ usance.Store = (*Store)(nil)
 
 // maxRuns bounds how often Update runs its function before it gives up, and
-// maxBusy how often it asks for a file that another program holds, each time for
-// as long as busy_timeout: whoever waits for longer is served better by an error,
-// and /readyz by knowing of it.
+// maxHeld for how long a file that another program holds is waited for, by all who
+// stand in line together: whoever waits for longer is served better by an error,
+// and /readyz by knowing of it. They wait anew once nobody has asked for as long as heldAnew.
 const (
-	maxRuns = 10
-	maxBusy = 3
+	maxRuns  = 10
+	maxHeld  = 5500 * time.Millisecond // three times busy_timeout, about
+	heldAnew = 5 * time.Second
 )
 
 // Open opens the file, making it and its folder when they do not exist, and
@@ -375,7 +377,7 @@ func (s *Store) run(ctx context.Context, lazy bool, fn func(*tx) error) error {
 		if err == nil || !errors.Is(err, usance.ErrRetry) && !isBusy(err) {
 			return err
 		}
-		if run >= maxBusy && isBusy(err) {
+		if isBusy(err) && s.others.tooLong() {
 			return err
 		}
 		if run == maxRuns {
@@ -401,7 +403,15 @@ func (s *Store) updateOnce(ctx context.Context, lazy bool, fn func(*tx) error) e
 	if err := c.sync(ctx, lazy); err != nil {
 		return err
 	}
-	if err := c.begin(ctx, "BEGIN IMMEDIATE"); err != nil {
+	asked := time.Now()
+	begin := func() error { return c.begin(ctx, "BEGIN IMMEDIATE") }
+	if s.others.tooLong() {
+		err = c.briefly(ctx, begin)
+	} else {
+		err = begin()
+	}
+	s.others.met(isBusy(err), asked)
+	if err != nil {
 		return err
 	}
 	t := &tx{view: view{c}}

@@ -333,7 +333,8 @@ func TestDailyAggregates(t *testing.T) {
 }
 
 // A file that another program keeps locked is not waited for as long as for
-// transactions that are met: whoever waits is told of it.
+// transactions that are met: whoever waits is told of it, and all who stand in line
+// wait as long as the first.
 func TestFileHeldByAnother(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "usance.db")
@@ -349,8 +350,14 @@ func TestFileHeldByAnother(t *testing.T) {
 	put := func() error {
 		return s.Update(t.Context(), usance.Locks{}, func(tx usance.Tx) error { return tx.PutBrand(t.Context(), usance.Brand{ID: "b"}) })
 	}
-	if err := put(); usance.ErrorCode(err) != usance.CodeUnavailable || !strings.Contains(err.Error(), "another program holds the database file") {
-		t.Errorf("%v, want what is in the way", err)
+	start := time.Now()
+	for range 5 {
+		if err := put(); usance.ErrorCode(err) != usance.CodeUnavailable || !strings.Contains(err.Error(), "another program holds the database file") {
+			t.Errorf("%v, want what is in the way", err)
+		}
+	}
+	if took := time.Since(start); took > 8*time.Second {
+		t.Errorf("five in line waited for %s", took)
 	}
 	if _, err := other.ExecContext(t.Context(), "ROLLBACK"); err != nil {
 		t.Fatal(err)
