@@ -144,4 +144,16 @@ type Backfill struct {
 	StartedAt time.Time      `json:"startedAt"`
 	UpdatedAt time.Time      `json:"updatedAt"`
 	Runner    string         `json:"-"` // the process that works on it; empty when none does
+	Part      *BackfillPart  `json:"-"` // of NextDate, when that is read in parts
+}
+
+// BackfillPart is what the folded events of a large day come to as far as they were
+// read: the checkpoint within the day. What is folded stays so, and no event is
+// changed, so these are all the folded events up to the mark for as long as their
+// number is that.
+type BackfillPart struct {
+	Mark     string   // see UsageView.FoldedPart
+	Events   int64    // raw events read
+	Rollups  []Rollup // by key; Revision is 0
+	Sessions Sessions
 }

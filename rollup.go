@@ -164,6 +164,22 @@ func (r *Rollup) Names() Rollup {
 	return out
 }
 
+// NamesLess tells whether r counts values under OtherValue, of which o may name one
+// that r does not.
+func (r *Rollup) NamesLess(o *Rollup) bool {
+	for d, m := range r.Breakdown {
+		if _, full := m[OtherValue]; !full {
+			continue
+		}
+		for value := range o.Breakdown[d] {
+			if _, named := m[value]; !named {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // IsZero tells whether every count of the row is zero.
 func (r *Rollup) IsZero() bool {
 	if r.Tally != (Tally{}) {

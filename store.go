@@ -214,6 +214,14 @@ type UsageView interface {
 	// Folded yields the licence's events that are folded, with
 	// from <= LocalDate < to, in the order of LocalDate.
 	Folded(ctx context.Context, licenseID string, from, to Date, yield func(*Event) error) error
+	// FoldedPart yields about n folded events of a day, in the order in which they
+	// came in, from behind a mark that it gave before ("": from the first), and gives
+	// the mark behind them. What came in just before now, or behind what is pending, is
+	// left out, since what came earlier may be folded yet; with n 0 it yields all to
+	// the last. To hold the number of events against that of the day tells for sure.
+	FoldedPart(ctx context.Context, licenseID string, day Date, mark string, n int, now time.Time, yield func(*Event) error) (next string, err error)
+	// DayEvents counts the licence's raw events by local day, folded or not.
+	DayEvents(ctx context.Context, licenseID string, from, to Date) (map[Date]int64, error)
 	// DayUsage sums rollups and tail by local day and type (Tally only), in key
 	// order: what counters are seeded from.
 	DayUsage(ctx context.Context, licenseID string, from, to Date) ([]Rollup, error)

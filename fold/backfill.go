@@ -11,20 +11,21 @@ import (
 )
 
 // Backfiller recomputes long ranges of days from their raw events, day by day,
-// with a checkpoint in the store after each day that held any: a process that
-// is killed leaves its work to the next one, which goes on at that day. There is
-// one backfill a licence; those of several licences take turns.
+// with a checkpoint in the store after each day that held any, and after each part
+// of a large one: a process that is killed leaves its work to the next one, which
+// goes on there. There is one backfill a licence; those of several licences take turns.
 type Backfiller struct {
 	f      *Folder
-	runner string        // this process among others
-	alone  bool          // there are no others
-	wake   chan struct{} // told when there is something to do
+	runner string           // this process among others
+	alone  bool             // there are no others
+	wake   chan struct{}    // told when there is something to do
+	sizes  map[string]sizes // by licence, of those that are worked on
 }
 
 // NewBackfiller makes a Backfiller; Run does the work. alone tells that no other
 // process has the store open, so that what runs there has lost its runner.
 func NewBackfiller(f *Folder, alone bool) *Backfiller {
-	return &Backfiller{f: f, runner: rand.Text(), alone: alone, wake: make(chan struct{}, 1)}
+	return &Backfiller{f: f, runner: rand.Text(), alone: alone, wake: make(chan struct{}, 1), sizes: make(map[string]sizes)}
 }
 
 const (
@@ -58,6 +59,7 @@ func (b *Backfiller) Start(ctx context.Context, licenseID string, from, to usanc
 				old.StartDate, old.EndDate, old.NextDate)
 		case same && old.Status == usance.BackfillFailed:
 			out = old
+			out.Part = nil // what failed may have been mended in what was read
 			out.Status, out.Error, out.Runner, out.Actor, out.UpdatedAt = usance.BackfillRunning, "", "", actor, now
 		default:
 			out = usance.Backfill{LicenseID: licenseID, StartDate: from, EndDate: to - 1, Status: usance.BackfillRunning, NextDate: from,
@@ -137,8 +139,8 @@ func (b *Backfiller) mine(ctx context.Context) (mine []usance.Backfill, err erro
 	return mine, err
 }
 
-// advance recomputes the next day that holds events, or passes some that hold
-// none, and keeps how far that is.
+// advance recomputes the next day that holds events, or reads a part of it, or passes
+// some that hold none, and keeps how far that is.
 func (b *Backfiller) advance(ctx context.Context, at usance.Backfill) error {
 	if at.Runner != b.runner { // taken before the work, so that no other takes it meanwhile
 		taken := at
@@ -151,10 +153,19 @@ func (b *Backfiller) advance(ctx context.Context, at usance.Backfill) error {
 	var done Recalculation
 	var err error
 	for n := 0; n < emptyDays && done.Events == 0 && at.NextDate <= at.EndDate; n++ {
-		if err = b.f.recalculateChunk(ctx, at.LicenseID, at.NextDate, at.NextDate+1, &done); err != nil {
+		var read int64
+		if read, err = b.readPart(ctx, &at); err != nil || read > 0 {
+			done.Events += read
+			break
+		}
+		whole := at.Part == nil
+		if err = b.f.recalculateChunk(ctx, at.LicenseID, at.NextDate, at.NextDate+1, at.Part, &done); err != nil {
 			break
 		}
 		at.NextDate++
+		if at.Part = nil; !whole {
+			break
+		}
 	}
 	at.Days += done.Days
 	at.Skipped += len(done.Sealed)
@@ -162,6 +173,7 @@ func (b *Backfiller) advance(ctx context.Context, at usance.Backfill) error {
 	at.Changed += done.Changed
 	if err == nil && at.NextDate > at.EndDate {
 		at.Status = usance.BackfillDone
+		delete(b.sizes, at.LicenseID)
 	}
 	if err == nil {
 		_, err = b.keep(ctx, b.runner, at)

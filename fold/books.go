@@ -145,7 +145,7 @@ func (f *Folder) checkRollups(ctx context.Context, licenseID string, from, to us
 		case start < last:
 			end = min(start+chunkDays, last)
 		}
-		d, err := f.diff(ctx, licenseID, start, end)
+		d, err := f.diff(ctx, licenseID, start, end, nil)
 		if err != nil {
 			return err
 		}

@@ -40,7 +40,7 @@ func (f *Folder) Recalculate(ctx context.Context, licenseID string, from, to usa
 	defer func() { f.o.Logger.Debug("recalculated", "license", licenseID, "changed", out.Changed, "error", err) }()
 	for start := from; start < to; start += chunkDays {
 		end := min(start+chunkDays, to)
-		if err := f.recalculateChunk(ctx, licenseID, start, end, &out); err != nil {
+		if err := f.recalculateChunk(ctx, licenseID, start, end, nil, &out); err != nil {
 			return out, err
 		}
 	}
@@ -86,10 +86,15 @@ func (f *Folder) recount(ctx context.Context, tx usance.Tx, licenseID string, fr
 	return changed, tx.AddAudit(ctx, []usance.AuditEntry{e})
 }
 
-// recalculateChunk corrects the rows of a few days.
-func (f *Folder) recalculateChunk(ctx context.Context, licenseID string, from, to usance.Date, out *Recalculation) error {
+// recalculateChunk corrects the rows of a few days; or of one, of which a part was
+// read before.
+func (f *Folder) recalculateChunk(ctx context.Context, licenseID string, from, to usance.Date, part *usance.BackfillPart, out *Recalculation) error {
 	for range maxTries {
-		d, err := f.diff(ctx, licenseID, from, to)
+		d, err := f.diff(ctx, licenseID, from, to, part)
+		if err == nil && d.partial {
+			part = nil // all anew, of one snapshot
+			d, err = f.diff(ctx, licenseID, from, to, nil)
+		}
 		if err != nil {
 			return err
 		}
@@ -117,7 +122,8 @@ type difference struct {
 	estimates map[usance.Date]estimate // of those, the days beside whose sketch another number is kept
 	sealed    []usance.Date
 	events    int64
-	compared  int // rows
+	compared  int  // rows
+	partial   bool // the part that was read before is not all that there is: nothing is told
 }
 
 // estimate is a day's number of unique sessions, as it is kept for SQL to read
@@ -128,8 +134,9 @@ type estimate struct{ kept, sketch int64 }
 func (d *difference) drifted() int { return len(d.rows) + len(d.sessions) }
 
 // diff compares rows and folded events in one snapshot. The events of a day
-// are summed in bites, so that memory does not grow with them.
-func (f *Folder) diff(ctx context.Context, licenseID string, from, to usance.Date) (*difference, error) {
+// are summed in bites, so that memory does not grow with them. Of one day, a part
+// may have been read before, in other snapshots: then only what came in since is.
+func (f *Folder) diff(ctx context.Context, licenseID string, from, to usance.Date, part *usance.BackfillPart) (*difference, error) {
 	d := &difference{revisions: make(map[usance.RollupKey]int)}
 	err := f.store.View(ctx, func(v usance.View) (err error) {
 		if d.sealed, err = v.SealedDays(ctx, licenseID, from, to); err != nil {
@@ -149,31 +156,24 @@ func (f *Folder) diff(ctx context.Context, licenseID string, from, to usance.Dat
 		if err != nil {
 			return err
 		}
-		bite := newSum()
-		spill := func() {
-			for key, r := range bite.rollups {
-				if fresh[key] == nil {
-					fresh[key] = &usance.Rollup{RollupKey: key}
-				}
-				fresh[key].Merge(r)
-			}
-			bite.rollups, bite.events = make(map[usance.RollupKey]*usance.Rollup), 0
-		}
-		err = v.Folded(ctx, licenseID, from, to, func(e *usance.Event) error {
+		bites := newBites(fresh, f.o.Bite)
+		read := func(e *usance.Event) error {
 			if slices.Contains(d.sealed, e.LocalDate) {
 				return nil
 			}
-			bite.add(e)
 			d.events++
-			if bite.events >= f.o.Bite {
-				spill()
-			}
+			bites.add(e)
 			return nil
-		})
-		if err != nil {
+		}
+		if part != nil && len(d.sealed) == 0 {
+			d.partial, err = f.readRest(ctx, v, licenseID, from, part, bites, stored, read)
+		} else {
+			err = v.Folded(ctx, licenseID, from, to, read)
+		}
+		if err != nil || d.partial {
 			return err
 		}
-		spill()
+		bites.spill()
 		for _, key := range slices.SortedFunc(maps.Keys(fresh), usance.RollupKey.Compare) {
 			r := fresh[key]
 			if old := stored[key]; old != nil {
@@ -184,7 +184,7 @@ func (f *Folder) diff(ctx context.Context, licenseID string, from, to usance.Dat
 				d.rows = append(d.rows, *r)
 			}
 		}
-		return d.compareSessions(ctx, v, licenseID, from, to, bite.sessions)
+		return d.compareSessions(ctx, v, licenseID, from, to, bites.sum.sessions)
 	})
 	return d, err
 }
@@ -300,7 +300,7 @@ type DriftedRow struct {
 func (f *Folder) Verify(ctx context.Context, licenseID string, from, to usance.Date) (Drift, error) {
 	out := Drift{Licenses: 1}
 	for start := from; start < to; start += chunkDays {
-		d, err := f.diff(ctx, licenseID, start, min(start+chunkDays, to))
+		d, err := f.diff(ctx, licenseID, start, min(start+chunkDays, to), nil)
 		if err != nil {
 			return out, err
 		}

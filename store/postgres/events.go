@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -318,6 +320,60 @@ func (v *view) Folded(ctx context.Context, licenseID string, from, to usance.Dat
 		WHERE e.license_id = $1 AND e.local_date >= $2 AND e.local_date < $3
 			AND NOT EXISTS (SELECT 1 FROM pending_batches p WHERE p.batch_id = e.batch_id`+v.onCitus(` AND p.license_id = $4`)+`)
 		ORDER BY e.local_date`, v.ofDays(licenseID, from, to), yield)
+}
+
+// unsettled is for how long an event that was received may not be committed yet, as a
+// rule.
+const unsettled = 2 * time.Second
+
+// FoldedPart marks events by when they were received, and by their ids where many were
+// at once.
+func (v *view) FoldedPart(ctx context.Context, licenseID string, day usance.Date, mark string, n int, now time.Time, yield func(*usance.Event) error) (next string, err error) {
+	var from usance.ID
+	at := time.UnixMicro(0)
+	if mark != "" {
+		micros, id, _ := strings.Cut(mark, "/")
+		us, err := strconv.ParseInt(micros, 10, 64)
+		if err == nil {
+			from, err = usance.ParseID(id)
+		}
+		if err != nil {
+			return "", fmt.Errorf("the mark of a part of a day: %w", err)
+		}
+		at = time.UnixMicro(us)
+	}
+	args := append(v.ofDays(licenseID, day, day+1), at, from)
+	arg := func(n int) string { return "$" + strconv.Itoa(len(args)-1+n) } // behind those of the day
+	ofDay := ` FROM license_usage_events e WHERE e.license_id = $1 AND e.local_date = $2 AND e.local_date < $3
+		AND e.received_at >= ` + arg(0) + ` AND (e.received_at, e.id) > (` + arg(0) + `, ` + arg(1) + `)`
+	folded := ofDay + ` AND NOT EXISTS (SELECT 1 FROM pending_batches p WHERE p.batch_id = e.batch_id` + v.onCitus(` AND p.license_id = $4`) + `)`
+	if n == 0 {
+		return mark, v.events(ctx, `SELECT `+eventColumns+folded, args, yield)
+	}
+	var last time.Time
+	var lastID usance.ID
+	found, err := v.one(ctx, `SELECT received_at, id FROM (SELECT e.received_at, e.id`+ofDay+`
+			AND e.received_at < least(`+arg(2)+`, (SELECT min(first_received) FROM pending_batches`+v.onCitus(` WHERE license_id = $4`)+`))
+			ORDER BY e.received_at, e.id LIMIT `+arg(3)+`) e ORDER BY received_at DESC, id DESC LIMIT 1`,
+		slices.Concat(args, []any{now.Add(-unsettled), n}), &last, &lastID)
+	if err != nil || !found {
+		return mark, err
+	}
+	return fmt.Sprintf("%d/%s", last.UnixMicro(), lastID), v.events(ctx, `SELECT `+eventColumns+folded+`
+		AND e.received_at <= `+arg(2)+` AND (e.received_at, e.id) <= (`+arg(2)+`, `+arg(3)+`)`, slices.Concat(args, []any{last, lastID}), yield)
+}
+
+func (v *view) DayEvents(ctx context.Context, licenseID string, from, to usance.Date) (map[usance.Date]int64, error) {
+	out := make(map[usance.Date]int64)
+	err := v.each(ctx, `SELECT local_date, count(*) FROM license_usage_events WHERE license_id = $1 AND local_date >= $2 AND local_date < $3 GROUP BY local_date`,
+		[]any{licenseID, from, to}, func(r *rows) error {
+			var d usance.Date
+			var n int64
+			err := r.Scan(&d, &n)
+			out[d] = n
+			return err
+		})
+	return out, err
 }
 
 func (v *view) events(ctx context.Context, query string, args []any, yield func(*usance.Event) error) error {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -455,6 +456,42 @@ func (v *view) Folded(ctx context.Context, licenseID string, from, to usance.Dat
 	return v.events(ctx, `SELECT `+eventColumns+` FROM license_usage_events e INDEXED BY license_usage_events_day
 		WHERE e.license_id = ?1 AND e.local_date >= ?2 AND e.local_date < ?3 AND NOT `+isPending+`
 		ORDER BY e.local_date`, tailArgs(licenseID, from, to), yield)
+}
+
+// FoldedPart marks events by their seq, which the one writer gives: what is to come
+// has a greater one.
+func (v *view) FoldedPart(ctx context.Context, licenseID string, day usance.Date, mark string, n int, _ time.Time, yield func(*usance.Event) error) (next string, err error) {
+	from, last := int64(0), int64(math.MaxInt64)
+	if mark != "" {
+		if from, err = strconv.ParseInt(mark, 10, 64); err != nil {
+			return "", fmt.Errorf("the mark of a part of a day: %w", err)
+		}
+	}
+	args := append(tailArgs(licenseID, day, day+1), from)
+	if n > 0 {
+		_, err = v.one(ctx, `SELECT coalesce(max(seq), ?5) FROM (SELECT e.seq FROM license_usage_events e INDEXED BY license_usage_events_day
+			WHERE e.license_id = ?1 AND e.local_date = ?2 AND e.seq > ?5
+				AND e.seq < coalesce((SELECT min(p.first_seq)`+pendingOf+`), ?7) ORDER BY e.seq LIMIT ?6)`, append(args, n, int64(math.MaxInt64)), &last)
+		if err != nil || last == from {
+			return mark, err
+		}
+	}
+	return strconv.FormatInt(last, 10), v.events(ctx, `SELECT `+eventColumns+` FROM license_usage_events e INDEXED BY license_usage_events_day
+		WHERE e.license_id = ?1 AND e.local_date = ?2 AND e.seq > ?5 AND e.seq <= ?6 AND NOT `+isPending,
+		append(args, last), yield)
+}
+
+func (v *view) DayEvents(ctx context.Context, licenseID string, from, to usance.Date) (map[usance.Date]int64, error) {
+	out := make(map[usance.Date]int64)
+	err := v.each(ctx, `SELECT local_date, count(*) FROM license_usage_events INDEXED BY license_usage_events_day
+		WHERE license_id = ? AND local_date >= ? AND local_date < ? GROUP BY local_date`, tailArgs(licenseID, from, to)[:3], func(rows *sql.Rows) error {
+		var d usance.Date
+		var n int64
+		err := rows.Scan(&d, &n)
+		out[d] = n
+		return err
+	})
+	return out, err
 }
 
 func (v *view) events(ctx context.Context, query string, args []any, yield func(*usance.Event) error) error {

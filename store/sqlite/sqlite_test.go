@@ -139,7 +139,8 @@ const (
 	fifth   = "20261124000004_add_job_runs"
 	sixth   = "20261130000001_ease_folding"
 	seventh = "20261130000003_fewer_groups"
-	last    = "20261130000004_add_key_successors"
+	eighth  = "20261130000004_add_key_successors"
+	last    = "20261130000006_add_backfill_parts"
 )
 
 func TestMigrations(t *testing.T) {
@@ -181,11 +182,11 @@ func TestMigrations(t *testing.T) {
 	}
 	check("left as it is", true)
 	applied, err := m.Up(ctx)
-	do("Up", applied, err, []string{first, second, third, fourth, fifth, sixth, seventh, last})
+	do("Up", applied, err, []string{first, second, third, fourth, fifth, sixth, seventh, eighth, last})
 	check("up", false)
 	applied, err = m.Up(ctx)
 	do("Up again", applied, err, []string(nil))
-	for _, want := range []string{last, seventh, sixth, fifth, fourth, third, second, first} {
+	for _, want := range []string{last, eighth, seventh, sixth, fifth, fourth, third, second, first} {
 		undone, err := m.Down(ctx)
 		do("Down", undone, err, want)
 	}
@@ -196,7 +197,7 @@ func TestMigrations(t *testing.T) {
 		t.Errorf("Resolve of what is not applied: %v", err)
 	}
 	applied, err = m.Up(ctx)
-	do("Up once more", applied, err, []string{first, second, third, fourth, fifth, sixth, seventh, last})
+	do("Up once more", applied, err, []string{first, second, third, fourth, fifth, sixth, seventh, eighth, last})
 	if err := m.Resolve(ctx, "20200101000000_none"); usance.ErrorCode(err) != usance.CodeNotFound {
 		t.Errorf("Resolve of nothing: %v", err)
 	}

@@ -9,8 +9,20 @@ import (
 func testBackfills(t *testing.T, s usance.Store) {
 	ctx := t.Context()
 	whole := usance.Backfill{LicenseID: "l2", StartDate: today - 9, EndDate: today, Status: usance.BackfillRunning, NextDate: today - 3, Days: 5, Skipped: 1,
-		Events: 7, Changed: 2, Counters: 3, Error: "why", Actor: "admin", StartedAt: now, UpdatedAt: now, Runner: "node"}
+		Events: 7, Changed: 2, Counters: 3, Error: "why", Actor: "admin", StartedAt: now, UpdatedAt: now, Runner: "node",
+		Part: &usance.BackfillPart{Mark: "mark", Events: 3}}
+	for hash := range uint64(9) {
+		whole.Part.Sessions.Add(hash << 40)
+	}
 	full(t, whole)
+	full(t, *whole.Part, "Rollups")
+	for _, usageType := range []string{"click", "view"} {
+		r := usance.Rollup{RollupKey: usance.RollupKey{LicenseID: "l2", Date: whole.NextDate, UsageType: usageType}}
+		e := event("l2", 1, whole.NextDate)
+		e.GeographicLocation = `a "place"`
+		r.Add(&e)
+		whole.Part.Rollups = append(whole.Part.Rollups, r)
+	}
 	bare := usance.Backfill{LicenseID: "l1", StartDate: today, EndDate: today, Status: usance.BackfillRunning, NextDate: today, Actor: "admin", StartedAt: now, UpdatedAt: now}
 	done := bare
 	done.LicenseID, done.Status = "l3", usance.BackfillDone

@@ -225,6 +225,55 @@ func testTailAndFolded(t *testing.T, s usance.Store) {
 	check("all folded", nil, []int{1, 3, 4})
 }
 
+// Parts of a day, each behind the mark of the one before, hold each folded event once;
+// what is pending, and what came behind it, is left for later.
+func testFoldedPart(t *testing.T, s usance.Store) {
+	ctx := t.Context()
+	putLicenses(t, s, "l1", "l2")
+	events := func(from, to int) (out []usance.Event) {
+		for n := from; n <= to; n++ {
+			out = append(out, event("l1", n, today))
+		}
+		return out
+	}
+	first := addEvents(t, s, 100, events(1, 6)...)
+	second := addEvents(t, s, 101, events(7, 9)...)
+	third := addEvents(t, s, 102, append(events(10, 12), event("l2", 13, today), event("l1", 14, today-1))...)
+	update(t, s, func(tx usance.Tx) error { return fold(ctx, tx, first, third) })
+	part := func(what string, mark string, n int, want ...int) (next string) {
+		t.Helper()
+		var got, ids []usance.ID
+		for _, n := range want {
+			ids = append(ids, id(n))
+		}
+		view(t, s, func(v usance.View) (err error) {
+			next, err = v.FoldedPart(ctx, "l1", today, mark, n, now.Add(time.Hour), func(e *usance.Event) error {
+				got = append(got, e.ID)
+				return nil
+			})
+			return err
+		})
+		slices.SortFunc(got, compareID)
+		equal(t, what, got, ids)
+		return next
+	}
+	mark := part("the first", "", 4, 1, 2, 3, 4)
+	last := part("up to what is pending", mark, 4, 5, 6)
+	if next := part("behind it", last, 4); next != last {
+		t.Errorf("what is pending was passed: %s, want %s", next, last)
+	}
+	part("all that are left", last, 0, 10, 11, 12)
+	part("all", "", 0, 1, 2, 3, 4, 5, 6, 10, 11, 12)
+	update(t, s, func(tx usance.Tx) error { return fold(ctx, tx, second) })
+	last = part("once it is folded", last, 5, 7, 8, 9, 10, 11)
+	part("the rest", last, 5, 12)
+	view(t, s, func(v usance.View) error {
+		got, err := v.DayEvents(ctx, "l1", today-1, today+1)
+		equal(t, "DayEvents", got, map[usance.Date]int64{today - 1: 1, today: 12})
+		return err
+	})
+}
+
 func testDayUsage(t *testing.T, s usance.Store) {
 	ctx := t.Context()
 	putLicenses(t, s, "l1", "l2")

@@ -45,6 +45,7 @@ func Run(t *testing.T, open func(t *testing.T) usance.Store) {
 		{"Rollups", testRollups},
 		{"RollupsThatAreMissing", testRollupsMissing},
 		{"TailAndFolded", testTailAndFolded},
+		{"FoldedPart", testFoldedPart},
 		{"DayUsage", testDayUsage},
 		{"Sessions", testSessions},
 		{"Versions", testVersions},
@@ -127,6 +128,7 @@ var sameAs = gocmp.Options{
 		return a.Truncate(time.Microsecond).Equal(b.Truncate(time.Microsecond))
 	}),
 	gocmp.Comparer(func(a, b usance.Rate) bool { return a == b }),
+	gocmp.Comparer(func(a, b usance.Sessions) bool { return a.Estimate() == b.Estimate() }),
 	cmpopts.EquateEmpty(),
 }
 
