@@ -242,7 +242,7 @@ func (a *api) wrap(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
 		r = r.WithContext(context.WithValue(r.Context(), requestIDKey, id))
-		answer := &answerWriter{ResponseWriter: w, status: http.StatusOK, held: held{room: &a.bodies, key: sender(r)}}
+		answer := &answerWriter{ResponseWriter: w, status: http.StatusOK, held: held{room: &a.bodies}}
 		defer answer.held.release()
 		w = answer
 		defer func() {
@@ -354,6 +354,13 @@ func (a *api) authenticated(r *http.Request) (access.Principal, error) {
 	return p, err
 }
 
+// caller is authenticated, and has what is read of the body held against the key.
+func (a *api) caller(w http.ResponseWriter, r *http.Request) (access.Principal, error) {
+	p, err := a.authenticated(r)
+	heldOf(w).key = p.ID()
+	return p, err
+}
+
 // rest answers an operation over REST.
 func (a *api) rest(o *operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -383,7 +390,7 @@ func (e *resultsError) Error() string { return e.Err.Error() }
 func (e *resultsError) Unwrap() error { return e.Err }
 
 func (a *api) answerREST(w http.ResponseWriter, r *http.Request, o *operation) (any, error) {
-	p, err := a.authenticated(r)
+	p, err := a.caller(w, r)
 	if err != nil {
 		return nil, err
 	}

@@ -39,7 +39,7 @@ func parseQuery(r *http.Request) (url.Values, error) {
 // CloudEvents, as the content type says.
 func (a *api) serveEvents(w http.ResponseWriter, r *http.Request) {
 	const name = "usage.trackEvents"
-	p, err := a.authenticated(r)
+	p, err := a.caller(w, r)
 	if err == nil {
 		err = access.Authorize(p, access.Track)
 	}
@@ -156,7 +156,6 @@ func (a *api) serveLines(w http.ResponseWriter, r *http.Request, p access.Princi
 	rc := http.NewResponseController(w)
 	_ = rc.EnableFullDuplex() // HTTP/2 always is; where it cannot be, answers wait for the end
 	ctx, cancel := context.WithCancel(r.Context())
-	key := sender(r)
 
 	// Reading and decoding the next chunk goes on while one is counted.
 	chunks := make(chan *batch, 1)
@@ -164,7 +163,7 @@ func (a *api) serveLines(w http.ResponseWriter, r *http.Request, p access.Princi
 	go func() {
 		defer close(chunks)
 		defer a.contain(ctx, func(err error) { readErr <- err })
-		readErr <- readLines(ctx, r.Body, chunks, &a.lines, key)
+		readErr <- readLines(ctx, r.Body, chunks, &a.lines, p.ID())
 	}()
 	giveUp := func() { // a reader that waits for the client must not outlive the answer
 		cancel()
@@ -173,7 +172,7 @@ func (a *api) serveLines(w http.ResponseWriter, r *http.Request, p access.Princi
 		late := time.AfterFunc(readerEnds, func() { _ = rc.SetReadDeadline(time.Now()) })
 		defer late.Stop()
 		for b := range chunks {
-			a.lines.give(key, b.room)
+			a.lines.give(p.ID(), b.room)
 		}
 	}
 	defer cancel()
@@ -191,7 +190,7 @@ func (a *api) serveLines(w http.ResponseWriter, r *http.Request, p access.Princi
 		}
 	}()
 	var refused error
-	if n, ended := a.countLines(ctx, r, chunks, answers); ended {
+	if n, ended := a.countLines(ctx, r, p, chunks, answers); ended {
 		refused = a.endLines(ctx, p, n, <-readErr, answers)
 	} else {
 		giveUp()
@@ -212,11 +211,11 @@ func (a *api) contain(ctx context.Context, fail func(error)) {
 // countLines counts chunk by chunk and writes the answers; it tells how many they
 // were, and whether it came to the end of the stream. Each chunk is held against the
 // key anew: one that was revoked meanwhile counts nothing more.
-func (a *api) countLines(ctx context.Context, r *http.Request, chunks <-chan *batch, answers io.Writer) (n int, ended bool) {
+func (a *api) countLines(ctx context.Context, r *http.Request, p access.Principal, chunks <-chan *batch, answers io.Writer) (n int, ended bool) {
 	out := bufio.NewWriterSize(answers, 64<<10)
 	for b := range chunks {
 		n++
-		results, whole := a.countChunk(ctx, r, b)
+		results, whole := a.countChunk(ctx, r, p, b)
 		if writeLines(out, results) != nil || out.Flush() != nil || !whole {
 			return n, false
 		}
@@ -241,9 +240,9 @@ func (a *api) endLines(ctx context.Context, p access.Principal, chunks int, read
 }
 
 // countChunk counts a chunk; whole is false when it could not be.
-func (a *api) countChunk(ctx context.Context, r *http.Request, b *batch) (results []usance.Result, whole bool) {
-	defer a.lines.give(sender(r), b.room)
-	results, err := a.trackPatiently(ctx, r.Header.Get("Authorization"), b)
+func (a *api) countChunk(ctx context.Context, r *http.Request, p access.Principal, b *batch) (results []usance.Result, whole bool) {
+	defer a.lines.give(p.ID(), b.room)
+	results, err := a.trackPatiently(ctx, r.Header.Get("Authorization"), p.ID(), b)
 	if err != nil {
 		e := outward(err)
 		logFault(ctx, a.log, "usage.trackEvents", e)
@@ -308,7 +307,7 @@ func readLines(ctx context.Context, body io.Reader, chunks chan<- *batch, memory
 	grow := func(line int) bool {
 		size += line
 		for int64(size)-b.room > smallBody {
-			if size >= chunkBytes || !memory.take(key, smallBody) {
+			if size >= chunkBytes || memory.take(key, smallBody) != nil {
 				return false
 			}
 			b.room += smallBody
@@ -381,16 +380,13 @@ func decodeLine(line []byte, tooLong bool) (usance.Event, *usance.Error) {
 
 // trackPatiently counts a chunk; while the key has sent too much or the queue is
 // full it waits, which slows the sender down to what can be counted.
-func (a *api) trackPatiently(ctx context.Context, authorization string, b *batch) ([]usance.Result, error) {
-	p, err := a.d.Access.Authenticate(ctx, authorization)
-	if err != nil {
-		return nil, err
-	}
-	if err := a.limits.events.wait(ctx, p.ID(), len(b.events)); err != nil {
+func (a *api) trackPatiently(ctx context.Context, authorization, key string, b *batch) ([]usance.Result, error) {
+	if err := a.limits.events.wait(ctx, key, len(b.events)); err != nil {
 		return nil, err
 	}
 	for try := 0; ; try++ {
-		if p, err = a.d.Access.Authenticate(ctx, authorization); err != nil { // revoked while it waited
+		p, err := a.d.Access.Authenticate(ctx, authorization)
+		if err != nil { // revoked meanwhile
 			return nil, err
 		}
 		results, err := a.count(ctx, p, b)

@@ -3,7 +3,6 @@ package api
 import (
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -19,12 +18,6 @@ const (
 	smallBody     = 64 << 10
 )
 
-// sender names the key of a request for shares of room: the same however it is sent.
-func sender(r *http.Request) string {
-	words := strings.Fields(r.Header.Get("Authorization"))
-	return strings.Join(words[max(0, len(words)-1):], "")
-}
-
 // room is memory that is shared: no key has more than half of it.
 type room struct {
 	size  int64
@@ -33,19 +26,28 @@ type room struct {
 	byKey map[string]int64
 }
 
-// take takes n bytes for a key, if there are so many.
-func (m *room) take(key string, n int64) bool {
+// take takes n bytes for the key of an id, and fails when there are not so many.
+func (m *room) take(key string, n int64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.taken+n > m.size || m.byKey[key]+n > m.size/2 {
-		return false
+	switch {
+	case m.byKey[key]+n > m.size/2:
+		return noRoom("this key is sending %d MiB at once already, half of what there is memory for", m.byKey[key]>>20)
+	case m.taken+n > m.size:
+		return noRoom("more is being sent than there is memory for")
 	}
 	if m.byKey == nil {
 		m.byKey = make(map[string]int64)
 	}
 	m.taken += n
 	m.byKey[key] += n
-	return true
+	return nil
+}
+
+func noRoom(format string, args ...any) error {
+	e := usance.NewError(usance.CodeOverloaded, format+"; nothing of this request was looked at; send it again, or smaller requests", args...)
+	e.RetryAfter = time.Second
+	return e
 }
 
 func (m *room) give(key string, n int64) {
@@ -83,9 +85,7 @@ type roomReader struct {
 
 func (r *roomReader) Read(p []byte) (int, error) {
 	n, err := r.Reader.Read(p)
-	if !r.held.room.take(r.held.key, int64(n)) {
-		full := usance.NewError(usance.CodeOverloaded, "more is being sent than there is memory for; nothing of this request was looked at; send it again, or smaller requests")
-		full.RetryAfter = time.Second
+	if full := r.held.room.take(r.held.key, int64(n)); full != nil {
 		return n, full
 	}
 	r.held.bytes += int64(n)

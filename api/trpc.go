@@ -91,7 +91,7 @@ func (a *api) serveTRPC(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent) // as tRPC answers, to warm a connection up
 		return
 	}
-	p, authErr := a.authenticated(r)
+	p, authErr := a.caller(w, r)
 	calls, isBatch, err := a.trpcRead(w, r, p, authErr)
 	if err != nil {
 		if authErr == nil {
