@@ -43,12 +43,13 @@ type Answers struct {
 
 const (
 	loadedBatch       = 100
+	loadedReads       = 20 // a second, of each kind
 	loadedConnections = 8
 )
 
 // MeasureLoaded loads a database of PostgreSQL, has events come in, and asks for
-// current usage, threshold status and 90 days of analytics meanwhile, each on a
-// connection of its own: every tenth time of the busiest licence, every tenth of
+// current usage, threshold status and 90 days of analytics meanwhile, 20 times a
+// second each, on a connection of its own: every tenth time of the busiest licence, every tenth of
 // one without a threshold, otherwise of one that was not asked for before, so
 // that no cache holds the answer.
 func MeasureLoaded(ctx context.Context, o Options, l Load) (out Loaded, err error) {
@@ -106,7 +107,7 @@ func (s *server) measureLoaded(ctx context.Context, licenses []string, l Load, o
 	var running sync.WaitGroup
 	for i, read := range reads {
 		running.Go(func() {
-			took[i], errs[i] = s.repeat(ctx, 0, func(n int) (*http.Request, error) {
+			took[i], errs[i] = s.repeat(ctx, time.Second/loadedReads, func(n int) (*http.Request, error) {
 				id := licenses[n*7919%len(licenses)]
 				switch n % 10 {
 				case 0:
@@ -162,26 +163,22 @@ func (s *server) measureLoaded(ctx context.Context, licenses []string, l Load, o
 	return nil
 }
 
-// repeat sends requests until the context ends, one each interval or, when it is
-// 0, as fast as they are answered, and gives what each took.
+// repeat sends requests until the context ends, one each interval, and gives what
+// each took from when it was due: waiting for one that came before is part of it.
 func (s *server) repeat(ctx context.Context, every time.Duration, request func(n int) (*http.Request, error)) (took []time.Duration, err error) {
 	client := &http.Client{Transport: new(http.Transport)}
 	defer client.CloseIdleConnections()
 	due := time.Now()
 	for n := 0; ctx.Err() == nil; n++ {
-		if every > 0 {
-			select {
-			case <-time.After(time.Until(due)):
-			case <-ctx.Done():
-				return took, nil
-			}
-			due = due.Add(every)
+		select {
+		case <-time.After(time.Until(due)):
+		case <-ctx.Done():
+			return took, nil
 		}
 		r, err := request(n)
 		if err != nil {
 			return took, err
 		}
-		start := time.Now()
 		resp, err := client.Do(r)
 		if err == nil {
 			var answer []byte
@@ -197,7 +194,8 @@ func (s *server) repeat(ctx context.Context, every time.Duration, request func(n
 		if err != nil {
 			return took, err
 		}
-		took = append(took, time.Since(start))
+		took = append(took, time.Since(due))
+		due = due.Add(every)
 	}
 	return took, nil
 }
