@@ -146,6 +146,7 @@ func (t *tx) refile(ctx context.Context) error {
 		license   string
 		id        usance.ID
 		at, first pgtype.Timestamptz // which may be infinite
+		day       pgtype.Date        // which may be, too
 		count     int64
 	}
 	c := t.c.of.shards
@@ -160,8 +161,8 @@ func (t *tx) refile(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		some, err := all(ctx, &t.view, `DELETE FROM pending_batches WHERE license_id = ANY($1) RETURNING license_id, batch_id, at, count, first_received`, columns,
-			func(r *rows, p *row) error { return r.Scan(&p.license, &p.id, &p.at, &p.count, &p.first) })
+		some, err := all(ctx, &t.view, `DELETE FROM pending_batches WHERE license_id = ANY($1) RETURNING license_id, batch_id, at, count, first_received, first_day`, columns,
+			func(r *rows, p *row) error { return r.Scan(&p.license, &p.id, &p.at, &p.count, &p.first, &p.day) })
 		old = append(old, some...)
 		return err
 	})
@@ -170,16 +171,17 @@ func (t *tx) refile(ctx context.Context) error {
 	}
 	slices.SortFunc(old, func(a, b row) int { return cmp.Or(slices.Compare(a.id[:], b.id[:]), cmp.Compare(a.license, b.license)) })
 	for n, key := range c.keys {
-		err := t.execEach(ctx, `INSERT INTO pending_batches (license_id, batch_id, at, count, first_received) VALUES ($1, $2, $3, $4, $5)
+		err := t.execEach(ctx, `INSERT INTO pending_batches (license_id, batch_id, at, count, first_received, first_day) VALUES ($1, $2, $3, $4, $5, $6)
 			ON CONFLICT (license_id, batch_id) DO UPDATE SET count = pending_batches.count + excluded.count,
-				first_received = least(pending_batches.first_received, excluded.first_received)`,
+				first_received = least(pending_batches.first_received, excluded.first_received),
+				first_day = least(pending_batches.first_day, excluded.first_day)`,
 			len(old), func(i int) ([]any, error) {
 				p := &old[i]
 				count := p.count
 				if c.of(p.license) != n+1 { // what is counted once is enough
 					count = 0
 				}
-				return []any{key, p.id, p.at, count, p.first}, nil
+				return []any{key, p.id, p.at, count, p.first, p.day}, nil
 			})
 		if err != nil {
 			return err

@@ -101,17 +101,19 @@ func (t *tx) leavePending(ctx context.Context, batches []usance.Batch) error {
 		license = func(b *usance.Batch) string { return c.key(b.Events[0].LicenseID) }
 	}
 	return t.insert(ctx, &insertion{
-		into: `INSERT INTO pending_batches (license_id, batch_id, at, count, first_received)`,
-		from: `SELECT * FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::bigint[], $5::timestamptz[])`,
-		row:  `(?::text, ?::uuid, ?::timestamptz, ?::bigint, ?::timestamptz)`,
+		into: `INSERT INTO pending_batches (license_id, batch_id, at, count, first_received, first_day)`,
+		from: `SELECT * FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::bigint[], $5::timestamptz[], $6::date[])`,
+		row:  `(?::text, ?::uuid, ?::timestamptz, ?::bigint, ?::timestamptz, ?::date)`,
 		when: `ON CONFLICT (license_id, batch_id) DO UPDATE SET count = pending_batches.count + excluded.count,
-			first_received = least(pending_batches.first_received, excluded.first_received)`,
+			first_received = least(pending_batches.first_received, excluded.first_received),
+			first_day = least(pending_batches.first_day, excluded.first_day)`,
 	},
 		column(batches, license),
 		column(batches, func(b *usance.Batch) usance.ID { return b.ID }),
 		column(batches, func(b *usance.Batch) time.Time { return b.At }),
 		column(batches, func(b *usance.Batch) int64 { return int64(len(b.Events)) }),
-		column(batches, firstReceived))
+		column(batches, firstReceived),
+		column(batches, firstDay))
 }
 
 func firstReceived(b *usance.Batch) time.Time {
@@ -120,6 +122,14 @@ func firstReceived(b *usance.Batch) time.Time {
 		if at := b.Events[i].ReceivedAt; at.Before(first) {
 			first = at
 		}
+	}
+	return first
+}
+
+func firstDay(b *usance.Batch) usance.Date {
+	first := b.Events[0].LocalDate
+	for i := range b.Events {
+		first = min(first, b.Events[i].LocalDate)
 	}
 	return first
 }
@@ -280,16 +290,16 @@ func (t *tx) BatchEvents(ctx context.Context, ids []usance.ID, yield func(*usanc
 	return t.events(ctx, `SELECT `+eventColumns+` FROM license_usage_events e WHERE e.batch_id = ANY($1) ORDER BY e.id`, []any{known}, yield)
 }
 
-// fromTail reads a licence's events that are not folded: of each of its days
-// those received since the first of what is pending was, which an index leads
-// right to, and of those the ones whose batch is pending. OFFSET 0 has each looked
+// fromTail reads a licence's events that are not folded: of each of its days since
+// the first that anything pending is of, those received since the first of that was,
+// which an index leads right to, and of those the ones whose batch is pending. OFFSET 0 has each looked
 // up by itself: of all that is pending hardly any is of one licence.
 func (v *view) fromTail() string {
 	pending, also := v.onCitus(` WHERE license_id = $4`), v.onCitus(` AND p.license_id = $4`)
 	return ` FROM (
 		WITH RECURSIVE days (day) AS (
 			SELECT min(local_date) FROM license_usage_events WHERE license_id = $1 AND local_date >= $2 AND local_date < $3
-				AND (SELECT min(first_received) FROM pending_batches` + pending + `) IS NOT NULL
+				AND local_date >= (SELECT min(first_day) FROM pending_batches` + pending + `)
 			UNION ALL
 			SELECT (SELECT min(local_date) FROM license_usage_events WHERE license_id = $1 AND local_date > day AND local_date < $3)
 			FROM days WHERE day IS NOT NULL

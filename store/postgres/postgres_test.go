@@ -135,6 +135,7 @@ var steps = []string{
 	"20261130000002_narrow_event_indexes",
 	"20261130000003_write_breakdowns_shorter",
 	"20261130000004_add_key_successors",
+	"20261130000005_find_pending_days",
 	"20261130000006_add_backfill_parts",
 	"20261130000010_distribute_by_license",
 }
