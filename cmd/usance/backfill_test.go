@@ -197,6 +197,27 @@ func TestBackfillRejects(t *testing.T) {
 	}
 }
 
+// A row without a line end may be half of one: it is not counted before it has its end.
+func TestBackfillLeavesARowThatIsBeingWritten(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ flag, name, whole string }{
+		{"--events", "e.csv", "licenseId,usageType,occurredAt,quantity\nl,view,2024-10-01T00:00:00Z,5\nl,view,2024-10-01T00:00:01Z,1234\n"},
+		{"--daily", "d.csv", "licenseId,date,view\nl1,2024-10-01,5\nl2,2024-10-01,1234\n"},
+	} {
+		b := newBooks()
+		path := write(t, c.name, c.whole[:len(c.whole)-3])
+		if r, _, err := runBackfill(t, b, c.flag, path); err == nil || !strings.Contains(err.Error(), "has no line end") || r.New != 1 {
+			t.Errorf("%s: %+v, %v", c.name, r, err)
+		}
+		if err := os.WriteFile(path, []byte(c.whole), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if r, _, err := runBackfill(t, b, c.flag, path); err != nil || len(b.events)+len(b.totals) != 2 {
+			t.Errorf("%s, whole: %+v, %v, %d events, %d totals", c.name, r, err, len(b.events), len(b.totals))
+		}
+	}
+}
+
 // A backfill that ended early goes on where it was, unless the server holds
 // nothing of it; whatever the form of the file, all is counted once.
 func TestBackfillResumes(t *testing.T) {

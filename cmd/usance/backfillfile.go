@@ -314,10 +314,16 @@ func readLine(r *bufio.Reader, limit int) (line []byte, err error) {
 
 func (in *inputFile) close() error { return in.f.Close() }
 
-// lineCount counts the lines that end before an offset of what is read.
+// errNoLineEnd keeps a CSV file from being read whose last line may be half of one:
+// a number that was cut is another number.
+var errNoLineEnd = errors.New("the last line has no line end, and was not read: end it if the file is whole, and run this again")
+
+// lineCount counts the lines that end before an offset of what is read, and holds the
+// last one to have an end.
 type lineCount struct {
 	r    io.Reader
 	read int64
+	last byte
 	ends []int64 // offsets behind the line ends that were not asked for yet
 	n    int64
 }
@@ -330,6 +336,12 @@ func (c *lineCount) Read(p []byte) (int, error) {
 		}
 	}
 	c.read += int64(n)
+	if n > 0 {
+		c.last = p[n-1]
+	}
+	if err == io.EOF && c.read > 0 && c.last != '\n' {
+		err = errNoLineEnd
+	}
 	return n, err
 }
 
