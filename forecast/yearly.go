@@ -11,7 +11,7 @@ import (
 // out of it, so that methods forecast the other days; and put back into what is to come.
 type yearly struct {
 	logs, rest []float64
-	bounded    []float64 // the rest, held to how far a day counts at most
+	bounded    []float64 // how many times as far from usual as days are, as it counts
 	place      []int32
 	before     []int32 // the same day of the year before; -1 where there is none
 	years      [maxYearPlaces][]float64
@@ -30,6 +30,8 @@ const (
 	// A day of the year is told that was on average so many times as far from usual as days
 	// are, and each year by so much; and one that was further counts as that.
 	farOnAverage, farEachYear, farthestOff = 2.5, 1.5, 15.0
+	// Days within asUsual times are all alike: a single day far out is lost among them.
+	asUsual = 2.0
 	// That years agree is believed if they do so by so many standard deviations more than
 	// when they are laid upon each other with a shift of shifts[0] to shifts[1] days.
 	agreeing              = 4.0
@@ -130,7 +132,10 @@ func (m *yearly) noise() float64 {
 	noise := max(leastNoise, 1.48*medianOf(m.clean))
 	m.bounded = m.bounded[:0]
 	for _, v := range m.rest {
-		m.bounded = append(m.bounded, max(-farthestOff, min(v/noise, farthestOff)))
+		if v = max(-farthestOff, min(v/noise, farthestOff)); math.Abs(v) < asUsual {
+			v = 0
+		}
+		m.bounded = append(m.bounded, v)
 	}
 	return noise
 }
