@@ -69,6 +69,9 @@ type view struct {
 	known []seasons
 	less  [][]float64
 	seen  []reach // by origin
+	// smear is how many times the mean of days is what the mean of their logarithms comes
+	// to (Duan, "Smearing estimate", JASA 78, 1983).
+	smear float64
 	buf   []float64
 
 	ses     ses
@@ -177,9 +180,30 @@ func (e *engine) view(log bool, lengths []int) (*view, bool) {
 		v.known[c].without(v.z, v.less[c])
 	}
 	v.x = v.less[checkpoints]
+	if v.smear = 1; log && e.bySum > 0 {
+		v.smear = v.smeared(e.y)
+	}
 	v.reaches(e)
 	return v, true
 }
+
+// smeared gives the view's smear: about the mean of seven days, of the last year.
+func (v *view) smeared(y []float64) float64 {
+	from := max(3, len(y)-yearDays)
+	mean, usual := 0.0, 0.0
+	for i := from; i < len(y)-3; i++ {
+		level := sumOf(v.x[i-3:i+4]) / 7
+		mean += y[i]
+		usual += fromLog(level + v.z[i] - v.x[i])
+	}
+	if usual <= 0 {
+		return 1
+	}
+	return max(1, min(mean/usual, mostSmeared))
+}
+
+// mostSmeared bounds it: what is further out is a day of its own.
+const mostSmeared = 1.2
 
 // logarithms gives those of the series.
 func (e *engine) logarithms() []float64 {
@@ -220,7 +244,7 @@ func (e *engine) add(v *view, l level) *member {
 		v.known[c].add(p, at)
 		if v.log {
 			for j, z := range p {
-				p[j] = fromLog(z)
+				p[j] = fromLog(z) * v.smear
 			}
 		} else {
 			for j, z := range p {

@@ -264,9 +264,13 @@ func (o *outlook) path(from usance.Date, left, period int, levels []float64) []D
 	}
 	if o.by > 0 {
 		daily.learn(&o.f.engine, false)
-		// For single days the spread of single days' errors holds.
+		// For single days the spread of single days' errors holds, of which there are enough
+		// to be sure of their bias: methods that tell sums are above the days' medians.
 		sums := o.spread
 		o.spread = daily.spread
+		for i := range o.spread {
+			o.spread[i] += daily.spread[grid/2]
+		}
 		defer func() { o.spread = sums }()
 	}
 	for i := range out {

@@ -34,7 +34,9 @@ const (
 	asUsual = 2.0
 	// That years agree is believed if they do so by so many standard deviations more than
 	// when they are laid upon each other with a shift of shifts[0] to shifts[1] days.
-	agreeing              = 4.0
+	agreeing = 4.0
+	// And by plainer times as much as with any.
+	plainer               = 1.5
 	leastShift, mostShift = 10, 45
 	// leastNoise is how much days differ at least, as a difference of logarithms.
 	leastNoise = 0.03
@@ -187,7 +189,7 @@ func (m *yearly) agreement() float64 {
 		}
 	}
 	own, mean := product(0), sum/count
-	if own <= most {
+	if own <= plainer*most {
 		return 0
 	}
 	return (own - mean) / max(math.Sqrt(squares/count-mean*mean), tiny)
