@@ -66,8 +66,12 @@ func (f *Folder) CheckBooks(ctx context.Context, page usance.Page, days int) ([]
 		}
 		for i := range licenses {
 			b, err := f.checkBooks(ctx, &licenses[i], days)
+			if err := new(faults).add(ctx, b.LicenseID, err); err != nil {
+				return nil, "", fmt.Errorf("checking the books of %q: %w", b.LicenseID, err)
+			}
 			if err != nil {
-				return nil, "", fmt.Errorf("checking the books of %q: %w", licenses[i].ID, err)
+				b.add(Discrepancy{Kind: WrongLicense, LicenseID: b.LicenseID, Problem: fmt.Sprintf("what is not named cannot be compared: %v", err),
+					Fix: "put right what the problem names; what is damaged comes back from a backup alone"})
 			}
 			out = append(out, b)
 		}

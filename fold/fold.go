@@ -505,14 +505,15 @@ func (s *sum) merge(ctx context.Context, tx usance.Tx) error {
 			return err
 		}
 	}
-	return tx.RenewVersions(ctx, licensesOf(keys))
+	return tx.RenewVersions(ctx, licensesOf(keys, func(k usance.RollupKey) string { return k.LicenseID }))
 }
 
-func licensesOf(keys []usance.RollupKey) []string {
+// licensesOf gives the licences of sorted keys, each once.
+func licensesOf[K any](keys []K, license func(K) string) []string {
 	var ids []string
 	for _, k := range keys {
-		if n := len(ids); n == 0 || ids[n-1] != k.LicenseID {
-			ids = append(ids, k.LicenseID)
+		if id := license(k); len(ids) == 0 || ids[len(ids)-1] != id {
+			ids = append(ids, id)
 		}
 	}
 	return ids

@@ -2,6 +2,7 @@ package fold
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -296,7 +297,7 @@ type DriftedRow struct {
 }
 
 // Verify compares the licence's rollups and unique sessions of [from, to) with
-// their raw events and changes nothing.
+// their raw events and changes nothing. With an error it gives what it found before.
 func (f *Folder) Verify(ctx context.Context, licenseID string, from, to usance.Date) (Drift, error) {
 	out := Drift{Licenses: 1}
 	for start := from; start < to; start += chunkDays {
@@ -323,9 +324,15 @@ func (f *Folder) Verify(ctx context.Context, licenseID string, from, to usance.D
 }
 
 // VerifyDays verifies every licence's last days that have ended, as the job at
-// 02:00 does. Drift is a metric, and must be 0.
-func (f *Folder) VerifyDays(ctx context.Context, days int) (Drift, error) {
-	var out Drift
+// 02:00 does. Drift is a metric, and must be 0. A licence that cannot be verified
+// is named by the error, after all others were.
+func (f *Folder) VerifyDays(ctx context.Context, days int) (out Drift, err error) {
+	defer func() { // however it ends
+		if out.Drifted > 0 {
+			f.o.Logger.Error("rollups or unique sessions differ from their events; recalculate the days named", "rows", out.Drifted, "first", out.Keys)
+		}
+	}()
+	var faults faults
 	page := usance.Page{Limit: 500}
 	for {
 		var licenses []usance.License
@@ -334,33 +341,33 @@ func (f *Folder) VerifyDays(ctx context.Context, days int) (Drift, error) {
 			return err
 		})
 		if err != nil {
-			return out, err
+			return out, errors.Join(err, faults.err("verifying licences"))
 		}
 		for i := range licenses {
-			zone, err := usance.ParseZone(licenses[i].Timezone)
-			if err != nil {
-				f.o.Logger.Error("a licence cannot be verified; put its timezone right", "license", licenses[i].ID, "error", err)
-				continue
-			}
-			today := usance.DateOf(f.o.Now(), zone)
-			d, err := f.Verify(ctx, licenses[i].ID, today.AddDays(-days), today)
-			if err != nil {
-				return out, err
-			}
-			out.Licenses++
+			d, err := f.verifyDays(ctx, &licenses[i], days)
+			f.metrics.verified.Add(float64(d.Rows))
+			f.metrics.drift.Add(float64(d.Drifted))
+			out.Licenses += d.Licenses
 			out.Rows += d.Rows
 			out.Events += d.Events
 			out.Drifted += d.Drifted
 			out.Keys = append(out.Keys, d.Keys[:min(len(d.Keys), maxDriftKeys-len(out.Keys))]...)
+			if err := faults.add(ctx, licenses[i].ID, err); err != nil {
+				return out, errors.Join(err, faults.err("verifying licences"))
+			}
 		}
 		if page.Cursor == "" {
-			break
+			return out, faults.err("verifying licences")
 		}
 	}
-	f.metrics.verified.Add(float64(out.Rows))
-	f.metrics.drift.Add(float64(out.Drifted))
-	if out.Drifted > 0 {
-		f.o.Logger.Error("rollups or unique sessions differ from their events; recalculate the days named", "rows", out.Drifted, "first", out.Keys)
+}
+
+// verifyDays verifies a licence's last days that have ended.
+func (f *Folder) verifyDays(ctx context.Context, l *usance.License, days int) (Drift, error) {
+	zone, err := usance.ParseZone(l.Timezone)
+	if err != nil {
+		return Drift{}, fmt.Errorf("put its timezone right: %w", err)
 	}
-	return out, nil
+	today := usance.DateOf(f.o.Now(), zone)
+	return f.Verify(ctx, l.ID, today.AddDays(-days), today)
 }

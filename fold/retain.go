@@ -2,6 +2,7 @@ package fold
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -31,12 +32,13 @@ const (
 // rollups and unique sessions are verified against its events; it is sealed, so that no
 // recalculation reads what is no longer whole; and only then are its due events
 // deleted, a bounded bite at a time. A day whose rollups differ is left closed
-// with its events, and reported. A run that a crash cut short is gone on with
+// with its events, and reported; so is one that cannot be verified, which the error names. A run that a crash cut short is gone on with
 // by the next.
 func (f *Folder) Retain(ctx context.Context, keep time.Duration) (out Retention, err error) {
 	defer func() { f.o.Logger.Debug("retained", "days", out.Days, "events", out.Events, "error", err) }()
 	due := f.o.Now().UTC().Add(-keep)
 	var after usance.Day
+	var faults faults
 	for {
 		var days []usance.Day
 		err := f.store.View(ctx, func(v usance.View) (err error) {
@@ -44,7 +46,7 @@ func (f *Folder) Retain(ctx context.Context, keep time.Duration) (out Retention,
 			return err
 		})
 		if err != nil {
-			return out, err
+			return out, errors.Join(err, faults.err("verifying days that are due"))
 		}
 		if len(days) == 0 {
 			break
@@ -52,45 +54,43 @@ func (f *Folder) Retain(ctx context.Context, keep time.Duration) (out Retention,
 		after = days[len(days)-1]
 		f.o.Logger.Debug("sealing and pruning", "days", len(days))
 		for _, some := range f.byShard(days) {
-			if err := f.seal(ctx, some, &out); err != nil {
-				return out, err
+			if err := f.seal(ctx, some, &out, &faults); err != nil {
+				return out, errors.Join(err, faults.err("verifying days that are due"))
 			}
 		}
 	}
-	for {
-		n := 0
-		err := f.store.Update(ctx, usance.Locks{}, func(tx usance.Tx) (err error) {
-			n, err = tx.PruneEvents(ctx, due, pruneEvents)
-			return err
-		})
-		if err != nil {
-			return out, fmt.Errorf("pruning: %w", err)
-		}
+	err = f.prune(ctx, func(tx usance.Tx) (int, error) { return tx.PruneEvents(ctx, due, pruneEvents) }, func(n int) {
 		out.Events += n
 		f.metrics.pruned.Add(float64(n))
-		if n == 0 {
-			break
-		}
+	})
+	if err != nil {
+		return out, errors.Join(fmt.Errorf("pruning: %w", err), faults.err("verifying days that are due"))
 	}
+	err = f.prune(ctx, func(tx usance.Tx) (int, error) { return tx.PruneEvidence(ctx, due, pruneEvents) }, func(n int) { out.Evidence += n })
+	if err != nil {
+		err = fmt.Errorf("pruning evidence: %w", err)
+	}
+	return out, errors.Join(err, faults.err("verifying days that are due"))
+}
+
+// prune has bites of rows deleted, each by a transaction of its own, until none is left.
+func (f *Folder) prune(ctx context.Context, bite func(usance.Tx) (int, error), pruned func(n int)) error {
 	for {
 		n := 0
 		err := f.store.Update(ctx, usance.Locks{}, func(tx usance.Tx) (err error) {
-			n, err = tx.PruneEvidence(ctx, due, pruneEvents)
+			n, err = bite(tx)
 			return err
 		})
-		if err != nil {
-			return out, fmt.Errorf("pruning evidence: %w", err)
+		if err != nil || n == 0 {
+			return err
 		}
-		out.Evidence += n
-		if n == 0 {
-			return out, nil
-		}
+		pruned(n)
 	}
 }
 
 // seal closes, folds, verifies and seals the days, which are sorted.
-func (f *Folder) seal(ctx context.Context, days []usance.Day, out *Retention) error {
-	err := f.store.Update(ctx, usance.Locks{Exclusive: licensesOfDays(days)}, func(tx usance.Tx) error {
+func (f *Folder) seal(ctx context.Context, days []usance.Day, out *Retention, faults *faults) error {
+	err := f.store.Update(ctx, usance.Locks{Exclusive: licensesOf(days, licenseOfDay)}, func(tx usance.Tx) error {
 		return tx.CloseDays(ctx, days)
 	})
 	if err != nil {
@@ -103,7 +103,10 @@ func (f *Folder) seal(ctx context.Context, days []usance.Day, out *Retention) er
 	for _, d := range days {
 		drift, err := f.Verify(ctx, d.LicenseID, d.Date, d.Date+1)
 		if err != nil {
-			return fmt.Errorf("verifying %s of %s: %w", d.Date, d.LicenseID, err)
+			if err := faults.add(ctx, d.LicenseID, fmt.Errorf("%s: %w", d.Date, err)); err != nil {
+				return fmt.Errorf("verifying a day of %s: %w", d.LicenseID, err)
+			}
+			continue
 		}
 		f.metrics.verified.Add(float64(drift.Rows))
 		if drift.Drifted > 0 {
@@ -117,7 +120,7 @@ func (f *Folder) seal(ctx context.Context, days []usance.Day, out *Retention) er
 	if len(whole) == 0 {
 		return nil
 	}
-	err = f.store.Update(ctx, usance.Locks{Exclusive: licensesOfDays(whole)}, func(tx usance.Tx) error {
+	err = f.store.Update(ctx, usance.Locks{Exclusive: licensesOf(whole, licenseOfDay)}, func(tx usance.Tx) error {
 		return tx.SealDays(ctx, whole)
 	})
 	if err != nil {
@@ -140,12 +143,4 @@ func (f *Folder) byShard(days []usance.Day) [][]usance.Day {
 	return slices.DeleteFunc(parts, func(p []usance.Day) bool { return len(p) == 0 })
 }
 
-func licensesOfDays(days []usance.Day) []string {
-	var ids []string
-	for _, d := range days {
-		if n := len(ids); n == 0 || ids[n-1] != d.LicenseID {
-			ids = append(ids, d.LicenseID)
-		}
-	}
-	return ids
-}
+func licenseOfDay(d usance.Day) string { return d.LicenseID }
