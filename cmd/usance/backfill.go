@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"os/signal"
 	"slices"
@@ -101,7 +100,7 @@ func (c *backfillCmd) Run(ctx context.Context, p *program) error {
 	if c.Raw {
 		return c.rebuild(ctx, p)
 	}
-	if err := c.checkTable(); err != nil {
+	if err := c.checkFlags(); err != nil {
 		return err
 	}
 	size := p.cfg.BatchSize
@@ -395,15 +394,12 @@ func spans(days []usance.Date) string {
 	return strings.Join(out, ", ")
 }
 
-// how tells how the input is read: a checkpoint holds for the same way only.
+// how tells how the input is read: a checkpoint holds for the same way only. Each
+// word is quoted, so that no two ways are told alike.
 func (c *backfillCmd) how(id string) string {
-	how := []string{id, fmt.Sprint(c.daily()), c.License}
-	for _, k := range slices.Sorted(maps.Keys(c.Map)) {
-		how = append(how, k+"="+c.Map[k])
-	}
-	how = append(append(how, c.Ignore...), c.Source)
+	how := fmt.Sprintf("%q daily=%t license=%q map=%q ignore=%q source=%q", id, c.daily(), c.License, c.Map, c.Ignore, c.Source)
 	if c.Table != "" {
-		how = append(how, fmt.Sprint(c.Since, c.Until), c.Timezone, fmt.Sprint(c.RowKey))
+		how += fmt.Sprintf(" since=%v until=%v timezone=%q key=%q", c.Since, c.Until, c.Timezone, c.RowKey)
 	}
-	return strings.Join(how, " ")
+	return how
 }

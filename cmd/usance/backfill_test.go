@@ -379,6 +379,25 @@ func TestBackfillResumesBehindRefusals(t *testing.T) {
 	}
 }
 
+// A checkpoint tells apart every way in which an input can be read.
+func TestBackfillHow(t *testing.T) {
+	t.Parallel()
+	day := usance.Date(20000)
+	seen := make(map[string]int)
+	for i, c := range []backfillCmd{
+		{}, {License: "a"}, {Source: "a"}, {Ignore: []string{"a"}}, {Ignore: []string{"a", "b"}}, {Ignore: []string{"a b"}}, {Ignore: []string{"a"}, Source: "b"},
+		{Ignore: []string{`a" "b`}}, {Map: map[string]string{"a": "b"}}, {Map: map[string]string{"a": "b c=d"}}, {Map: map[string]string{"a": "b", "c": "d"}},
+		{License: "x a=b"}, {License: "x", Map: map[string]string{"a": "b"}}, {License: "x", Ignore: []string{"a=b"}}, {Daily: "f"},
+		{Table: "t"}, {Table: "t", Since: &day}, {Table: "t", Until: &day}, {Table: "t", RowKey: []string{"a b"}}, {Table: "t", RowKey: []string{"a", "b"}}, {Table: "t", Timezone: "UTC"},
+	} {
+		how := c.how("id")
+		if other, ok := seen[how]; ok {
+			t.Errorf("%d and %d are told alike: %s", other, i, how)
+		}
+		seen[how] = i
+	}
+}
+
 // A checkpoint of a later version is left for that; one of before there were
 // versions is taken up.
 func TestBackfillOfAnotherVersion(t *testing.T) {

@@ -83,8 +83,9 @@ var sourceName = regexp.MustCompile(`^[a-zA-Z0-9._-]{0,40}$`)
 // is everywhere.
 const readOnly = `BEGIN TRANSACTION READ ONLY; SET LOCAL client_encoding = 'UTF8'; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'`
 
-// checkTable looks at what belongs to --table, and settles what its rows are.
-func (c *backfillCmd) checkTable() error {
+// checkFlags looks at which flags go with what is backfilled, and settles what the
+// rows of --table are.
+func (c *backfillCmd) checkFlags() error {
 	isURL := strings.HasPrefix(c.From, "postgres://") || strings.HasPrefix(c.From, "postgresql://")
 	if !sourceName.MatchString(c.Source) {
 		return fmt.Errorf("--source must be at most 40 letters, digits, dots, dashes and underscores, not %q", c.Source)
