@@ -6,11 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -95,8 +92,6 @@ const maxTotals = 1000
 
 // Run backfills.
 func (c *backfillCmd) Run(ctx context.Context, p *program) error {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	if c.Raw {
 		return c.rebuild(ctx, p)
 	}

@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -39,8 +37,6 @@ func (b benchCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer stop() // not before the server is stopped and its data removed
 	o := bench.Options{
 		Events: b.Events, Rounds: b.Rounds, Licenses: b.Licenses, Cases: b.Cases, Raw: b.Raw, Dir: b.Dir, Progress: p.err,
 		Server: func(ctx context.Context, dir, url string) *exec.Cmd {

@@ -7,10 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"os/signal"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/usance/usance"
 	"github.com/usance/usance/api"
@@ -23,7 +20,6 @@ type front struct {
 	addr     string
 	log      *slog.Logger
 	ctx      context.Context // ends with the first signal
-	release  func()          // a second signal meets the default then: the end
 	cutOff   func()          // ends the requests under way
 	listener net.Listener    // nil before listen
 	http     *http.Server
@@ -33,8 +29,7 @@ type front struct {
 
 // newFront makes a front that does not listen yet; close takes it down.
 func newFront(ctx context.Context, c config, log *slog.Logger) *front {
-	f := &front{addr: c.Addr, log: log, served: make(chan error, 1)}
-	f.ctx, f.release = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	f := &front{addr: c.Addr, log: log, ctx: ctx, served: make(chan error, 1)}
 	base, cutOff := context.WithCancel(context.WithoutCancel(ctx))
 	f.cutOff = cutOff
 	f.http = newHTTPServer(base, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*f.handler.Load()).ServeHTTP(w, r) }), log)
@@ -60,7 +55,6 @@ func (f *front) become(h http.Handler) { f.handler.Store(&h) }
 
 // close ends what is under way, at once.
 func (f *front) close() {
-	f.release()
 	f.cutOff()
 	_ = f.http.Close() // its listener and connections end, one way or the other
 }

@@ -8,13 +8,11 @@ import (
 	"io"
 	"maps"
 	"os"
-	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -63,8 +61,6 @@ type refused struct {
 
 // Run imports the logs.
 func (c *importCmd) Run(ctx context.Context, p *program) error {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	o, err := c.options(p)
 	if err != nil {
 		return err

@@ -9,9 +9,11 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	_ "time/tzdata" // zones on machines that have no zone database
 
 	"github.com/alecthomas/kong"
@@ -116,8 +118,21 @@ func run(ctx context.Context, args, environ []string, in io.Reader, out, errOut 
 		return exitUsage
 	}
 	p.log = newLogger(errOut, p.cfg)
-	line.BindTo(ctx, (*context.Context)(nil))
-	if err := line.Run(p); err != nil {
+	// The first signal ends the context of a command that takes one, which then
+	// leaves nothing behind; a second meets the default: the end. So does the first
+	// of a command that takes none.
+	stop := func() {}
+	defer func() { stop() }()
+	err = line.BindSingletonProvider(func() context.Context {
+		ctx, release := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+		context.AfterFunc(ctx, release)
+		stop = release
+		return ctx
+	})
+	if err == nil {
+		err = line.Run(p)
+	}
+	if err != nil {
 		fmt.Fprintln(errOut, "usance:", err)
 		return exitFault
 	}

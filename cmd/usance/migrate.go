@@ -153,16 +153,25 @@ type confirmation struct {
 }
 
 // confirm asks before data is lost.
-func (c confirmation) confirm(p *program, what string) error {
+func (c confirmation) confirm(ctx context.Context, p *program, what string) error {
 	if c.Yes {
 		return nil
 	}
 	p.printf("%s Type yes to go on: ", what)
-	line, err := bufio.NewReader(p.in).ReadString('\n')
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(p.in).ReadString('\n')
+		answer <- line
+	}()
+	line := ""
+	select {
+	case line = <-answer:
+	case <-ctx.Done():
+	}
 	if strings.TrimSpace(line) == "yes" {
 		return nil
 	}
-	if err != nil && line == "" {
+	if line == "" {
 		p.printf("\n")
 	}
 	return errors.New("nothing was changed")
@@ -177,7 +186,7 @@ func (c migrateDownCmd) Run(ctx context.Context, p *program) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	if err := c.confirm(p, "This drops the tables of the latest migration with all that they hold."); err != nil {
+	if err := c.confirm(ctx, p, "This drops the tables of the latest migration with all that they hold."); err != nil {
 		return err
 	}
 	name, err := store.Down(ctx)
@@ -222,7 +231,7 @@ func (c migrateResetCmd) Run(ctx context.Context, p *program) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	if err := c.confirm(p, "This drops every table with all usage, limits, overages and keys."); err != nil {
+	if err := c.confirm(ctx, p, "This drops every table with all usage, limits, overages and keys."); err != nil {
 		return err
 	}
 	m := store.Migrations

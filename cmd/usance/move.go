@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/usance/usance/store/move"
@@ -24,8 +22,6 @@ type moveCmd struct {
 // Run carries the store of the data folder over to PostgreSQL. The file stays as
 // it is.
 func (c moveCmd) Run(ctx context.Context, p *program) error {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	if p.cfg.onPostgres() {
 		return errors.New("DATABASE_URL is where the data come from, which must be SQLite; name where they go with --to")
 	}

@@ -294,7 +294,6 @@ func (s *server) serve(f *front, ready func(url string)) (err error) {
 	case err = <-f.served:
 		err = fmt.Errorf("serving: %w", err)
 	case <-ctx.Done():
-		f.release() // a second signal meets the default: the end
 		s.log.Info("stopping: answering what is under way", "atMost", s.cfg.ShutdownTimeout)
 	}
 	grace, done := context.WithTimeout(context.Background(), s.cfg.ShutdownTimeout)
