@@ -8,6 +8,7 @@ import (
 
 	"github.com/usance/usance"
 	"github.com/usance/usance/fold"
+	"github.com/usance/usance/jobs"
 	"github.com/usance/usance/store/sqlite"
 )
 
@@ -19,7 +20,6 @@ const (
 	maxAggregation   = 5 * time.Minute
 	maxFoldLag       = usance.MaxFoldLag
 	maxSinceRun      = 25 * time.Hour // an hourly job that verifies once a day
-	maxOverdue       = 5 * time.Minute
 	maxWaitingEvents = 10_000
 	enoughLookUps    = 100 // to tell a rate by
 	enoughQueries    = 20
@@ -49,14 +49,9 @@ func checkNames() []string {
 func (f *findings) judge(wants func(check string) bool) []measure {
 	var out []measure
 	for _, c := range checks {
-		if !wants(c.name) {
-			continue
+		if wants(c.name) {
+			out = append(out, c.judge(f)...)
 		}
-		if err := f.unasked[c.name]; err != nil {
-			out = append(out, held(c.name, "cannot be told", "an answer", false, err.Error()))
-			continue
-		}
-		out = append(out, c.judge(f)...)
 	}
 	return out
 }
@@ -69,6 +64,11 @@ func held(check, measured, threshold string, ok bool, fix string) measure {
 	return m
 }
 
+// untold is of what an answer is missing for.
+func untold(check string, err error) measure {
+	return held(check, "cannot be told", "an answer", false, err.Error())
+}
+
 func notApplicable(check, threshold, why string) measure {
 	return measure{Check: check, Measured: "-", Threshold: threshold, Outcome: outcomeNone, Fix: why}
 }
@@ -77,6 +77,9 @@ const notServing = "no server runs on this store; what a server counts begins wi
 
 // events: "Events are being logged".
 func (f *findings) events() []measure {
+	if f.activityErr != nil {
+		return []measure{untold("events", f.activityErr)}
+	}
 	a := f.activity
 	fix := "send one event and see what is answered; usance explain LICENSE tells what would happen to it, " +
 		"usance_ingest_events_total in /metrics what happened to those that came"
@@ -112,7 +115,9 @@ func (f *findings) lastRun(check string, j *usance.Job, within time.Duration) me
 // aggregation: "Daily aggregation completed successfully".
 func (f *findings) aggregation() []measure {
 	var out []measure
-	if j := f.job(jobAggregate); j == nil {
+	if f.jobsErr != nil {
+		out = append(out, untold("aggregation: job", f.jobsErr))
+	} else if j := f.job(jobAggregate); j == nil {
 		out = append(out, held("aggregation: job", "is not there", "is scheduled", false, "this server does not keep the schedule; check its version"))
 	} else {
 		out = append(out, f.lastRun("aggregation: last run", j, maxSinceRun))
@@ -138,11 +143,19 @@ func (f *findings) aggregation() []measure {
 			break
 		}
 	}
-	out = append(out, held("aggregation: completeness", days, "every licence with events, each of 7 days", whole,
-		"recalculate the day: POST /v1/recalculate with licenseId, startDate and endDate; usance verify --only books names the licences"))
+	if f.activityErr != nil {
+		out = append(out, untold("aggregation: completeness", f.activityErr))
+	} else {
+		out = append(out, held("aggregation: completeness", days, "every licence with events, each of 7 days", whole,
+			"recalculate the day: POST /v1/recalculate with licenseId, startDate and endDate; usance verify --only books names the licences"))
+	}
 	lag := time.Duration(f.status.FoldLagSeconds * float64(time.Second))
-	out = append(out, held("aggregation: fold", fmt.Sprintf("%d events wait, %s", f.status.PendingEvents, lag.Round(time.Second)), "at most "+maxFoldLag.String(),
-		lag <= maxFoldLag, "answers hold these events all the same; the log tells why folds fail (usance_fold_failures_total), and usance jobs run "+jobAggregate+" folds at once"))
+	if f.statusErr != nil {
+		out = append(out, untold("aggregation: fold", f.statusErr))
+	} else {
+		out = append(out, held("aggregation: fold", fmt.Sprintf("%d events wait, %s", f.status.PendingEvents, lag.Round(time.Second)), "at most "+maxFoldLag.String(),
+			lag <= maxFoldLag, "answers hold these events all the same; the log tells why folds fail (usance_fold_failures_total), and usance jobs run "+jobAggregate+" folds at once"))
+	}
 	if !f.serving {
 		return append(out, notApplicable("aggregation: drift", "0 rows", notServing))
 	}
@@ -153,6 +166,9 @@ func (f *findings) aggregation() []measure {
 
 // thresholds: "Threshold checks running without errors".
 func (f *findings) thresholds() []measure {
+	if f.jobsErr != nil {
+		return []measure{untold("thresholds: job", f.jobsErr)}
+	}
 	j := f.job(jobThresholds)
 	if j == nil {
 		return []measure{held("thresholds: job", "is not there", "is scheduled", false, "this server does not keep the schedule; check its version")}
@@ -162,6 +178,9 @@ func (f *findings) thresholds() []measure {
 
 // queries: "Analytics queries performing well", and the guide's bound for aggregates.
 func (f *findings) queries() []measure {
+	if f.askedErr != nil {
+		return []measure{untold("queries", f.askedErr)}
+	}
 	var out []measure
 	const fix = "see usance_query_seconds by operation; are jobs and folds well (above), is the cache on (USAGE_CACHE_TTL_SECONDS), is the disk busy with something else?"
 	for _, name := range []string{"analytics", "dailyAggregates"} {
@@ -208,6 +227,8 @@ func (f *findings) cache() []measure {
 	switch {
 	case !f.serving:
 		return []measure{notApplicable("cache", threshold, notServing)}
+	case f.statusErr != nil:
+		return []measure{untold("cache", f.statusErr)}
 	case !c.Enabled:
 		return []measure{notApplicable("cache", threshold, "USAGE_CACHE_TTL_SECONDS is 0: the cache is switched off")}
 	case c.Hits+c.Misses < enoughLookUps:
@@ -220,9 +241,11 @@ func (f *findings) cache() []measure {
 // scheduled are the jobs of the deployment guide, and the one beside them.
 var scheduled = []string{jobAggregate, jobThresholds, jobForecasts, jobBreaches, jobAnomalies, jobCleanup}
 
-// queue: "Job queue not backing up".
-func (f *findings) queue() []measure {
-	var out []measure
+// schedule judges each job.
+func (f *findings) schedule() (out []measure) {
+	if f.jobsErr != nil {
+		return []measure{untold("jobs", f.jobsErr)}
+	}
 	for _, name := range scheduled {
 		check := "jobs: " + name
 		j := f.job(name)
@@ -230,23 +253,26 @@ func (f *findings) queue() []measure {
 			out = append(out, notApplicable(check, "on time", "this server has no such job"))
 			continue
 		}
-		overdue := f.now.Sub(j.NextRunAt)
+		fault := jobs.Fault(j, f.now, patienceWithJobs)
 		switch {
 		case j.Paused:
 			out = append(out, held(check, "is paused", "on time", false, "usance jobs resume "+name))
 		case f.now.Before(j.LeaseUntil):
 			out = append(out, held(check, "is running", "on time", true, ""))
-		case j.LastError != "":
-			out = append(out, f.lastRun(check, j, maxSinceRun))
+		case fault != nil:
+			measured, _, _ := strings.Cut(strings.TrimPrefix(fault.Error(), "job "+name+" "), "\n")
+			out = append(out, held(check, measured, "on time", false,
+				"start the server, if none runs: it makes good what was missed; else usance jobs run "+name+" answers why it fails, and the server's log has more"))
 		default:
-			measured := "next " + stamp(j.NextRunAt)
-			if overdue > 0 {
-				measured = "overdue by " + overdue.Round(time.Second).String()
-			}
-			out = append(out, held(check, measured, "on time", overdue <= maxOverdue,
-				"start the server, which makes good what was missed; if it runs, its log tells why the job does not"))
+			out = append(out, held(check, "next "+stamp(j.NextRunAt), "on time", true, ""))
 		}
 	}
+	return out
+}
+
+// queue: "Job queue not backing up".
+func (f *findings) queue() []measure {
+	out := f.schedule()
 	if !f.serving {
 		return append(out, notApplicable("jobs: events waiting", "few", notServing))
 	}
@@ -258,6 +284,9 @@ func (f *findings) queue() []measure {
 // forecasts: "Forecast accuracy (compare predictions vs. actuals)".
 func (f *findings) forecasts() []measure {
 	const check = "forecasts: accuracy"
+	if f.accuracyErr != nil {
+		return []measure{untold(check, f.accuracyErr)}
+	}
 	var scored, hits, promised, scaled, scales float64
 	for _, a := range f.accuracy {
 		n := float64(a.Forecasts)
@@ -284,6 +313,9 @@ func (f *findings) forecasts() []measure {
 
 // rightBooks: rollups are the raw events, counters the usage, overages the counters.
 func (f *findings) rightBooks() []measure {
+	if f.booksErr != nil {
+		return []measure{untold("books", f.booksErr)}
+	}
 	var rows, counters, overages, sealed int
 	var events int64
 	wrong := make(map[string]int)
@@ -297,6 +329,9 @@ func (f *findings) rightBooks() []measure {
 	pending := ""
 	if n := f.status.PendingEvents; n > 0 && !f.serving {
 		pending = fmt.Sprintf("; %d events are not folded yet and were not compared: usance serve folds them", n)
+	}
+	if f.statusErr != nil && !f.serving {
+		pending = "; whether events are not folded yet, which were not compared, cannot be told"
 	}
 	const fix = "do what is said below of each; a recalculation writes differences alone. Report it, unless somebody has changed the database by hand: this must not happen"
 	out := []measure{
@@ -334,6 +369,9 @@ func (f *findings) faults() []fold.Discrepancy {
 
 // wholeSchema: every table, column, view and index is there.
 func (f *findings) wholeSchema() []measure {
+	if f.schemaErr != nil {
+		return []measure{untold("schema", f.schemaErr)}
+	}
 	var problems, fixes []string
 	for _, s := range f.schema {
 		problems = append(problems, fmt.Sprintf("%s %s %s", s.Kind, s.Name, s.Problem))

@@ -48,17 +48,19 @@ const (
 type findings struct {
 	now      time.Time
 	serving  bool // a server runs; else its store was opened here
+	metrics  metricFamilies
 	activity usance.Activity
 	status   query.AggregationStatus
 	jobs     []usance.Job
-	metrics  metricFamilies
 	asked    map[string][]time.Duration // by operation: how long questions took just now
 	accuracy []usance.ForecastAccuracy
 	books    []fold.Books
 	schema   []usance.SchemaFault
-	file     error            // of the database file, when it was opened here
-	unasked  map[string]error // of checks whose question failed
-	noFile   bool             // the data are in PostgreSQL
+	file     error // of the database file, when it was opened here
+	noFile   bool  // the data are in PostgreSQL
+
+	// Why there is no answer, where a question failed.
+	activityErr, statusErr, jobsErr, askedErr, accuracyErr, booksErr, schemaErr error
 }
 
 // Run verifies a deployment that has been at work for a day: the checklist of
@@ -101,7 +103,7 @@ const probes = 10
 // find asks for all that the checks wanted are judged by. The metrics come
 // first, so that they do not tell of the questions asked here.
 func (c verifyCmd) find(ctx context.Context, r *remote) (*findings, error) {
-	f := &findings{now: time.Now(), serving: r.local == nil, asked: make(map[string][]time.Duration), unasked: make(map[string]error)}
+	f := &findings{now: time.Now(), serving: r.local == nil, asked: make(map[string][]time.Duration)}
 	if f.serving {
 		text, err := r.page(ctx, "/metrics")
 		if err != nil {
@@ -113,29 +115,25 @@ func (c verifyCmd) find(ctx context.Context, r *remote) (*findings, error) {
 		}
 	}
 	for _, q := range []struct {
-		ask    func(context.Context, *remote, *findings) error
-		checks []string // that are judged by the answer
+		ask  func(context.Context, *remote, *findings) error
+		err  *error
+		only string // the check that it is asked for; the others cost little
 	}{
-		{askStatus, []string{"aggregation", "cache", "books"}}, {askActivity, []string{"events", "aggregation", "thresholds"}},
-		{askJobs, []string{"aggregation", "thresholds", "jobs"}}, {probe, []string{"queries"}}, {askForecasts, []string{"forecasts"}},
-		{c.openBooks, []string{"books"}}, {askSchema, []string{"schema"}},
+		{askStatus, &f.statusErr, ""}, {askActivity, &f.activityErr, ""}, {askJobs, &f.jobsErr, ""}, {probe, &f.askedErr, "queries"},
+		{askForecasts, &f.accuracyErr, "forecasts"}, {c.openBooks, &f.booksErr, "books"}, {askSchema, &f.schemaErr, "schema"},
 	} {
-		if len(q.checks) == 1 && !c.wants(q.checks[0]) { // the others cost little
+		if q.only != "" && !c.wants(q.only) {
 			continue
 		}
 		err := q.ask(ctx, r, f)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		switch code := usance.ErrorCode(err); {
-		case err == nil:
-		case f.serving && (code == usance.CodeUnavailable || code == usance.CodeUnauthorized || code == usance.CodeForbidden):
+		code := usance.ErrorCode(err)
+		if f.serving && (code == usance.CodeUnavailable || code == usance.CodeUnauthorized || code == usance.CodeForbidden) {
 			return nil, err
-		default: // where something is wrong, the other checks may say why
-			for _, check := range q.checks {
-				f.unasked[check] = err
-			}
 		}
+		*q.err = err // where something is wrong, the other checks may say why
 	}
 	if !f.serving && c.wants("file") {
 		if store, ok := r.local.store.(*sqlite.Store); ok {
@@ -238,8 +236,11 @@ func (c verifyCmd) printJSON(p *program, f *findings, list []measure, failed int
 		Checks   []measure          `json:"checks"`
 		Failed   int                `json:"failed"`
 		Faults   []fold.Discrepancy `json:"faults"`
-		Activity usance.Activity    `json:"activity"`
-	}{list, failed, f.faults(), f.activity}
+		Activity *usance.Activity   `json:"activity"` // null when it could not be asked for
+	}{list, failed, f.faults(), &f.activity}
+	if f.activityErr != nil {
+		out.Activity = nil
+	}
 	e := json.NewEncoder(p.out)
 	e.SetIndent("", "  ")
 	return e.Encode(out)
@@ -281,7 +282,10 @@ func (c verifyCmd) print(p *program, f *findings, list []measure) error {
 			p.printf("and %d more; --json names up to 100 of each kind and licence\n", n-maxFaults)
 		}
 	}
-	return f.printActivity(p, w)
+	if f.activityErr == nil { // else a check says so
+		return f.printActivity(p, w)
+	}
+	return nil
 }
 
 // printActivity answers the guide's verification queries.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -170,6 +171,31 @@ func TestEachCheckFailsByItself(t *testing.T) {
 	}
 }
 
+// A question that failed leaves untold what it is asked for, and nothing else.
+func TestWhatIsNotAnsweredIsNotTold(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		spoil func(f *findings)
+		want  string
+	}{
+		{"activity", func(f *findings) { f.activityErr = errors.New("x") }, "events, aggregation: completeness"},
+		{"jobs", func(f *findings) { f.jobsErr = errors.New("x") }, "aggregation: job, thresholds: job, jobs"},
+		{"status", func(f *findings) { f.statusErr = errors.New("x") }, "aggregation: fold, cache"},
+		{"status, without a server", func(f *findings) { f.serving, f.statusErr = false, errors.New("x") }, "aggregation: fold"},
+		{"books", func(f *findings) { f.booksErr = errors.New("x") }, "books"},
+		{"queries", func(f *findings) { f.askedErr = errors.New("x") }, "queries"},
+		{"forecasts", func(f *findings) { f.accuracyErr = errors.New("x") }, "forecasts: accuracy"},
+		{"schema", func(f *findings) { f.schemaErr = errors.New("x") }, "schema"},
+	} {
+		f := healthy(t)
+		c.spoil(f)
+		if got := failedChecks(t, f.judge(everyCheck)); got != c.want {
+			t.Errorf("%s: %q failed, want %q", c.name, got, c.want)
+		}
+	}
+}
+
 // Where nothing can be measured a check says so, and is not passed.
 func TestChecksWithoutAMeasureAreNotPassed(t *testing.T) {
 	t.Parallel()
@@ -287,6 +313,14 @@ func TestVerify(t *testing.T) {
 		t.Errorf("without a table: exit %d\n%s", code, out)
 	}
 	bend(t, path, `ALTER TABLE elsewhere RENAME TO job_runs`)
+	bend(t, path, `ALTER TABLE license_usage_overages RENAME TO elsewhere`)
+	if _, out, _ := verified(t, dir); !strings.Contains(out, "thresholds: last run") || strings.Contains(out, "tracking enabled;") {
+		t.Errorf("what was not answered is printed, or what was is not:\n%s", out)
+	}
+	if _, out, _ := verified(t, dir, "--json", "--only", "events"); !strings.Contains(out, `"activity": null`) {
+		t.Errorf("what was not answered is no answer in JSON:\n%s", out)
+	}
+	bend(t, path, `ALTER TABLE elsewhere RENAME TO license_usage_overages`)
 	bend(t, path, `DROP INDEX license_usage_events_day`)
 	if code, out, _ := verified(t, dir, "--only", "books,file,schema"); code != exitFault || !strings.Contains(out, "cannot be compared") || !strings.Contains(out, "license_usage_events_day") {
 		t.Errorf("without an index: exit %d\n%s", code, out)
