@@ -164,33 +164,47 @@ func (f *Forecaster) Forecast(r Request) (Forecast, error) {
 		}
 		periods = append(periods, next)
 	}
-	left := min(MaxDays, int(periods[len(periods)-1].End-today))
 	h := history{r.Days, int(r.Start.Weekday()), int(today - r.Period.Start), dates{r.Start, max(1, r.AnchorDay)}}
+	part, usedToday := r.partOfToday()
+	left := min(MaxDays, int(r.Period.End-today))
 	o := f.outlook(h, left, method, p)
 	out.Status, out.DaysUsed = StatusOK, o.days
 	if o.days < youngDays {
 		out.Status, out.Method = StatusPooled, Auto
 	}
-	part, usedToday := r.partOfToday()
-	if usedToday > 0 {
-		o.quiet = 0
-	}
-	out.Path = o.path(today, left, min(left, int(r.Period.End-today)), r.levels())
 	f.explain(&out, o)
-	o.partly(part, usedToday)
-	for i, period := range periods {
-		used := usedToday
-		if i > 0 {
-			used = 0
-		} else {
-			used += max(0, r.Before)
-			for d := max(period.Start, r.Start); d < today; d++ {
-				used += known0(r.Days[d-r.Start])
-			}
-		}
-		out.Periods = append(out.Periods, o.period(r, period, today, used, left))
+	out.Path = o.pathWith(part, usedToday, today, left, r.levels())
+	used := usedToday + max(0, r.Before)
+	for d := max(r.Period.Start, r.Start); d < today; d++ {
+		used += known0(r.Days[d-r.Start])
+	}
+	out.Periods = append(out.Periods, o.period(r, r.Period, today, used, left))
+	if len(periods) == 1 {
+		return out, nil
+	}
+	// Methods are tried over as many days as are asked for. What is said of the current
+	// period must not depend on whether later ones are asked for.
+	all := min(MaxDays, int(periods[len(periods)-1].End-today))
+	o = f.outlook(h, all, method, p)
+	out.Path = append(out.Path, o.pathWith(part, usedToday, today, left, r.levels())[left:]...)
+	for _, period := range periods[1:] {
+		out.Periods = append(out.Periods, o.period(r, period, today, 0, all))
 	}
 	return out, nil
+}
+
+// pathWith is path, of which the first day is as what is known of it tells; what else is
+// asked knows of that from then on. period is how many days the current period has left.
+func (o *outlook) pathWith(part partDay, used float64, today usance.Date, period int, levels []float64) []Day {
+	if used > 0 {
+		o.quiet = 0
+	}
+	out := o.path(today, o.left, period, levels)
+	if o.partly(part, used) {
+		t := o.total(used, 0, 1)
+		out[0].Median, out[0].Bands = t.Median(), bands(t, levels)
+	}
+	return out
 }
 
 // isKnown tells values from gaps.

@@ -62,6 +62,7 @@ type outlook struct {
 func (f *Forecaster) outlook(h history, left int, method Method, p *Prior) *outlook {
 	if method == Auto || method == "" {
 		h = h.present()
+		h.days = f.levelled(h.days)
 	}
 	n := len(h.days)
 	o := &outlook{f: f, prior: p, method: method, days: n, left: left, next: (h.weekday + n) % 7}

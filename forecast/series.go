@@ -17,6 +17,7 @@ type Forecaster struct {
 	rivals rivals
 	yearly yearly
 	buf    []float64
+	level  []float64 // days on their present level
 }
 
 // Values is a forecast of the next values of a series.

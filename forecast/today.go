@@ -73,10 +73,10 @@ func (p *partDay) usually() (before, all float64) {
 // partly says that some hours of the first day are over: the rest of it goes on
 // between what was expected and what it has shown. Where the day is known by its
 // sum only, what is counted may be all of it or not: the rest of what was expected
-// is to come.
-func (o *outlook) partly(p partDay, used float64) {
+// is to come. It tells whether anything is known.
+func (o *outlook) partly(p partDay, used float64) bool {
 	if p.share >= 1 || p.share <= 0 && used <= 0 {
-		return
+		return false
 	}
 	o.part = p
 	o.rarely(p, used)
@@ -84,7 +84,7 @@ func (o *outlook) partly(p partDay, used float64) {
 		v.spells.draw(spellFutures, o.left, p.share, used > 0)
 	}
 	if o.by <= 0 {
-		return
+		return true
 	}
 	path := o.f.engine.end()[o.skip:]
 	if times, _ := o.f.yearly.of(o.f.engine.end(), o.skip, o.skip+1); times > 0 { // in the measure of other days
@@ -98,6 +98,7 @@ func (o *outlook) partly(p partDay, used float64) {
 	default:
 		path[0] = (1 - p.share) * ((1-p.share)*path[0] + used/o.by)
 	}
+	return true
 }
 
 // rarely does so where days with use are few: one more of them says much, and so it

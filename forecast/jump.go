@@ -1,0 +1,124 @@
+package forecast
+
+import (
+	"math"
+	"slices"
+)
+
+const (
+	// A change of level is looked for that lasted jumpAfter days at least, and had
+	// jumpBefore days before it; weeks are compared, since days of the week differ.
+	jumpAfter  = 2 * weekDays
+	jumpBefore = 4 * weekDays
+	// jumpWeeks is how many weeks on either side are looked at: between the highest of
+	// the one and the lowest of the other there must be half of the change.
+	jumpWeeks = 26
+	// The level before and after is that of nearWeeks weeks.
+	nearWeeks = 4
+	// A change is believed that is leastJump, as a logarithm, and sure times what a week
+	// differs from the one before on average.
+	leastJump = 0.25
+	sure      = 5
+	// mostJumps bounds how many changes are looked for, the latest first.
+	mostJumps = 4
+)
+
+// levelled gives the days as they would have been on the present level, when the level
+// of use has changed at once and for good: the days before are multiplied by how many
+// times more a week brings since. Their weekdays, seasons and errors tell as much as
+// ever; that there once was another level would be taken for what may come again any day.
+// Without such a change it gives days itself.
+func (f *Forecaster) levelled(days []float64) []float64 {
+	at, shift := jump(days)
+	if at == 0 {
+		return days
+	}
+	f.level = append(f.level[:0], days...)
+	for n := 1; at > 0; n++ {
+		times := math.Exp(shift)
+		for i := range at {
+			f.level[i] *= times
+		}
+		if n == mostJumps {
+			break
+		}
+		at, shift = jump(f.level[:at])
+	}
+	return f.level
+}
+
+// jump gives the day of the clearest change of level, and its logarithm; 0 for none.
+func jump(days []float64) (at int, shift float64) {
+	best := 0.0
+	var before, after [jumpWeeks]float64
+	for i := jumpBefore; i <= len(days)-jumpAfter; i++ {
+		b := weekLogs(before[:0], days, i, -1)
+		a := weekLogs(after[:0], days, i, 1)
+		if len(b) < jumpBefore/weekDays || len(a) < jumpAfter/weekDays {
+			continue
+		}
+		d := medianOf(slices.Clone(a[:min(nearWeeks, len(a))])) - medianOf(slices.Clone(b[:min(nearWeeks, len(b))]))
+		if math.Abs(d) < leastJump {
+			continue
+		}
+		if between := max(slices.Min(a)-slices.Max(b), slices.Min(b)-slices.Max(a)); between < math.Abs(d)/2 {
+			continue
+		}
+		usual := (steps(a) + steps(b)) / float64(len(a)+len(b)-2)
+		if clear := math.Abs(d) / (usual + leastJump/sure); clear > max(best, sure) && !yearlyJump(days, i, d) {
+			at, shift, best = i, d, clear
+		}
+	}
+	return at, shift
+}
+
+// weekLogs adds the logarithms of what the weeks before or after a day brought, the
+// nearest first, up to one without use or with hardly any day known.
+func weekLogs(out, days []float64, at, way int) []float64 {
+	for len(out) < cap(out) {
+		from := at
+		if way < 0 {
+			from -= weekDays
+		}
+		if from < 0 || from+weekDays > len(days) {
+			break
+		}
+		sum, known := 0.0, 0.0
+		for _, v := range days[from : from+weekDays] {
+			if isKnown(v) {
+				sum += max(0, v)
+				known++
+			}
+		}
+		if known < weekDays/2 || sum < tiny {
+			break
+		}
+		out = append(out, math.Log(min(sum, huge)/known))
+		at += way * weekDays
+	}
+	return out
+}
+
+// steps sums up how much each is from the next.
+func steps(v []float64) float64 {
+	sum := 0.0
+	for i := 1; i < len(v); i++ {
+		sum += math.Abs(v[i] - v[i-1])
+	}
+	return sum
+}
+
+// yearlyJump tells that a year before or after the level changed alike: that is a season.
+func yearlyJump(days []float64, at int, shift float64) bool {
+	for _, other := range [...]int{at - yearDays, at + yearDays} {
+		if other < nearWeeks*weekDays || other > len(days)-jumpAfter {
+			continue
+		}
+		var before, after [nearWeeks]float64
+		b, a := weekLogs(before[:0], days, other, -1), weekLogs(after[:0], days, other, 1)
+		if len(a) > 0 && len(b) > 0 && (medianOf(a)-medianOf(b))/shift > 0.5 {
+			return true
+		}
+	}
+	return false
+}
