@@ -65,8 +65,8 @@ func jump(days []float64) (at int, shift float64) {
 			continue
 		}
 		usual := (steps(a) + steps(b)) / float64(len(a)+len(b)-2)
-		if clear := math.Abs(d) / (usual + leastJump/sure); clear > max(best, sure) && !yearlyJump(days, i, d) {
-			at, shift, best = i, d, clear
+		if odds := math.Abs(d) / (usual + leastJump/sure); odds > max(best, sure) && !yearlyJump(days, i, d) {
+			at, shift, best = i, d, odds
 		}
 	}
 	return at, shift

@@ -110,6 +110,7 @@ func TestRefusesWhatIsNotSure(t *testing.T) {
 		"a column that is no series":     {"date,a,b\n2024-01-01,5,6\n2024-01-02,5,x\n", `line 3: "x" is not a number; name the columns`},
 		"a row too long":                 {"id,date,value\na,2024-01-01,5,6\n", "line 2: it has 4 fields, and the first line 3"},
 		"UTF-16":                         {"\xff\xfei\x00d\x00", "line 1: the file is in UTF-16"},
+		"other separators":               {"id|date|value\na|2026-01-01|5\n", "line 1: there is one column"},
 		"line ends of old Macs":          {"ds,y\r1949-01-01,112\r", "line 1: lines end as on old Macs"},
 	} {
 		set, err := Read(strings.NewReader(c.text))

@@ -183,6 +183,9 @@ func (r *rows) series(ends bool) (ids []string, values [][]float64, err error) {
 		if line == 1 && len(row) > 1 && (ends && (slices.Contains(idNames[:3], strings.ToLower(row[0])) || (row[0] == "" || isID(row[0])) && counts(row[1:])) || !slices.ContainsFunc(row[1:], ofSeries)) {
 			continue
 		}
+		if len(row) == 1 && line == 1 {
+			return nil, nil, errors.New("line 1: there is one column; write an id and its values, separated by commas")
+		}
 		if strings.TrimSpace(row[0]) == "" {
 			return nil, nil, fmt.Errorf("line %d: the series has no id; write it in the first field", line)
 		}
