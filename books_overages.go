@@ -44,6 +44,10 @@ func (t *Threshold) misfiled(c *Counter, r *Overage, l *License, m Moment) (prob
 	case !r.PeriodStart.Equal(start) || !r.PeriodEnd.Equal(end):
 		return wrong("says that its period is from %s to %s, by the licence's calendar it is from %s to %s", r.PeriodStart.UTC().Format(time.RFC3339),
 			r.PeriodEnd.UTC().Format(time.RFC3339), start.UTC().Format(time.RFC3339), end.UTC().Format(time.RFC3339)), false
+	case r.Status == OverageDetected && r.SettledAt != nil:
+		return wrong("was settled on %s", r.SettledAt.UTC().Format(time.RFC3339)), false
+	case r.Status == OverageDisputed && overageMoves[ActionDispute][r.DisputedFrom] == "":
+		return wrong("left the state %q, which no dispute can", r.DisputedFrom), false
 	case r.UsageType != t.UsageType:
 		return wrong("is of usage type %q, its threshold is of %q", r.UsageType, t.UsageType), false
 	case r.Currency != l.Currency:
@@ -51,6 +55,9 @@ func (t *Threshold) misfiled(c *Counter, r *Overage, l *License, m Moment) (prob
 	}
 	if last := t.lastSettling(c, r, m); r.Status == OverageDetected && r.SettleAt.After(last) {
 		return wrong("goes up for approval on %s, which is due on %s at the latest", r.SettleAt.UTC().Format(time.RFC3339), last.UTC().Format(time.RFC3339)), false
+	}
+	if first := min(r.DetectedAt.Unix(), end.Unix()); r.Status == OverageDetected && r.SettleAt.Unix() < first {
+		return wrong("goes up for approval on %s, before its period was over or it was detected", r.SettleAt.UTC().Format(time.RFC3339)), false
 	}
 	if terms := c.TermsOf(t); r.Status == OverageDetected && c.State.Moves() &&
 		(r.LimitQuantity != terms.LimitQuantity || r.GracePercentage != terms.GracePercentage || !r.price().Equal(terms.Price())) {

@@ -77,7 +77,7 @@ func (b *books) Totals(_ context.Context, source string, totals []usance.DailyTo
 }
 
 // runBackfill runs usance backfill against the books.
-func runBackfill(t *testing.T, b *books, args ...string) (r backfillReport, errOut string, err error) {
+func runBackfill(t *testing.T, b sender, args ...string) (r backfillReport, errOut string, err error) {
 	t.Helper()
 	c := backfillCmd{send: b}
 	parser, err := kong.New(&c, kong.Exit(func(int) { t.Error("exit") }))
@@ -215,6 +215,53 @@ func TestBackfillLeavesARowThatIsBeingWritten(t *testing.T) {
 		if r, _, err := runBackfill(t, b, c.flag, path); err != nil || len(b.events)+len(b.totals) != 2 {
 			t.Errorf("%s, whole: %+v, %v, %d events, %d totals", c.name, r, err, len(b.events), len(b.totals))
 		}
+	}
+}
+
+// What is named for a checkpoint, and is none, is not written over.
+func TestBackfillLeavesOtherFilesAlone(t *testing.T) {
+	t.Parallel()
+	const daily = "licenseId,date,view\nl1,2024-10-01,5\n"
+	path := write(t, "d.csv", daily)
+	for what, args := range map[string][]string{
+		"is no checkpoint": {"--checkpoint", path}, "cannot hold both": {"--checkpoint", path + ".x", "--rejects", path + ".x"},
+	} {
+		b := newBooks()
+		if _, _, err := runBackfill(t, b, append([]string{"--daily", path}, args...)...); err == nil || !strings.Contains(err.Error(), what) || b.requests > 0 {
+			t.Errorf("%s: %v, %d requests", what, err, b.requests)
+		}
+	}
+	if now, err := os.ReadFile(path); err != nil || string(now) != daily {
+		t.Errorf("%q, %v", now, err)
+	}
+}
+
+// cutting is a server while whose first answer the file loses its end.
+type cutting struct {
+	*books
+	path string
+}
+
+func (c cutting) Track(ctx context.Context, events []usance.Event) ([]usance.Result, error) {
+	if c.requests == 0 {
+		if err := os.Truncate(c.path, 0); err != nil {
+			return nil, err
+		}
+	}
+	return c.books.Track(ctx, events)
+}
+
+// A file that is cut short while it is read has not ended.
+func TestBackfillOfAFileThatIsCut(t *testing.T) {
+	t.Parallel()
+	line := `{"licenseId":"l","usageType":"view","occurredAt":"2024-10-01T00:00:00Z","metadata":{"a":"` + strings.Repeat("x", 500) + `"}}` + "\n"
+	path := write(t, "e.ndjson", strings.Repeat(line, 1000))
+	b := cutting{newBooks(), path}
+	if _, _, err := runBackfill(t, b, "--events", path); err == nil || !strings.Contains(err.Error(), "cut short") {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(path + ".checkpoint"); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -278,6 +278,11 @@ func (in *inputFile) nextJSON() (record, error) {
 
 func (in *inputFile) failed(err error) error {
 	if errors.Is(err, io.EOF) {
+		if info, err := in.f.Stat(); err != nil {
+			return err
+		} else if info.Size() < in.size {
+			return damagedError{fmt.Errorf("%s was cut short while it was read, from %d bytes to %d", in.path, in.size, info.Size())}
+		}
 		return io.EOF
 	}
 	return damaged(fmt.Errorf("%s, behind line %d: %w", in.path, in.at.Line, err))
@@ -393,8 +398,10 @@ func readCheckpoint(path, input string) (*checkpoint, error) {
 	c := new(checkpoint)
 	if err := json.Unmarshal(b, c); err == nil && c.Input == input {
 		return c, nil
+	} else if err != nil || c.Input == "" {
+		return nil, fmt.Errorf("%s is no checkpoint of a backfill, and would be written over: name another file with --checkpoint, or remove it", path)
 	}
-	return nil, nil // what cannot be read says nothing
+	return nil, nil // of something else
 }
 
 // write replaces the checkpoint as a whole.

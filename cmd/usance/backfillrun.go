@@ -96,6 +96,9 @@ func (b *backfill) ofFile(ctx context.Context, in *inputFile, c *backfillCmd) (e
 
 // run sends the input from where an earlier run stopped, or from its start.
 func (b *backfill) run(ctx context.Context) (err error) {
+	if filepath.Clean(b.path) == filepath.Clean(b.rejects.path) {
+		return fmt.Errorf("%s cannot hold both the checkpoint and the rows that are refused", b.path)
+	}
 	defer func() { b.report.ReadBytes = b.in.read() }()
 	defer func() { err = errors.Join(err, b.rejects.close()) }()
 	if !b.dry {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -47,6 +48,9 @@ func (c *exportCmd) Run(ctx context.Context, p *program) error {
 	if from > to {
 		return errors.New("--to must not lie before --from")
 	}
+	if err := c.replaceable(); err != nil {
+		return err
+	}
 	return p.with(ctx, func(r *remote) error {
 		if c.Output == "" {
 			return c.write(ctx, r, p.out, from, to)
@@ -64,6 +68,27 @@ func (c *exportCmd) Run(ctx context.Context, p *program) error {
 		}
 		return nil
 	})
+}
+
+// replaceable refuses to write over what is no export.
+func (c *exportCmd) replaceable() error {
+	if c.Output == "" {
+		return nil
+	}
+	f, err := os.Open(c.Output)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	header := csvLine(exportHeader)
+	there := make([]byte, len(header))
+	if n, err := io.ReadFull(f, there); n > 0 && (err != nil || !bytes.Equal(there, header)) {
+		return fmt.Errorf("%s is there and is no export; name another file, or remove it", c.Output)
+	}
+	return nil
 }
 
 func (c *exportCmd) write(ctx context.Context, r *remote, out io.Writer, from, to usance.Date) error {
