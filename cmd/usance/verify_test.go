@@ -379,6 +379,10 @@ func bend(t *testing.T, path, statement string) {
 	if _, err := db.Exec(statement); err != nil {
 		t.Fatal(err)
 	}
+	await(t, func() bool { // all is in the file, and nothing in its log
+		var busy, pages, done int
+		return db.QueryRow(`PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &pages, &done) == nil && busy == 0
+	})
 }
 
 // TestBackup: a copy made while events come in holds each that was acknowledged
