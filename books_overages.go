@@ -56,8 +56,8 @@ func (t *Threshold) misfiled(c *Counter, r *Overage, l *License, m Moment) (prob
 	if last := t.lastSettling(c, r, m); r.Status == OverageDetected && r.SettleAt.After(last) {
 		return wrong("goes up for approval on %s, which is due on %s at the latest", r.SettleAt.UTC().Format(time.RFC3339), last.UTC().Format(time.RFC3339)), false
 	}
-	if first := min(r.DetectedAt.Unix(), end.Unix()); r.Status == OverageDetected && r.SettleAt.Unix() < first {
-		return wrong("goes up for approval on %s, before its period was over or it was detected", r.SettleAt.UTC().Format(time.RFC3339)), false
+	if first := t.firstSettling(end, r, m); r.Status == OverageDetected && r.SettleAt.Before(first) {
+		return wrong("goes up for approval on %s, which is due on %s at the earliest", r.SettleAt.UTC().Format(time.RFC3339), first.UTC().Format(time.RFC3339)), false
 	}
 	if terms := c.TermsOf(t); r.Status == OverageDetected && c.State.Moves() &&
 		(r.LimitQuantity != terms.LimitQuantity || r.GracePercentage != terms.GracePercentage || !r.price().Equal(terms.Price())) {
@@ -69,6 +69,16 @@ func (t *Threshold) misfiled(c *Counter, r *Overage, l *License, m Moment) (prob
 		}
 	}
 	return "", false
+}
+
+// firstSettling is the earliest instant at which a row that is detected can have been
+// planned to go up for approval: a period has to end. A total does not; what it
+// overran by goes up after its month, in which it was detected or which was over then.
+func (t *Threshold) firstSettling(end time.Time, r *Overage, m Moment) time.Time {
+	if t.PeriodType == PeriodTotal {
+		return PeriodOf(PeriodMonthly, DateOf(r.DetectedAt, m.Zone), m.AnchorDay).Start.Start(m.Zone)
+	}
+	return end
 }
 
 // lastSettling is the latest instant at which a row that is detected can have been

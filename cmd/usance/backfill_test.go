@@ -203,6 +203,8 @@ func TestBackfillLeavesARowThatIsBeingWritten(t *testing.T) {
 	for _, c := range []struct{ flag, name, whole string }{
 		{"--events", "e.csv", "licenseId,usageType,occurredAt,quantity\nl,view,2024-10-01T00:00:00Z,5\nl,view,2024-10-01T00:00:01Z,1234\n"},
 		{"--daily", "d.csv", "licenseId,date,view\nl1,2024-10-01,5\nl2,2024-10-01,1234\n"},
+		{"--events", "e.ndjson", strings.Repeat(`{"licenseId":"l","usageType":"view","occurredAt":"2024-10-01T00:00:00Z"}`+"\n", 2)},
+		{"--events", "whole.ndjson", strings.Repeat(`{"licenseId":"l","usageType":"view","occurredAt":"2024-10-01T00:00:00Z"}`+"\n", 2) + "  "},
 	} {
 		b := newBooks()
 		path := write(t, c.name, c.whole[:len(c.whole)-3])
@@ -223,15 +225,24 @@ func TestBackfillLeavesOtherFilesAlone(t *testing.T) {
 	t.Parallel()
 	const daily = "licenseId,date,view\nl1,2024-10-01,5\n"
 	path := write(t, "d.csv", daily)
-	for what, args := range map[string][]string{
-		"is no checkpoint": {"--checkpoint", path}, "cannot hold both": {"--checkpoint", path + ".x", "--rejects", path + ".x"},
+	other := write(t, "notes", "mine")
+	locked := write(t, "d.csv.lock", daily)
+	for _, c := range []struct{ path, checkpoint, rejects, says string }{
+		{path, path, path + ".r", "is of the checkpoint"},
+		{path, path + ".x", path + ".x", "is of the checkpoint"},
+		{path, path + ".x", filepath.Dir(path) + "/./" + filepath.Base(path) + ".x.new", "is of the checkpoint"},
+		{locked, strings.TrimSuffix(locked, ".lock"), path + ".r", "is of the checkpoint"},
+		{path, other, path + ".r", "is no checkpoint"},
 	} {
 		b := newBooks()
-		if _, _, err := runBackfill(t, b, append([]string{"--daily", path}, args...)...); err == nil || !strings.Contains(err.Error(), what) || b.requests > 0 {
-			t.Errorf("%s: %v, %d requests", what, err, b.requests)
+		if _, _, err := runBackfill(t, b, "--daily", c.path, "--checkpoint", c.checkpoint, "--rejects", c.rejects); err == nil || !strings.Contains(err.Error(), c.says) || b.requests > 0 {
+			t.Errorf("%+v: %v, %d requests", c, err, b.requests)
+		}
+		if now, err := os.ReadFile(c.path); err != nil || string(now) != daily {
+			t.Errorf("%+v: %q, %v", c, now, err)
 		}
 	}
-	if now, err := os.ReadFile(path); err != nil || string(now) != daily {
+	if now, err := os.ReadFile(other); err != nil || string(now) != "mine" {
 		t.Errorf("%q, %v", now, err)
 	}
 }

@@ -262,10 +262,10 @@ func (in *inputFile) next(context.Context) (record, error) {
 func (in *inputFile) nextJSON() (record, error) {
 	for {
 		line, err := readLine(in.json, maxInputLine)
-		if len(line) == 0 && err != nil {
-			return record{}, in.failed(err)
+		if len(bytes.TrimSpace(line)) > 0 && errors.Is(err, io.EOF) {
+			err = errNoLineEnd
 		}
-		if err != nil && !errors.Is(err, io.EOF) {
+		if err != nil {
 			return record{}, in.failed(err)
 		}
 		r := record{line: in.at.Line + 1, json: bytes.TrimSpace(bytes.TrimPrefix(line, []byte("\ufeff")))}
@@ -277,12 +277,14 @@ func (in *inputFile) nextJSON() (record, error) {
 }
 
 func (in *inputFile) failed(err error) error {
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, errNoLineEnd) {
 		if info, err := in.f.Stat(); err != nil {
 			return err
 		} else if info.Size() < in.size {
 			return damagedError{fmt.Errorf("%s was cut short while it was read, from %d bytes to %d", in.path, in.size, info.Size())}
 		}
+	}
+	if errors.Is(err, io.EOF) {
 		return io.EOF
 	}
 	return damaged(fmt.Errorf("%s, behind line %d: %w", in.path, in.at.Line, err))
@@ -319,8 +321,8 @@ func readLine(r *bufio.Reader, limit int) (line []byte, err error) {
 
 func (in *inputFile) close() error { return in.f.Close() }
 
-// errNoLineEnd keeps a CSV file from being read whose last line may be half of one:
-// a number that was cut is another number.
+// errNoLineEnd keeps a last line from being read that may be half of one: a number that
+// was cut is another number, and the rest of a line another line.
 var errNoLineEnd = errors.New("the last line has no line end, and was not read: end it if the file is whole, and run this again")
 
 // lineCount counts the lines that end before an offset of what is read, and holds the

@@ -94,10 +94,39 @@ func (b *backfill) ofFile(ctx context.Context, in *inputFile, c *backfillCmd) (e
 	return nil
 }
 
+// apart refuses names of which one file would take another's place: a checkpoint has a
+// new one and a lock beside it, which come and go.
+func (b *backfill) apart() error {
+	others := []string{place(b.rejects.path)}
+	if f, ok := b.in.(*inputFile); ok {
+		others = append(others, place(f.path))
+	}
+	for _, name := range []string{b.path, b.path + ".new", b.path + ".lock"} {
+		if slices.Contains(others, place(name)) {
+			return fmt.Errorf("%s is of the checkpoint: it can be neither what is read nor where the rows go that are refused; name other places with --checkpoint and --rejects", name)
+		}
+	}
+	return nil
+}
+
+// place names a file the same however it was named.
+func place(name string) string {
+	if whole, err := filepath.Abs(name); err == nil {
+		name = whole
+	}
+	if target, err := filepath.EvalSymlinks(name); err == nil {
+		return target
+	}
+	if folder, err := filepath.EvalSymlinks(filepath.Dir(name)); err == nil {
+		return filepath.Join(folder, filepath.Base(name))
+	}
+	return name
+}
+
 // run sends the input from where an earlier run stopped, or from its start.
 func (b *backfill) run(ctx context.Context) (err error) {
-	if filepath.Clean(b.path) == filepath.Clean(b.rejects.path) {
-		return fmt.Errorf("%s cannot hold both the checkpoint and the rows that are refused", b.path)
+	if err := b.apart(); err != nil {
+		return err
 	}
 	defer func() { b.report.ReadBytes = b.in.read() }()
 	defer func() { err = errors.Join(err, b.rejects.close()) }()

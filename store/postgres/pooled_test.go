@@ -173,6 +173,11 @@ func TestBrokenConnectionsCostNothing(t *testing.T) {
 			if pooled {
 				b := pg.Pool(t)
 				s = openPooled(t, url, b.URL(url), postgres.Options{Conns: conns})
+				direct := restarts[0]
+				restarts[0] = func() {
+					direct()
+					reach(t, b.URL(url)) // the pooler that tried meanwhile refuses everybody for a second
+				}
 				restarts = append(restarts, func() { b.Kill(); b.Restart() })
 			} else {
 				s = open(t, url)
@@ -195,6 +200,23 @@ func TestBrokenConnectionsCostNothing(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// reach waits until a new connection finds the database.
+func reach(t *testing.T, url string) {
+	t.Helper()
+	for begin := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		c, err := postgres.Connect(t.Context(), url)
+		if err == nil {
+			err = errors.Join(c.Ping(t.Context()), c.Close(t.Context()))
+		}
+		if err == nil {
+			return
+		}
+		if time.Since(begin) > time.Minute {
+			t.Fatal(err)
+		}
 	}
 }
 
