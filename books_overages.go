@@ -36,6 +36,11 @@ func (t *Threshold) misfiled(c *Counter, r *Overage, l *License, m Moment) (prob
 	}
 	p := PeriodOf(t.PeriodType, c.PeriodStart, m.AnchorDay)
 	start, end := p.Bounds(m.Zone)
+	state := r.Status
+	if state == OverageDisputed {
+		state = r.DisputedFrom
+	}
+	approved := slices.Contains([]OverageStatus{OverageApproved, OverageBilled, OveragePaid}, state)
 	switch {
 	case !slices.Contains(OverageStatuses, r.Status):
 		return wrong("is in a state that there is not"), false
@@ -48,6 +53,12 @@ func (t *Threshold) misfiled(c *Counter, r *Overage, l *License, m Moment) (prob
 		return wrong("was settled on %s", r.SettledAt.UTC().Format(time.RFC3339)), false
 	case r.Status == OverageDisputed && overageMoves[ActionDispute][r.DisputedFrom] == "":
 		return wrong("left the state %q, which no dispute can", r.DisputedFrom), false
+	case r.Status != OverageDetected && r.SettledAt == nil:
+		return wrong("has no time at which it was settled"), false
+	case approved && r.ApprovedAt == nil:
+		return wrong("has no time at which it was approved"), false
+	case !approved && r.ApprovedAt != nil && state != OverageWaived:
+		return wrong("was approved on %s", r.ApprovedAt.UTC().Format(time.RFC3339)), false
 	case r.UsageType != t.UsageType:
 		return wrong("is of usage type %q, its threshold is of %q", r.UsageType, t.UsageType), false
 	case r.Currency != l.Currency:

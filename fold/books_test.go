@@ -181,6 +181,7 @@ func TestBooks(t *testing.T) {
 		"(APPROVED) is settled, though its period goes on until 2026-06-01T00:00:00Z":                                   func(o *usance.Overage) { o.Status = usance.OverageApproved },
 		"(DETECTED) goes up for approval on 2028-11-18T00:00:00Z, which is due on 2026-07-02T00:00:00Z at the latest":   func(o *usance.Overage) { o.SettleAt = time.Date(2028, 11, 18, 0, 0, 0, 0, time.UTC) },
 		"(DETECTED) goes up for approval on 2026-05-20T00:00:00Z, which is due on 2026-06-01T00:00:00Z at the earliest": func(o *usance.Overage) { o.SettleAt = time.Date(2026, 5, 20, 0, 0, 0, 0, time.UTC) },
+		"(DETECTED) was approved on 1970-01-01T00:00:00Z":                                                               func(o *usance.Overage) { at := time.Unix(0, 0); o.ApprovedAt = &at },
 		"(DETECTED) was settled on 1970-01-01T00:00:00Z":                                                                func(o *usance.Overage) { at := time.Unix(0, 0); o.SettledAt = &at },
 		"(DETECTED) is of usage type \"click\", its threshold is of \"view\"":                                           func(o *usance.Overage) { o.UsageType = "click" },
 		"(DETECTED) is in XXX, its licence is in USD":                                                                   func(o *usance.Overage) { o.Currency = "XXX" },
