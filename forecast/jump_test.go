@@ -88,8 +88,8 @@ func TestWhatIsNoJump(t *testing.T) {
 	}
 }
 
-// What is expected of a period is the same whether later ones are asked for.
-func TestLaterPeriodsChangeNothingOfTheCurrentOne(t *testing.T) {
+// What is expected of a period is the same whichever later ones are asked for.
+func TestLaterPeriodsChangeNothingOfOthers(t *testing.T) {
 	t.Parallel()
 	var f Forecaster
 	for seed := range uint64(5) {
@@ -105,6 +105,9 @@ func TestLaterPeriodsChangeNothingOfTheCurrentOne(t *testing.T) {
 			return got
 		}
 		alone, first := ask(0), ask(8)
+		if a, b := ask(3).Periods[3], first.Periods[3]; a.Median != b.Median {
+			t.Errorf("the last of 4 %v, with later ones %v", a.Median, b.Median)
+		}
 		if a, b := alone.Periods[0], first.Periods[0]; a.Median != b.Median || a.Limits[0].Plain.Probability != b.Limits[0].Plain.Probability || len(first.Periods) != 9 {
 			t.Errorf("alone %v, with %d later ones %v", a.Median, len(first.Periods)-1, b.Median)
 		}

@@ -166,29 +166,27 @@ func (f *Forecaster) Forecast(r Request) (Forecast, error) {
 	}
 	h := history{r.Days, int(r.Start.Weekday()), int(today - r.Period.Start), dates{r.Start, max(1, r.AnchorDay)}}
 	part, usedToday := r.partOfToday()
-	left := min(MaxDays, int(r.Period.End-today))
-	o := f.outlook(h, left, method, p)
-	out.Status, out.DaysUsed = StatusOK, o.days
-	if o.days < youngDays {
-		out.Status, out.Method = StatusPooled, Auto
-	}
-	f.explain(&out, o)
-	out.Path = o.pathWith(part, usedToday, today, left, r.levels())
 	used := usedToday + max(0, r.Before)
 	for d := max(r.Period.Start, r.Start); d < today; d++ {
 		used += known0(r.Days[d-r.Start])
 	}
-	out.Periods = append(out.Periods, o.period(r, r.Period, today, used, left))
-	if len(periods) == 1 {
-		return out, nil
-	}
-	// Methods are tried over as many days as are asked for. What is said of the current
-	// period must not depend on whether later ones are asked for.
-	all := min(MaxDays, int(periods[len(periods)-1].End-today))
-	o = f.outlook(h, all, method, p)
-	out.Path = append(out.Path, o.pathWith(part, usedToday, today, left, r.levels())[left:]...)
-	for _, period := range periods[1:] {
-		out.Periods = append(out.Periods, o.period(r, period, today, 0, all))
+	// Methods are tried over as many days as are asked for: each period is forecast by
+	// itself, so that what is said of it does not depend on which later ones are asked for.
+	for i, period := range periods {
+		left := min(MaxDays, int(period.End-today))
+		o := f.outlook(h, left, method, p)
+		if i == 0 {
+			out.Status, out.DaysUsed = StatusOK, o.days
+			if o.days < youngDays {
+				out.Status, out.Method = StatusPooled, Auto
+			}
+			f.explain(&out, o)
+		} else {
+			used = 0
+		}
+		path := o.pathWith(part, usedToday, today, min(left, int(r.Period.End-today)), r.levels())
+		out.Path = append(out.Path, path[len(out.Path):]...)
+		out.Periods = append(out.Periods, o.period(r, period, today, used, left))
 	}
 	return out, nil
 }
