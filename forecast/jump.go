@@ -9,9 +9,9 @@ const (
 	// A change of level is looked for that lasted jumpAfter days at least, and had
 	// jumpBefore days before it; weeks are compared, since days of the week differ.
 	jumpAfter  = 2 * weekDays
-	jumpBefore = 4 * weekDays
-	// jumpWeeks is how many weeks on either side are looked at: between the highest of
-	// the one and the lowest of the other there must be half of the change.
+	jumpBefore = 2 * weekDays
+	// jumpWeeks is how many weeks on either side are looked at: between the ends of the
+	// one and the other there must be half of the change.
 	jumpWeeks = 26
 	// The level before and after is that of nearWeeks weeks.
 	nearWeeks = 4
@@ -29,7 +29,7 @@ const (
 // ever; that there once was another level would be taken for what may come again any day.
 // Without such a change it gives days itself.
 func (f *Forecaster) levelled(days []float64) []float64 {
-	at, shift := jump(days)
+	at, shift := latest(days)
 	if at == 0 {
 		return days
 	}
@@ -42,9 +42,22 @@ func (f *Forecaster) levelled(days []float64) []float64 {
 		if n == mostJumps {
 			break
 		}
-		at, shift = jump(f.level[:at])
+		at, shift = latest(f.level[:at])
 	}
 	return f.level
+}
+
+// latest gives the last change of level that is clear by itself; 0 for none.
+func latest(days []float64) (at int, shift float64) {
+	at, shift = jump(days)
+	for at > 0 {
+		later, by := jump(days[at:])
+		if later == 0 {
+			break
+		}
+		at, shift = at+later, by
+	}
+	return at, shift
 }
 
 // jump gives the day of the clearest change of level, and its logarithm; 0 for none.
@@ -61,10 +74,15 @@ func jump(days []float64) (at int, shift float64) {
 		if math.Abs(d) < leastJump {
 			continue
 		}
-		if between := max(slices.Min(a)-slices.Max(b), slices.Min(b)-slices.Max(a)); between < math.Abs(d)/2 {
+		lowA, highA := ends(a)
+		lowB, highB := ends(b)
+		if between := max(lowA-highB, lowB-highA); between < math.Abs(d)/2 {
 			continue
 		}
 		usual := (steps(a) + steps(b)) / float64(len(a)+len(b)-2)
+		if min(len(a), len(b)) == 2 { // so few tell little of how weeks differ
+			usual *= 1.5
+		}
 		if odds := math.Abs(d) / (usual + leastJump/sure); odds > max(best, sure) && !yearlyJump(days, i, d) {
 			at, shift, best = i, d, odds
 		}
@@ -97,6 +115,15 @@ func weekLogs(out, days []float64, at, way int) []float64 {
 		at += way * weekDays
 	}
 	return out
+}
+
+// ends gives the lowest and the highest, but for one odd week on either side of many.
+func ends(v []float64) (low, high float64) {
+	if len(v) < 2*nearWeeks {
+		return slices.Min(v), slices.Max(v)
+	}
+	sorted := slices.Sorted(slices.Values(v))
+	return sorted[1], sorted[len(sorted)-2]
 }
 
 // steps sums up how much each is from the next.
