@@ -62,18 +62,22 @@ func latest(days []float64) (at int, shift float64) {
 
 // jump gives the day of the clearest change of level, and its logarithm; 0 for none.
 func jump(days []float64) (at int, shift float64) {
+	if len(days) < jumpBefore+jumpAfter {
+		return 0, 0
+	}
 	best := 0.0
+	weeks := weekLogs(days)
 	var before, after [jumpWeeks]float64
 	for i := jumpBefore; i <= len(days)-jumpAfter; i++ {
-		b := weekLogs(before[:0], days, i, -1)
-		a := weekLogs(after[:0], days, i, 1)
+		b, a := weeksFrom(before[:0:nearWeeks], weeks, i, -1), weeksFrom(after[:0:nearWeeks], weeks, i, 1)
 		if len(b) < jumpBefore/weekDays || len(a) < jumpAfter/weekDays {
 			continue
 		}
-		d := medianOf(slices.Clone(a[:min(nearWeeks, len(a))])) - medianOf(slices.Clone(b[:min(nearWeeks, len(b))]))
+		d := medianOf(a) - medianOf(b)
 		if math.Abs(d) < leastJump {
 			continue
 		}
+		b, a = weeksFrom(before[:0], weeks, i, -1), weeksFrom(after[:0], weeks, i, 1)
 		lowA, highA := ends(a)
 		lowB, highB := ends(b)
 		if between := max(lowA-highB, lowB-highA); between < math.Abs(d)/2 {
@@ -83,35 +87,40 @@ func jump(days []float64) (at int, shift float64) {
 		if min(len(a), len(b)) == 2 { // so few tell little of how weeks differ
 			usual *= 1.5
 		}
-		if odds := math.Abs(d) / (usual + leastJump/sure); odds > max(best, sure) && !yearlyJump(days, i, d) {
+		if odds := math.Abs(d) / (usual + leastJump/sure); odds > max(best, sure) && !yearlyJump(weeks, i, d) {
 			at, shift, best = i, d, odds
 		}
 	}
 	return at, shift
 }
 
-// weekLogs adds the logarithms of what the weeks before or after a day brought, the
-// nearest first, up to one without use or with hardly any day known.
-func weekLogs(out, days []float64, at, way int) []float64 {
-	for len(out) < cap(out) {
-		from := at
-		if way < 0 {
-			from -= weekDays
-		}
-		if from < 0 || from+weekDays > len(days) {
-			break
-		}
+// weekLogs gives for each day the logarithm of what a day brings of the week that it
+// begins, NaN for one without use or with hardly any day known.
+func weekLogs(days []float64) []float64 {
+	out := make([]float64, len(days)-weekDays+1)
+	for i := range out {
 		sum, known := 0.0, 0.0
-		for _, v := range days[from : from+weekDays] {
+		for _, v := range days[i : i+weekDays] {
 			if isKnown(v) {
 				sum += max(0, v)
 				known++
 			}
 		}
-		if known < weekDays/2 || sum < tiny {
-			break
+		if out[i] = math.NaN(); known >= weekDays/2 && sum >= tiny {
+			out[i] = math.Log(min(sum, huge) / known)
 		}
-		out = append(out, math.Log(min(sum, huge)/known))
+	}
+	return out
+}
+
+// weeksFrom adds the weeks before or after a day, the nearest first, up to one that
+// has no logarithm, or as many as there is room for.
+func weeksFrom(out, weeks []float64, at, way int) []float64 {
+	if way < 0 {
+		at -= weekDays
+	}
+	for len(out) < cap(out) && at >= 0 && at < len(weeks) && isKnown(weeks[at]) {
+		out = append(out, weeks[at])
 		at += way * weekDays
 	}
 	return out
@@ -136,13 +145,13 @@ func steps(v []float64) float64 {
 }
 
 // yearlyJump tells that a year before or after the level changed alike: that is a season.
-func yearlyJump(days []float64, at int, shift float64) bool {
+func yearlyJump(weeks []float64, at int, shift float64) bool {
+	var before, after [nearWeeks]float64
 	for _, other := range [...]int{at - yearDays, at + yearDays} {
-		if other < nearWeeks*weekDays || other > len(days)-jumpAfter {
+		if other < nearWeeks*weekDays || other+weekDays >= len(weeks) {
 			continue
 		}
-		var before, after [nearWeeks]float64
-		b, a := weekLogs(before[:0], days, other, -1), weekLogs(after[:0], days, other, 1)
+		b, a := weeksFrom(before[:0], weeks, other, -1), weeksFrom(after[:0], weeks, other, 1)
 		if len(a) > 0 && len(b) > 0 && (medianOf(a)-medianOf(b))/shift > 0.5 {
 			return true
 		}
