@@ -59,7 +59,10 @@ func (b *Backfiller) Start(ctx context.Context, licenseID string, from, to usanc
 				old.StartDate, old.EndDate, old.NextDate)
 		case same && old.Status == usance.BackfillFailed:
 			out = old
-			out.Part = nil // what failed may have been mended in what was read
+			if out.Part != nil { // what failed may have been mended in what was read
+				out.Events -= out.Part.Events
+				out.Part = nil
+			}
 			out.Status, out.Error, out.Runner, out.Actor, out.UpdatedAt = usance.BackfillRunning, "", "", actor, now
 		default:
 			out = usance.Backfill{LicenseID: licenseID, StartDate: from, EndDate: to - 1, Status: usance.BackfillRunning, NextDate: from,

@@ -93,7 +93,8 @@ func (f *Folder) recalculateChunk(ctx context.Context, licenseID string, from, t
 	for range maxTries {
 		d, err := f.diff(ctx, licenseID, from, to, part)
 		if err == nil && d.partial {
-			part = nil // all anew, of one snapshot
+			out.Events -= part.Events // counted when they were read
+			part = nil                // all anew, of one snapshot
 			d, err = f.diff(ctx, licenseID, from, to, nil)
 		}
 		if err != nil {

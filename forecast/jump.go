@@ -15,8 +15,8 @@ const (
 	jumpWeeks = 26
 	// The level before and after is that of nearWeeks weeks.
 	nearWeeks = 4
-	// A change is believed that is leastJump, as a logarithm, and sure times what a week
-	// differs from the one before on average.
+	// A change is believed that is more, as a logarithm, than leastJump and sure times what
+	// a week differs from the next on average, together.
 	leastJump = 0.25
 	sure      = 5
 	// mostJumps bounds how many changes are looked for, the latest first.

@@ -63,18 +63,18 @@ func TestALastingJumpOfLevel(t *testing.T) {
 // What grows, wanders, comes in seasons or is far out for some days has no jump.
 func TestWhatIsNoJump(t *testing.T) {
 	t.Parallel()
-	r := rand.New(rand.NewPCG(1, 2))
-	level := 0.0
+	steps, level := rand.New(rand.NewPCG(1, 2)), 0.0
 	for what, day := range map[string]func(i int) float64{
 		"steady":    func(int) float64 { return 100 },
 		"growth":    func(i int) float64 { return math.Exp(0.03 * float64(i)) },
 		"a slip":    func(i int) float64 { return map[bool]float64{true: 1e6, false: 100}[i == 190] },
 		"a week":    func(i int) float64 { return map[bool]float64{true: 500, false: 100}[i >= 180 && i < 187] },
-		"wanders":   func(int) float64 { level += 0.1 * r.NormFloat64(); return math.Exp(level) },
+		"wanders":   func(int) float64 { level += 0.1 * steps.NormFloat64(); return math.Exp(level) },
 		"on, off":   func(i int) float64 { return map[bool]float64{true: 100}[i/20%2 == 0] },
 		"summers":   func(i int) float64 { return map[bool]float64{true: 400, false: 100}[(i+400)%365 < 60] },
 		"each week": func(i int) float64 { return map[bool]float64{true: 700}[i%7 == 0] },
 	} {
+		r := rand.New(rand.NewPCG(3, 4))
 		days := make([]float64, 460)
 		for i := range days {
 			days[i] = day(i) * (1 + 0.1*r.Float64())

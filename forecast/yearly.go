@@ -33,7 +33,7 @@ const (
 	// Days within asUsual times are all alike: a single day far out is lost among them.
 	asUsual = 2.0
 	// That years agree is believed if they do so by so many standard deviations more than
-	// when they are laid upon each other with a shift of shifts[0] to shifts[1] days.
+	// when they are laid upon each other with a shift of leastShift to mostShift days.
 	agreeing = 4.0
 	// And by plainer times as much as with any.
 	plainer               = 1.5

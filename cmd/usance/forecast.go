@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"compress/gzip"
-	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -34,7 +33,7 @@ type forecastCmd struct {
 const maxHorizon = 10_000
 
 // Run forecasts from files alone, so that anyone can score the forecasts.
-func (c forecastCmd) Run(_ context.Context, p *program) error {
+func (c forecastCmd) Run(p *program) error {
 	if c.Breach {
 		return c.breach(p)
 	}

@@ -35,6 +35,8 @@ var special = map[string]string{
 	"license_usage_events.batch_id": "received_at",    // see moment
 	"license_usage_received.slot":   "coalesce(0, 0)", // SQLite has one count a day; a number alone would name a column to sort by
 	"audit_log.license_id":          "coalesce(license_id, '')",
+	// How far a day was read in part is told otherwise: it is read anew.
+	"license_usage_backfills.part": "nullif('', '')",
 	// On Citus a count is filed by shards.
 	"license_usage_received.license_id": "coalesce('', '')",
 }

@@ -64,6 +64,9 @@ func (c columnCodec[T]) PlanEncode(m *pgtype.Map, oid uint32, format int16, valu
 	return c.ArrayCodec.PlanEncode(m, oid, format, value)
 }
 
+// usual bounds what the first element lets the others be taken for: one may be far longer.
+const usual = 64
+
 // Encode is what pgx calls.
 func (c columnCodec[T]) Encode(value any, b []byte) ([]byte, error) {
 	column, ok := value.([]T)
@@ -87,7 +90,7 @@ func (c columnCodec[T]) Encode(value any, b []byte) ([]byte, error) {
 		b = c.write(append(b, 0, 0, 0, 0), v)
 		binary.BigEndian.PutUint32(b[at:], uint32(len(b)-at-4))
 		if i == 0 {
-			b = slices.Grow(b, (len(b)-start)*len(column)) // the others are about as long
+			b = slices.Grow(b, min(len(b)-start, usual)*len(column)) // the others are about as long
 		}
 	}
 	return b, nil
