@@ -75,10 +75,17 @@ func (c *exportCmd) replaceable() error {
 	if c.Output == "" {
 		return nil
 	}
-	f, err := os.Open(c.Output)
+	info, err := os.Stat(c.Output)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
+	if err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is no file; leave --output out, and say with > or | where the standard output goes", c.Output)
+	}
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(c.Output)
 	if err != nil {
 		return err
 	}
