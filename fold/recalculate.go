@@ -90,11 +90,11 @@ func (f *Folder) recount(ctx context.Context, tx usance.Tx, licenseID string, fr
 // recalculateChunk corrects the rows of a few days; or of one, of which a part was
 // read before.
 func (f *Folder) recalculateChunk(ctx context.Context, licenseID string, from, to usance.Date, part *usance.BackfillPart, out *Recalculation) error {
+	var twice int64 // events of the part, counted when they were read, and again
 	for range maxTries {
 		d, err := f.diff(ctx, licenseID, from, to, part)
 		if err == nil && d.partial {
-			out.Events -= part.Events // counted when they were read
-			part = nil                // all anew, of one snapshot
+			twice, part = part.Events, nil // all anew, of one snapshot
 			d, err = f.diff(ctx, licenseID, from, to, nil)
 		}
 		if err != nil {
@@ -107,7 +107,7 @@ func (f *Folder) recalculateChunk(ctx context.Context, licenseID string, from, t
 		if ok {
 			out.Days += int(to-from) - len(d.sealed)
 			out.Sealed = append(out.Sealed, d.sealed...)
-			out.Events += d.events
+			out.Events += d.events - twice
 			out.Changed += d.drifted()
 			f.metrics.drift.Add(float64(d.drifted()))
 			return nil

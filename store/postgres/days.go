@@ -30,15 +30,19 @@ func (v *view) SealedDays(ctx context.Context, licenseID string, from, to usance
 }
 
 func (v *view) UniqueSessions(ctx context.Context, licenseID string, from, to usance.Date) (map[usance.Date]int64, error) {
+	return v.byDay(ctx, `SELECT date, unique_sessions FROM license_usage_sessions WHERE license_id = $1 AND date >= $2 AND date < $3`, licenseID, from, to)
+}
+
+// byDay reads a number a day of a licence.
+func (v *view) byDay(ctx context.Context, query, licenseID string, from, to usance.Date) (map[usance.Date]int64, error) {
 	out := make(map[usance.Date]int64)
-	err := v.each(ctx, `SELECT date, unique_sessions FROM license_usage_sessions WHERE license_id = $1 AND date >= $2 AND date < $3`,
-		[]any{licenseID, from, to}, func(r *rows) error {
-			var d usance.Date
-			var n int64
-			err := r.Scan(&d, &n)
-			out[d] = n
-			return err
-		})
+	err := v.each(ctx, query, []any{licenseID, from, to}, func(r *rows) error {
+		var d usance.Date
+		var n int64
+		err := r.Scan(&d, &n)
+		out[d] = n
+		return err
+	})
 	return out, err
 }
 

@@ -374,16 +374,7 @@ func (v *view) FoldedPart(ctx context.Context, licenseID string, day usance.Date
 }
 
 func (v *view) DayEvents(ctx context.Context, licenseID string, from, to usance.Date) (map[usance.Date]int64, error) {
-	out := make(map[usance.Date]int64)
-	err := v.each(ctx, `SELECT local_date, count(*) FROM license_usage_events WHERE license_id = $1 AND local_date >= $2 AND local_date < $3 GROUP BY local_date`,
-		[]any{licenseID, from, to}, func(r *rows) error {
-			var d usance.Date
-			var n int64
-			err := r.Scan(&d, &n)
-			out[d] = n
-			return err
-		})
-	return out, err
+	return v.byDay(ctx, `SELECT local_date, count(*) FROM license_usage_events WHERE license_id = $1 AND local_date >= $2 AND local_date < $3 GROUP BY local_date`, licenseID, from, to)
 }
 
 func (v *view) events(ctx context.Context, query string, args []any, yield func(*usance.Event) error) error {
